@@ -1,0 +1,211 @@
+"""Every error the service answers with: one closed tree, rendered as RFC 9457 problem details.
+
+    ServiceError
+    ├── ClientError                   the request is at fault; the same request fails again
+    │   ├── BadRequest           400  a body or form that cannot be read
+    │   ├── Unauthorized         401  an API key is wanted
+    │   ├── NotFound             404
+    │   ├── MethodNotAllowed     405
+    │   ├── NotAcceptable        406  the Accept header rules out every answer there is
+    │   ├── SlowRequest          408  the body came too slowly
+    │   ├── BodyTooLarge         413  bytes
+    │   ├── TooManyPixels        413  pixels
+    │   ├── UnsupportedFormat    415  a file format not read here
+    │   ├── UnsupportedMode      415  a known format, but a depth, mode or frame count not read here
+    │   ├── InvalidParameter     422
+    │   ├── SigmaOutOfRange      422
+    │   ├── UndecodableImage     422
+    │   ├── ReferenceMismatch    422
+    │   └── HeadersTooLarge      431
+    ├── Refused                       the moment is at fault; try again after Retry-After seconds
+    │   ├── QueueFull            429  too many requests wait
+    │   ├── WouldMissDeadline    429  the work ahead does not fit in the deadline
+    │   ├── NotReady             503
+    │   ├── Draining             503
+    │   └── DeviceLost           503
+    ├── DeadlineExceeded         504  accepted, but not done in time
+    ├── DeviceFailure                 accepted, but the device failed
+    │   ├── DeviceOutOfMemory    503
+    │   ├── DeviceFault          500
+    │   └── NonFiniteResult      500
+    ├── ClientGone               499  nobody reads the answer; only logs and metrics see it
+    └── InternalError            500  a defect of the service
+
+No message repeats what the client sent: `detail` states limits and facts of the service alone.
+"""
+
+import math
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """Base of all errors; only leaves are raised.
+
+    Args:
+        detail: One sentence for the caller, free of the caller's own input.
+        retry_after: Seconds after which to try again, sent as Retry-After rounded up.
+        members: Further members of the problem document, such as the limit that was passed.
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Internal error"
+    outcome: ClassVar[str] = "internal"
+
+    def __init__(self, detail: str = "", *, retry_after: float | None = None, **members: object) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or f"{self.title}."
+        self.retry_after = retry_after
+        self.members = members
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """HTTP headers that go with the error."""
+        if self.retry_after is None:
+            return {}
+        return {"retry-after": str(max(1, math.ceil(self.retry_after)))}
+
+    def problem(self, request_id: str) -> dict[str, object]:
+        """The problem document (RFC 9457) of this error within one request."""
+        return {
+            "type": f"urn:n3denoise:error:{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": f"urn:n3denoise:request:{request_id}",
+            **self.members,
+        }
+
+
+class ClientError(ServiceError):
+    """The request is at fault."""
+
+    outcome = "client_error"
+
+
+class BadRequest(ClientError):
+    status, code, title = 400, "bad-request", "The request cannot be read"
+
+
+class Unauthorized(ClientError):
+    status, code, title = 401, "unauthorized", "A valid API key is required"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"www-authenticate": 'Bearer realm="n3denoise"'}
+
+
+class NotFound(ClientError):
+    status, code, title = 404, "not-found", "There is nothing here"
+
+
+class MethodNotAllowed(ClientError):
+    status, code, title = 405, "method-not-allowed", "This address does not take that method"
+
+
+class NotAcceptable(ClientError):
+    status, code, title = 406, "not-acceptable", "No answer fits the Accept header"
+
+
+class SlowRequest(ClientError):
+    status, code, title = 408, "slow-request", "The request body came too slowly"
+
+
+class BodyTooLarge(ClientError):
+    status, code, title = 413, "body-too-large", "The request body has too many bytes"
+
+
+class TooManyPixels(ClientError):
+    status, code, title = 413, "too-many-pixels", "The image has too many pixels"
+
+
+class UnsupportedFormat(ClientError):
+    status, code, title = 415, "unsupported-format", "The image format is not supported"
+
+
+class UnsupportedMode(ClientError):
+    status, code, title = 415, "unsupported-mode", "The image's depth or mode is not supported"
+
+
+class InvalidParameter(ClientError):
+    status, code, title = 422, "invalid-parameter", "A parameter is missing or invalid"
+
+
+class SigmaOutOfRange(ClientError):
+    status, code, title = 422, "sigma-out-of-range", "The model was not trained for that sigma"
+
+
+class UndecodableImage(ClientError):
+    status, code, title = 422, "undecodable-image", "The image cannot be decoded"
+
+
+class ReferenceMismatch(ClientError):
+    status, code, title = 422, "reference-mismatch", "The reference does not match the image"
+
+
+class HeadersTooLarge(ClientError):
+    status, code, title = 431, "headers-too-large", "The request headers are too large"
+
+
+class Refused(ServiceError):
+    """The moment is at fault: nothing was computed, and a later try may succeed."""
+
+    outcome = "rejected"
+
+
+class QueueFull(Refused):
+    status, code, title = 429, "queue-full", "Too many requests wait"
+
+
+class WouldMissDeadline(Refused):
+    status, code, title = 429, "would-miss-deadline", "The work ahead does not fit in the deadline"
+
+
+class NotReady(Refused):
+    status, code, title = 503, "not-ready", "The service is not ready"
+
+
+class Draining(Refused):
+    status, code, title = 503, "draining", "The service is shutting down"
+
+
+class DeviceLost(Refused):
+    status, code, title = 503, "device-lost", "The compute device is lost"
+
+
+class DeadlineExceeded(ServiceError):
+    status, code, title = 504, "deadline-exceeded", "The result was not ready in time"
+    outcome = "timeout"
+
+
+class DeviceFailure(ServiceError):
+    """The device failed on accepted work."""
+
+    outcome = "device_error"
+
+
+class DeviceOutOfMemory(DeviceFailure):
+    status, code, title = 503, "device-out-of-memory", "The compute device has too little memory"
+
+
+class DeviceFault(DeviceFailure):
+    status, code, title = 500, "device-fault", "The compute device failed"
+
+
+class NonFiniteResult(DeviceFailure):
+    status, code, title = 500, "non-finite-result", "The network gave a result that is not finite"
+
+
+class ClientGone(ServiceError):
+    status, code, title = 499, "client-gone", "The client closed the connection"
+    outcome = "cancelled"
+
+
+class InternalError(ServiceError):
+    """A defect; the detail never says more than that."""
+
+
+def leaves(root: type[ServiceError] = ServiceError) -> list[type[ServiceError]]:
+    """All errors that can be answered with, in the order of the tree."""
+    below = root.__subclasses__()
+    return [leaf for child in below for leaf in leaves(child)] if below else [root]
