@@ -1,0 +1,178 @@
+"""Patch distances and patch aggregation on cells: the exact formulation that makes the N3 block fast.
+
+A patch of two strides by two strides is 2 x 2 cells of one stride by one stride. The distance of two patches is the sum of four
+cell distances at the same offset, and averaging overlapping patches is one weighted sum over cells. So there are no patches:
+neither an unfolded copy of the map nor a queries x items matrix of 800-value rows, and a quarter of the arithmetic.
+
+Letters: B batch or blocks, K neighbours, F values of a cell, h x w cells, p x q = (h - 1) x (w - 1) patches, u x v candidates of
+one query: the window's patches.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+OFFSETS = ((0, 0), (0, 1), (1, 0), (1, 1))
+"""Where in a patch its four cells lie."""
+
+
+def to_cells(maps: Tensor, stride: int) -> Tensor:
+    """Cut maps (B, C, H, W), sides multiples of the stride, into cells (B, h, w, C * stride^2)."""
+    return functional.pixel_unshuffle(maps, stride).permute(0, 2, 3, 1)
+
+
+def from_cells(cells: Tensor, stride: int) -> Tensor:
+    """Put cells (B, h, w, C * stride^2) back together as maps (B, C, H, W)."""
+    return functional.pixel_shuffle(cells.permute(0, 3, 1, 2), stride)
+
+
+def cell_distances(queries: Tensor, items: Tensor) -> Tensor:
+    """Return squared Euclidean distances (B, M, N) of cells (B, M, F) and (B, N, F), in the precision of the cells."""
+    products = torch.baddbmm(items.square().sum(-1).unsqueeze(-2), queries, items.mT, alpha=-2)
+    return products.add_(queries.square().sum(-1, keepdim=True))
+
+
+# The dense form: every patch is a candidate of every patch. For crops, where it costs little, and for gradients.
+
+
+def dense_distances(cells: Tensor) -> Tensor:
+    """Return the squared distances of all patches, (B, p, q, p, q), from cells (B, h, w, F)."""
+    batch, h, w, values = cells.shape
+    flat = cells.reshape(batch, h * w, values)
+    grid = cell_distances(flat, flat).view(batch, h, w, h, w)
+    p, q = h - 1, w - 1
+    return sum(grid[:, y : y + p, x : x + q, y : y + p, x : x + q] for y, x in OFFSETS)  # type: ignore[return-value]
+
+
+def dense_aggregate(weights: Tensor, cells: Tensor) -> Tensor:
+    """Average the patches that the weights (B, K, p, q, p, q) select, overlaps averaged too: (B, K, h, w, F)."""
+    batch, k, p, q = weights.shape[:4]
+    h, w, values = cells.shape[1:]
+    grid = sum(functional.pad(weights, (x, 1 - x, y, 1 - y, x, 1 - x, y, 1 - y)) for y, x in OFFSETS)
+    summed = grid.reshape(batch, k * h * w, h * w) @ cells.reshape(batch, h * w, values)  # type: ignore[union-attr]
+    return summed.view(batch, k, h, w, values) / coverage(h, w, cells)
+
+
+def coverage(h: int, w: int, like: Tensor) -> Tensor:
+    """Return how many patches cover each cell, 1, 2 or 4, as (h, w, 1)."""
+    rows, columns = like.new_full((h, 1, 1), 2), like.new_full((w, 1), 2)
+    rows[0] = rows[-1] = columns[0] = columns[-1] = 1
+    return rows * columns
+
+
+def window_mask(p: int, q: int, window: int, device: torch.device) -> Tensor:
+    """Return which patches are candidates of which: bool (p, q, p, q), the window pushed inside the image, the query left out."""
+    rows, columns = (_inside(count, window, device) for count in (p, q))
+    mask = rows[:, None, :, None] & columns[None, :, None, :]
+    mask.view(p * q, p * q).fill_diagonal_(False)
+    return mask
+
+
+def _inside(count: int, window: int, device: torch.device) -> Tensor:
+    starts = torch.tensor([window_start(index, count, window) for index in range(count)], device=device)[:, None]
+    indices = torch.arange(count, device=device)
+    return (indices >= starts) & (indices < starts + window)
+
+
+def window_start(query: int, count: int, window: int) -> int:
+    """Return the first candidate along one axis for a query among `count` patches."""
+    return max(0, min(query - window // 2, count - window))
+
+
+# The blocked form: a block of neighbouring queries against the region that holds all their windows. For images.
+
+
+@dataclass(frozen=True)
+class Span:
+    """Queries along one axis whose windows either all coincide (at a border) or move with the query (inside).
+
+    Attributes:
+        start: First query.
+        stop: One past the last query.
+        first: The first query's first candidate.
+        window: Candidates of one query along this axis.
+        slides: Whether the window moves with the query.
+    """
+
+    start: int
+    stop: int
+    first: int
+    window: int
+    slides: bool
+
+    @property
+    def queries(self) -> int:
+        """How many queries there are."""
+        return self.stop - self.start
+
+    @property
+    def items(self) -> int:
+        """How many patches all the windows cover together."""
+        return self.window + (self.queries - 1 if self.slides else 0)
+
+    def own(self) -> list[int]:
+        """Where in its window each query stands itself."""
+        return [self.start - self.first + (0 if self.slides else index) for index in range(self.queries)]
+
+
+def spans(count: int, window: int, block: int) -> Iterator[Span]:
+    """Cut the `count` patches of one axis into spans of at most `block` queries, in order."""
+    window = min(window, count)
+    start = 0
+    while start < count:
+        first = window_start(start, count, window)
+        slides = first + 1 == window_start(start + 1, count, window) if start + 1 < count else False
+        stop = start + 1
+        while (
+            stop < count and stop - start < block and window_start(stop, count, window) == first + (stop - start) * slides
+        ):
+            stop += 1
+        yield Span(start, stop, first, window, slides)
+        start = stop
+
+
+def block_distances(queries: Tensor, items: Tensor, rows: Span, columns: Span) -> Tensor:
+    """Return the squared distances of each query to its own window, (B, p, q, u, v).
+
+    Args:
+        queries: (B, p + 1, q + 1, F), the cells of the queries of `rows` x `columns`.
+        items: (B, rows.items + 1, columns.items + 1, F), the cells of all their windows.
+        rows: The queries along the vertical axis.
+        columns: The queries along the horizontal axis.
+    """
+    batch, values = len(queries), queries.shape[-1]
+    grid = cell_distances(queries.reshape(batch, -1, values), items.reshape(batch, -1, values))
+    shape = (batch, rows.queries + 1, columns.queries + 1, rows.items + 1, columns.items + 1)
+    first, second, third, fourth = windows(grid.view(shape), rows, columns)
+    return (first + second).add_(third).add_(fourth)
+
+
+def block_aggregate(weights: Tensor, items: Tensor, rows: Span, columns: Span) -> Tensor:
+    """Sum (not yet average) over each cell the patches that cover it: (B, K, p + 1, q + 1, F).
+
+    Args:
+        weights: (B, K, p, q, u, v), each query's weights over its window.
+        items: (B, rows.items + 1, columns.items + 1, F); its dtype is that of the products.
+        rows: The queries along the vertical axis.
+        columns: The queries along the horizontal axis.
+    """
+    batch, k = weights.shape[:2]
+    shape = (batch, k, rows.queries + 1, columns.queries + 1, rows.items + 1, columns.items + 1)
+    grid = weights.new_zeros(shape)
+    for view in windows(grid, rows, columns):
+        view.add_(weights)
+    flat = grid.view(batch, k * shape[2] * shape[3], -1).to(items.dtype)
+    return (flat @ items.reshape(batch, flat.shape[-1], -1)).view(*shape[:4], -1)
+
+
+def windows(grid: Tensor, rows: Span, columns: Span) -> list[Tensor]:
+    """View a contiguous grid (..., p + 1, q + 1, items + 1, items + 1) of cells as windows (..., p, q, u, v), one view for each
+    of a patch's four cells. Entries of one view never share memory, so a view may be added to in place.
+    """
+    *lead, a, b, c, d = grid.stride()
+    shape = (*grid.shape[:-4], rows.queries, columns.queries, rows.window, columns.window)
+    strides = (*lead, a + c * rows.slides, b + d * columns.slides, c, d)
+    return [grid.as_strided(shape, strides, grid.storage_offset() + y * (a + c) + x * (b + d)) for y, x in OFFSETS]

@@ -1,0 +1,159 @@
+"""The relaxed k-nearest-neighbour selection (Plötz & Roth 2018, Eqs. 8-10), stable at any temperature.
+
+Letters: B batch, M queries, N items, O candidates of one query, K neighbours, F features of a value.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Relaxation = Literal["paper", "code"]
+
+
+def neighbor_weights(distances: Tensor, temperature: Tensor | float, k: int, relaxation: Relaxation = "paper") -> Tensor:
+    """Select k soft nearest neighbours among each query's candidates (Plötz & Roth 2018, Eqs. 8-10).
+
+    In the paper form this is hard k-nearest-neighbour selection as the temperature goes to 0. The code form leaves out the
+    division of log(1 - w) by the temperature, as weights that were trained so need; at low temperature its later neighbours
+    collapse onto the first few.
+
+    Args:
+        distances: (B, M, O), smaller is nearer; only differences within a row matter, so the block's
+            batch-normalised distances serve too; inf for a candidate that must not be chosen.
+        temperature: (B, M, 1) or a scalar, > 0, in the unit of the distances.
+        k: Neighbours to select, 1 <= k <= O.
+        relaxation: "paper" divides log(1 - w) by the temperature as Eqs. 8-10 do; "code" does not.
+
+    Returns:
+        (B, M, O, K); each [..., j] is non-negative and sums to 1 over O.
+
+    Raises:
+        ValueError: If k exceeds the number of candidates, or the relaxation has no such name.
+    """
+    candidates = distances.shape[-1]
+    if not 1 <= k <= candidates:
+        raise ValueError(f"k must lie between 1 and the number of candidates, {candidates}, but is {k}")
+    if relaxation not in ("paper", "code"):
+        raise ValueError(f'relaxation must be "paper" or "code", not {relaxation!r}')
+    # Float32 logits far from zero lose the digits that make a softmax sum to one, so the nearest candidate becomes 0 first.
+    nearest = distances.detach().amin(-1, keepdim=True)
+    nearest = torch.where(nearest.isfinite(), nearest, 0)
+    logits = -(distances - nearest) / temperature
+    return torch.stack(list(successive_weights(logits, temperature, k, relaxation)), -1)
+
+
+def successive_weights(logits: Tensor, temperature: Tensor | float, k: int, relaxation: Relaxation) -> Iterator[Tensor]:
+    """Yield w_1 ... w_k of Eq. 10, each (..., O), from the logits -distance / temperature of Eq. 8.
+
+    Args:
+        logits: (..., O); -inf for a candidate that must not be chosen.
+        temperature: Broadcastable to the logits, > 0; the code form does not use it.
+        k: Neighbours to select.
+        relaxation: "paper" or "code", as in `neighbor_weights`.
+    """
+    # Lower than any real logit, and adding two of them still gives a finite number; -inf would make 0 * inf in the gradients.
+    floor = torch.finfo(logits.dtype).min / 2
+    logits = logits.clamp_min(floor)
+    for j in range(k):
+        logits = logits - logits.detach().amax(-1, keepdim=True)
+        log_weights = logits.log_softmax(-1)
+        yield log_weights.exp()
+        if j + 1 == k:
+            return
+        if relaxation == "paper":
+            logits = (logits + log_complement(logits) / temperature).clamp_min(floor)
+        else:
+            logits = (logits + saturating_log_complement(log_weights)).clamp_min(floor)
+
+
+def log_complement(logits: Tensor) -> Tensor:
+    """Return log(1 - softmax(logits)) over the last axis, exact at any gap and with bounded gradients.
+
+    Only the largest weight of a row can exceed 1/2. With R the log-sum-exp of the others and Z that of all, its log(1 - w) is
+    R - Z, and for the others log1p(-exp(l - Z)) loses nothing.
+    """
+    if logits.shape[-1] == 1:  # the only candidate has weight 1: nothing is left for a second choice
+        return torch.full_like(logits, torch.finfo(logits.dtype).min / 2)
+    largest = logits.detach().argmax(-1, keepdim=True)
+    others = logits.scatter(-1, largest, -math.inf).logsumexp(-1, keepdim=True)
+    total = torch.logaddexp(logits.gather(-1, largest), others)
+    # The largest is set aside before log1p, whose gradient at w = 1 would be infinite.
+    rest = torch.log1p(-(logits - total).scatter(-1, largest, -math.inf).exp())
+    return rest.scatter(-1, largest, others - total)
+
+
+def saturating_log_complement(log_weights: Tensor) -> Tensor:
+    """Return log(1 - w) in the float32 arithmetic of the "code" form: -inf once w rounds to 1, past about 17 nats.
+
+    Weights that were trained with this saturation need it: the exact form would give even mixes in its place.
+    """
+    half = math.log(0.5)
+    # Each branch sees only arguments for which its gradient is finite.
+    small = torch.log1p(-log_weights.clamp_max(half).exp())
+    saturated = log_weights >= 0
+    large = torch.log(-torch.expm1(torch.where(saturated, half, log_weights).clamp_min(half)))
+    return torch.where(log_weights < half, small, torch.where(saturated, -math.inf, large))
+
+
+def select_neighbors(
+    queries: Tensor,
+    items: Tensor,
+    values: Tensor,
+    temperature: Tensor | float,
+    k: int,
+    relaxation: Relaxation = "paper",
+    chunk: int = 1 << 20,
+) -> Tensor:
+    """Return the k soft nearest neighbours of each query under the squared Euclidean distance, in bounded memory.
+
+    Neither the (M, N) distances nor the (M, N, K) weights ever exist as a whole: queries are taken so many at a time that one
+    (queries, N) matrix has at most `chunk` entries, or one query at a time where N alone is larger.
+
+    Args:
+        queries: (M, E) embeddings of the queries.
+        items: (N, E) embeddings of the candidates.
+        values: (N, F) what is averaged.
+        temperature: (M, 1) or a scalar, > 0.
+        k: Neighbours to select, 1 <= k <= N.
+        relaxation: As in `neighbor_weights`.
+        chunk: Entries of the distance matrix held at a time, > 0.
+
+    Returns:
+        (M, K, F).
+
+    Raises:
+        ValueError: If k exceeds the number of items, `chunk` is not positive, or the relaxation has no such name.
+    """
+    if chunk < 1:
+        raise ValueError(f"chunk must be positive, but is {chunk}")
+    if not 1 <= k <= len(items):
+        raise ValueError(f"k must lie between 1 and the number of items, {len(items)}, but is {k}")
+    if relaxation not in ("paper", "code"):
+        raise ValueError(f'relaxation must be "paper" or "code", not {relaxation!r}')
+    temperatures = torch.as_tensor(temperature, dtype=queries.dtype).expand(len(queries), 1)
+    count = max(1, chunk // len(items))
+    selected = []
+    for some, some_temperatures in zip(queries.split(count), temperatures.split(count), strict=True):
+        distances = squared_distances(some, items)
+        logits = -(distances - distances.detach().amin(-1, keepdim=True)) / some_temperatures
+        selected.append(
+            torch.stack([weights @ values for weights in successive_weights(logits, some_temperatures, k, relaxation)], 1)
+        )
+    return torch.cat(selected) if selected else values.new_empty(0, k, values.shape[-1])
+
+
+def squared_distances(queries: Tensor, items: Tensor) -> Tensor:
+    """Return the squared Euclidean distances (M, N), from differences where the dimension is low, else from products."""
+    dimensions = queries.shape[-1]
+    if dimensions > 8:  # |a|^2 + |b|^2 - 2ab cancels, but differences would cost M x N x E memory
+        centre = items.mean(0)
+        queries, items = queries - centre, items - centre
+        products = (queries * queries).sum(-1, keepdim=True) + (items * items).sum(-1) - 2 * queries @ items.T
+        return products.clamp_min(0)
+    total = queries.new_zeros(len(queries), len(items))
+    for axis in range(dimensions):
+        total = total + (queries[:, axis, None] - items[None, :, axis]).square()
+    return total
