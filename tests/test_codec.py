@@ -1,0 +1,74 @@
+"""Files in and out, 8-bit first."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.codec import decode, encode, probe, to_gray
+from service.errors import InvalidParameter, ServiceError, TooManyPixels, UndecodableImage, UnsupportedFormat
+from service.picture import FORMATS, Format, Limits, Picture
+
+LOSSLESS: tuple[Format, ...] = ("png", "webp", "tiff", "bmp")
+
+
+def ramp(*shape: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(7).integers(0, 256, shape, dtype=np.uint8)
+
+
+def file(samples: NDArray[Any], kind: Format, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(samples).save(buffer, kind.upper(), **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", LOSSLESS)
+@pytest.mark.parametrize("shape", [(9, 13), (9, 13, 3)])
+def test_eight_bits_pass_unchanged(kind: Format, shape: tuple[int, ...]) -> None:
+    samples = ramp(*shape)
+    picture = decode(file(samples, kind, **({"lossless": True} if kind == "webp" else {})), Limits())
+    assert (picture.width, picture.height, picture.format) == (13, 9, kind)
+    returned = np.asarray(Image.open(io.BytesIO(encode(picture))).convert("RGB"))
+    assert np.array_equal(returned, np.asarray(Image.fromarray(samples).convert("RGB")))
+
+
+def test_gray_is_the_papers_rounded_to_levels() -> None:
+    samples = ramp(20, 20, 3)
+    gray = to_gray(decode(file(samples, "png"), Limits()))
+    expected = np.rint(samples[..., 0] * 0.2989 + samples[..., 1] * 0.5870 + samples[..., 2] * 0.1140)
+    assert np.array_equal(np.rint(gray.planes[0] * 255), expected)
+    assert gray.channels == 1
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_truncated_file_is_undecodable(kind: Format, share: float) -> None:
+    whole = file(ramp(64, 64, 3), kind)
+    with pytest.raises(UndecodableImage):
+        decode(whole[: int(len(whole) * share)], Limits())
+
+
+@pytest.mark.parametrize("content", [b"", b"GIF89a" + bytes(40), b"\0" * 100])
+def test_other_content_is_an_unsupported_format(content: bytes) -> None:
+    with pytest.raises(UnsupportedFormat):
+        probe(content, Limits())
+
+
+def test_pixels_are_limited_from_the_header() -> None:
+    whole = file(ramp(50, 41), "png")
+    assert probe(whole, Limits(pixels=50 * 41)).pixels == 50 * 41
+    with pytest.raises(TooManyPixels):
+        probe(whole, Limits(pixels=50 * 41 - 1))
+
+
+def test_a_depth_the_format_cannot_hold_is_refused() -> None:
+    with pytest.raises(InvalidParameter):
+        encode(Picture(np.zeros((1, 2, 2), np.float32)), "jpeg", "16")
+
+
+def test_errors_are_the_services_own() -> None:
+    with pytest.raises(ServiceError):
+        decode(b"\x89PNG\r\n\x1a\n" + bytes(64), Limits())
