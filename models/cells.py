@@ -49,7 +49,7 @@ def dense_distances(cells: Tensor) -> Tensor:
 
 def dense_aggregate(weights: Tensor, cells: Tensor) -> Tensor:
     """Average the patches that the weights (B, K, p, q, p, q) select, overlaps averaged too: (B, K, h, w, F)."""
-    batch, k, p, q = weights.shape[:4]
+    batch, k = weights.shape[:2]
     h, w, values = cells.shape[1:]
     grid = sum(functional.pad(weights, (x, 1 - x, y, 1 - y, x, 1 - x, y, 1 - y)) for y, x in OFFSETS)
     summed = grid.reshape(batch, k * h * w, h * w) @ cells.reshape(batch, h * w, values)  # type: ignore[union-attr]
@@ -67,7 +67,7 @@ def window_mask(p: int, q: int, window: int, device: torch.device) -> Tensor:
     """Return which patches are candidates of which: bool (p, q, p, q), the window pushed inside the image, the query left out."""
     rows, columns = (_inside(count, window, device) for count in (p, q))
     mask = rows[:, None, :, None] & columns[None, :, None, :]
-    mask.view(p * q, p * q).fill_diagonal_(False)
+    mask.view(p * q, p * q).fill_diagonal_(0)
     return mask
 
 
@@ -126,9 +126,7 @@ def spans(count: int, window: int, block: int) -> Iterator[Span]:
         first = window_start(start, count, window)
         slides = first + 1 == window_start(start + 1, count, window) if start + 1 < count else False
         stop = start + 1
-        while (
-            stop < count and stop - start < block and window_start(stop, count, window) == first + (stop - start) * slides
-        ):
+        while stop < count and stop - start < block and window_start(stop, count, window) == first + (stop - start) * slides:
             stop += 1
         yield Span(start, stop, first, window, slides)
         start = stop
@@ -169,8 +167,9 @@ def block_aggregate(weights: Tensor, items: Tensor, rows: Span, columns: Span) -
 
 
 def windows(grid: Tensor, rows: Span, columns: Span) -> list[Tensor]:
-    """View a contiguous grid (..., p + 1, q + 1, items + 1, items + 1) of cells as windows (..., p, q, u, v), one view for each
-    of a patch's four cells. Entries of one view never share memory, so a view may be added to in place.
+    """View a contiguous grid of cells (..., p + 1, q + 1, items + 1, items + 1) as windows (..., p, q, u, v).
+
+    There is one view for each of a patch's four cells. Entries of one view never share memory, so one may add to it in place.
     """
     *lead, a, b, c, d = grid.stride()
     shape = (*grid.shape[:-4], rows.queries, columns.queries, rows.window, columns.window)

@@ -210,8 +210,9 @@ class N3Net(nn.Module):
 
 
 def patch_temperature(log_temperature: Tensor, config: N3NetConfig) -> Tensor:
-    """Return the temperature of each patch, (B, p, q), from the padded log-temperature map (B, 1, H, W): the exponential of the
-    patch mean, bounded, plus ln 0.1.
+    """Return the temperature of each patch, (B, p, q), from the padded log-temperature map (B, 1, H, W).
+
+    It is the exponential of the patch mean, bounded, plus ln 0.1.
     """
     mean = functional.avg_pool2d(log_temperature, 2 * config.stride, config.stride).squeeze(1)
     if config.temperature_bound is not None:

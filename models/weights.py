@@ -235,4 +235,3 @@ def check_sigma(sigma: float, sigma_range: tuple[float, float]) -> None:
     lowest, highest = sigma_range
     if not (math.isfinite(sigma) and lowest <= sigma <= highest):
         raise ValueError(f"sigma must lie between {lowest:g} and {highest:g}, but is {sigma:g}")
-
