@@ -132,7 +132,7 @@ def neighbor_membership(distances: Tensor, temperature: Tensor | float, k: int) 
         # From there the shift that makes the sum k is at most log k up and log(O - k) down.
         low = torch.full_like(nearest, -math.log(candidates - k))
         high = torch.full_like(nearest, math.log(k))
-        for _ in range(30):
+        for _ in range(4 - round(math.log2(torch.finfo(distances.dtype).eps))):
             shift = (low + high) / 2
             enough = torch.sigmoid(logits + shift).sum(-1, keepdim=True) > k
             low, high = torch.where(enough, low, shift), torch.where(enough, shift, high)
@@ -204,3 +204,33 @@ def squared_distances(queries: Tensor, items: Tensor) -> Tensor:
     for axis in range(dimensions):
         total = total + (queries[:, axis, None] - items[None, :, axis]).square()
     return total
+
+
+def inference_weights(distances: Tensor, temperature: Tensor, k: int, relaxation: Relaxation) -> Tensor:
+    """Return what `successive_weights` yields, stacked as (B, K, M, O), the faster way that needs no gradients.
+
+    In the code form l + log(1 - w) is the product p (S - p) / S of p = exp(l) and S = sum of p: seven selections need neither
+    exponential nor logarithm, and S - p rounds as the saturating logarithm does. Where p underflows, the logarithms return.
+
+    Args:
+        distances: (B, M, O), float32; inf for a candidate that must not be chosen. Overwritten.
+        temperature: (B, M, 1), > 0.
+        k: Neighbours to select.
+        relaxation: "paper" or "code", as in `neighbor_weights`.
+    """
+    batch, queries, candidates = distances.shape
+    logits = distances.sub_(distances.amin(-1, keepdim=True)).div_(temperature).neg_()
+    weights = logits.new_empty(batch, k, queries, candidates)
+    if relaxation == "code":
+        products = logits.exp()
+        for j in range(k):
+            total = products.sum(-1, keepdim=True)
+            chosen = torch.div(products, total, out=weights[:, j])
+            if j + 1 < k:
+                torch.sub(total, products, out=products)
+                products.mul_(chosen)
+        if k == 1 or total.min() > 1e-20:  # then what underflowed is too little to be seen
+            return weights
+    for j, chosen in enumerate(successive_weights(logits, temperature, k, relaxation)):
+        weights[:, j] = chosen
+    return weights

@@ -1,0 +1,69 @@
+"""Non-local means (Buades, Coll & Morel 2005) through scikit-image, with the interface of the learned denoisers."""
+
+from collections.abc import Generator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+PATCH = 5  # pixels along a side of the compared patches
+REACH = 6  # pixels searched each way
+STRENGTH = 0.8  # h = 0.8 sigma: scikit-image's documented choice for its fast mode with a known sigma
+STRIP = 128  # rows that one step computes
+
+
+class NonLocalMeans:
+    """Average pixels whose surroundings look alike; no weights, no training, one core.
+
+    Parameters follow scikit-image's documented rule for the fast mode: 5x5 patches within 13x13 pixels, h = 0.8 sigma, and
+    sigma itself taken off the patch distances.
+    """
+
+    name = "nlm"
+    sigma_range = (1.0, 100.0)  # 0-255 scale
+
+    def steps(self, noisy: Tensor, sigma: float) -> Generator[float, None, Tensor]:
+        """Denoise strip after strip and yield the fraction done after each; the result is the generator's return value.
+
+        Args:
+            noisy: (H, W), range about [0, 1].
+            sigma: Noise standard deviation on the [0, 1] scale, > 0.
+
+        Returns:
+            (H, W) float32 on the CPU, not clipped; the same for any strip height up to rounding.
+
+        Raises:
+            ValueError: If the image is not a plane or sigma is not positive.
+        """
+        if noisy.ndim != 2 or noisy.numel() == 0:
+            raise ValueError(f"an image of shape (H, W) is needed, not {tuple(noisy.shape)}")
+        if not sigma > 0:
+            raise ValueError(f"sigma must be positive, but is {sigma}")
+        from skimage.restoration import denoise_nl_means
+
+        image = noisy.detach().to("cpu", torch.float32).numpy()
+        rows = len(image)
+        halo = REACH + PATCH // 2
+        denoised = np.empty_like(image)
+        # The image's own border is reflected by hand, so that only rows that are cropped away ever see the library's padding.
+        padded = np.pad(image, halo, mode="symmetric")
+        for top in range(0, rows, STRIP):
+            bottom = min(top + STRIP, rows)
+            strip = padded[top : bottom + 2 * halo].astype(np.float64)
+            result = denoise_nl_means(
+                strip, patch_size=PATCH, patch_distance=REACH, h=STRENGTH * sigma, sigma=sigma, fast_mode=True
+            )
+            denoised[top:bottom] = result[halo:-halo, halo:-halo]
+            yield bottom / rows
+        return torch.from_numpy(denoised)
+
+    def denoise(self, noisy: Tensor, sigma: float) -> Tensor:
+        """Return the denoised image (H, W); arguments and errors as in `steps`."""
+        stepping = self.steps(noisy, sigma)
+        while True:
+            try:
+                next(stepping)
+            except StopIteration as finished:
+                image = finished.value
+                assert isinstance(image, Tensor)
+                return image
