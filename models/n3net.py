@@ -101,7 +101,9 @@ class DnCNN(nn.Sequential):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Map (B, in_planes, H, W) to (B, out_planes, H, W)."""
-        out: Tensor = super().forward(maps)
+        out = maps
+        for layer in self:
+            out = layer(out)
         missing = out.shape[1] - self.residual
         return out + functional.pad(maps[:, : self.residual], (0, 0, 0, 0, 0, missing))
 

@@ -14,7 +14,7 @@ import pickle
 import re
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -180,7 +180,7 @@ def import_checkpoint(path: str | Path, sigma: float) -> Weights:
     return Weights(Path(path).stem, config, (sigma, sigma), facts, "", state)
 
 
-_AUTHORS_NAMES = (
+_AUTHORS_NAMES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"blocks\.(\d)\.conv1\.(\w+)"), lambda m: f"dncnns.{m[1]}.0.{m[2]}"),
     (re.compile(r"blocks\.(\d)\.layer1\.(\d+)\.(\w+)"), lambda m: f"dncnns.{m[1]}.{int(m[2]) + 2}.{m[3]}"),
     (re.compile(r"blocks\.(\d)\.conv2\.(\w+)"), lambda m: f"dncnns.{m[1]}.14.{m[2]}"),
