@@ -88,7 +88,8 @@ class Picture:
     """A decoded picture.
 
     Attributes:
-        planes: (C, H, W) float32, 1.0 = white. One plane is gray, three are RGB, any other number are channels by themselves.
+        planes: (C, H, W) float32, 1.0 = white: one gray plane, three of RGB, or any number of channels by themselves.
+        rgb: Whether the planes are red, green and blue.
         alpha: (H, W) float32 in [0, 1], straight (never multiplied into the planes), or none.
         format: The file format it came from and goes back to by default.
         depth: The depth it came with and goes back to by default.
@@ -96,6 +97,7 @@ class Picture:
     """
 
     planes: NDArray[np.float32]
+    rgb: bool = False
     alpha: Plane | None = None
     format: Format = "png"
     depth: Depth = "8"
