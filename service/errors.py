@@ -18,6 +18,7 @@
     │   ├── ReferenceMismatch    422
     │   └── HeadersTooLarge      431
     ├── Refused                       the moment is at fault; try again after Retry-After seconds
+    │   ├── UploadsFull          429  too many bytes are being received
     │   ├── QueueFull            429  too many requests wait
     │   ├── WouldMissDeadline    429  the work ahead does not fit in the deadline
     │   ├── NotReady             503
@@ -33,6 +34,9 @@
 
 No message repeats what the client sent: `detail` states limits and facts of the service alone.
 """
+
+# The tree above says what each class is; its names are those of the answers, not of Python's exceptions.
+# ruff: noqa: D101, D102, N818
 
 import math
 from typing import ClassVar
@@ -102,6 +106,14 @@ class NotFound(ClientError):
 class MethodNotAllowed(ClientError):
     status, code, title = 405, "method-not-allowed", "This address does not take that method"
 
+    def __init__(self, allow: str) -> None:
+        super().__init__("The Allow header names the methods that this address takes.")
+        self.allow = allow
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"allow": self.allow}
+
 
 class NotAcceptable(ClientError):
     status, code, title = 406, "not-acceptable", "No answer fits the Accept header"
@@ -151,6 +163,10 @@ class Refused(ServiceError):
     """The moment is at fault: nothing was computed, and a later try may succeed."""
 
     outcome = "rejected"
+
+
+class UploadsFull(Refused):
+    status, code, title = 429, "uploads-full", "Too many request bodies are being received"
 
 
 class QueueFull(Refused):

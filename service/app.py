@@ -1,0 +1,81 @@
+"""The application: a value made from settings and an engine."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from service.engine import Engine
+from service.errors import ServiceError
+from service.middleware import ApiKeys, Front, Uploads
+from service.problems import handle
+from service.routes import denoise, health, info
+from service.settings import Settings
+from service.state import State
+from service.telemetry import Metrics
+from service.version import version
+
+_LAG_SECONDS = 0.05
+
+
+def create_app(settings: Settings | None = None, engine: Engine | None = None) -> FastAPI:
+    """Make the application.
+
+    Args:
+        settings: Read from the environment unless given.
+        engine: Made from the settings unless given; its metrics become the application's.
+    """
+    settings = settings or Settings()
+    engine = engine or Engine(settings, Metrics())
+    state = State(settings, engine.metrics, engine)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        engine.start()
+        lag = asyncio.create_task(_watch_loop(state.metrics))
+        yield
+        lag.cancel()
+        await engine.stop()
+        state.close()
+
+    middleware = [Middleware(Front, state), Middleware(ApiKeys, state), Middleware(Uploads, state)]
+    if settings.cors_origins:
+        # Outside everything, so that browsers can read the errors too.
+        middleware.insert(0, Middleware(CORSMiddleware, **_cors(settings)))
+    app = FastAPI(
+        title="n3denoise",
+        summary="Denoises images with Neural Nearest Neighbors Networks.",
+        version=version(),
+        lifespan=lifespan,
+        middleware=middleware,
+        exception_handlers=dict.fromkeys((ServiceError, HTTPException, RequestValidationError), handle),
+        redoc_url=None,
+    )
+    app.state.shared = state
+    for routes in (denoise, info, health):
+        app.include_router(routes.router)
+    return app
+
+
+def _cors(settings: Settings) -> dict[str, Any]:
+    return {
+        "allow_origins": settings.cors_origins,
+        "allow_methods": ["GET", "POST"],
+        "allow_headers": ["Content-Type", "X-API-Key", "Authorization", "X-Request-ID"],
+        "expose_headers": ["*"],
+    }
+
+
+async def _watch_loop(metrics: Metrics) -> None:
+    """Measure how late the event loop wakes up: the sign that something computes on it."""
+    while True:
+        due = time.monotonic() + _LAG_SECONDS
+        await asyncio.sleep(_LAG_SECONDS)
+        metrics.loop_lag.observe(max(0.0, time.monotonic() - due))

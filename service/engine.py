@@ -1,0 +1,181 @@
+"""Admission, deadlines, cancellation and drain in front of the device's one compute thread."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from service.compute import Compute, Facts
+from service.errors import (
+    DeadlineExceeded,
+    DeviceLost,
+    Draining,
+    NotReady,
+    QueueFull,
+    ServiceError,
+    TooManyPixels,
+    WouldMissDeadline,
+)
+from service.selftest import Plane
+from service.settings import Settings
+from service.telemetry import Metrics, current_record, note_stage
+from service.worker import Ticket, Worker
+
+MakeCompute = Callable[[Settings, Callable[[str], None]], Compute]
+
+
+class Engine:
+    """The gate to the device; everything here runs on the event loop.
+
+    Args:
+        settings: Limits and times.
+        metrics: Where to count.
+        make_compute: Called on the compute thread to load the weights.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics, make_compute: MakeCompute = Compute.from_settings) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self.draining = False
+        self.worker = worker = Worker(
+            lambda: make_compute(settings, lambda kind: metrics.device_errors.labels(kind).inc()),
+            settings.interleave_images,
+            settings.idle_selftest_seconds,
+            metrics,
+        )
+        metrics.queue_jobs.set_function(lambda: len(worker.queue.places))
+        metrics.queue_pixels.set_function(lambda: worker.queue.pixels)
+        metrics.in_progress.set_function(lambda: sum(place.started for place in worker.queue.places))
+        metrics.rate.set_function(lambda: worker.pace.pixels_per_second or 0.0)
+        metrics.ready.set_function(lambda: self.trouble is None)
+        metrics.draining.set_function(lambda: self.draining)
+
+    def start(self) -> None:
+        """Start loading the weights on the compute thread; returns at once."""
+        self.worker.start()
+
+    async def stop(self) -> None:
+        """End the compute thread after its present strip; one that hangs is left behind."""
+        await asyncio.to_thread(self.worker.stop, 5.0)
+
+    def drain(self) -> None:
+        """Refuse new work from now on; admitted work goes on."""
+        self.draining = True
+
+    @property
+    def facts(self) -> Facts | None:
+        """What is being run on what; None until the weights are loaded."""
+        return self.worker.facts
+
+    def loaded_facts(self) -> Facts:
+        """As `facts`.
+
+        Raises:
+            ServiceError: If the weights are not loaded.
+        """
+        if self.facts is None:
+            raise self.trouble or NotReady("The weights are being loaded.", retry_after=5)
+        return self.facts
+
+    @property
+    def pixels_per_second(self) -> float | None:
+        """The device's measured rate."""
+        return self.worker.pace.pixels_per_second
+
+    @property
+    def lost(self) -> bool:
+        """Whether the device is lost for good, so that the process has to end."""
+        return isinstance(self.worker.trouble, DeviceLost)
+
+    @property
+    def busy(self) -> bool:
+        """Whether admitted work is left."""
+        return bool(self.worker.queue.places)
+
+    @property
+    def hung(self) -> bool:
+        """Whether the present strip takes longer than any strip should."""
+        return self.worker.strip_seconds > self.settings.hang_seconds
+
+    @property
+    def trouble(self) -> ServiceError | None:
+        """Why no work is accepted now; None when ready."""
+        if self.draining:
+            return Draining("The service is shutting down; another instance may answer.", retry_after=5)
+        if self.hung:
+            return NotReady("The device has not answered for too long.", retry_after=30)
+        return self.worker.trouble
+
+    def check(self) -> None:
+        """Refuse at the door, before the body is read, what could not be admitted anyway.
+
+        Raises:
+            Refused: If the service is not ready, draining, lost, or its queue is full.
+        """
+        if trouble := self.trouble:
+            raise trouble
+        if len(self.worker.queue.places) >= self.settings.queue_requests:
+            raise QueueFull("As many requests wait as may wait.", retry_after=self._backlog_seconds())
+
+    def admit(self, pixels: int, arrived: float) -> Ticket:
+        """Give a request a place in the queue, if it and all admitted before it will end in time.
+
+        Args:
+            pixels: Network pixels: the image's, times the passes it needs.
+            arrived: When the request came, on the monotonic clock; its deadline counts from there.
+
+        Returns:
+            The place, to be used as a context manager that gives it back.
+
+        Raises:
+            Refused: As `check`, or if a deadline would be missed, the request's own or an admitted one's.
+            TooManyPixels: If the image alone takes longer than a request may.
+        """
+        self.check()
+        now, pace = time.monotonic(), self.worker.pace
+        ticket = Ticket(pixels, arrived + self.settings.timeout_seconds, self._give_back)
+        if pace.seconds(pixels) > self.settings.timeout_seconds:
+            limit = int((pace.pixels_per_second or 0) * self.settings.timeout_seconds)
+            raise TooManyPixels("At the device's pace the image takes longer than a request may.", limit_pixels=limit)
+        for ahead, deadline in self.worker.finishes(pixels, ticket.deadline):
+            if now + pace.seconds(ahead) > deadline:
+                raise WouldMissDeadline(
+                    "With the work admitted before, a deadline would be missed.", retry_after=self._backlog_seconds()
+                )
+        self.worker.add(ticket)
+        self.metrics.input_pixels.observe(pixels)
+        return ticket
+
+    async def denoise(self, ticket: Ticket, noisy: Plane, sigma: float) -> Plane:
+        """Denoise one plane (H, W), [0, 1], with sigma on the [0, 1] scale; the result is not clipped.
+
+        When the caller is cancelled, the device stops within one strip.
+
+        Raises:
+            DeadlineExceeded: If the request's deadline passes, or its computation does not begin in time.
+            DeviceFailure: If the device fails on it.
+            DeviceLost: If the device is lost meanwhile.
+        """
+        loop = asyncio.get_running_loop()
+        end = ticket.deadline - time.monotonic() + loop.time()
+        first = end if ticket.begun_at else min(end, loop.time() + self.settings.queue_timeout_seconds)
+        try:
+            # The timer runs here and not in the thread, so that even a strip that hangs cannot hold an answer back.
+            async with asyncio.timeout_at(first) as timer:
+
+                def begun() -> None:
+                    if not result.done():
+                        timer.reschedule(end)
+
+                result = self.worker.submit(ticket, noisy, sigma, begun)
+                return await result
+        except TimeoutError:
+            raise DeadlineExceeded("The result was not ready within the time limit.") from None
+
+    def _give_back(self, ticket: Ticket) -> None:
+        self.worker.remove(ticket)
+        record = current_record()
+        note_stage(self.metrics, record, "queue", (ticket.begun_at or time.monotonic()) - ticket.admitted)
+        note_stage(self.metrics, record, "infer", ticket.computing)
+
+    def _backlog_seconds(self) -> float:
+        return self.worker.pace.seconds(self.worker.queue.pixels)

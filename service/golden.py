@@ -1,0 +1,22 @@
+"""Stores the self-test's result for a weights file: `python -m service.golden NAME|FILE`."""
+
+import json
+import sys
+from pathlib import Path
+
+from models.denoiser import Denoiser
+from service import selftest
+from service.compute import Compute
+
+
+def main(weights: str) -> None:
+    """Run the network in float32 on the CPU and add its result to golden.json."""
+    compute = Compute(lambda: Denoiser.load(weights, "cpu", "float32"), lambda: Denoiser.load(weights, "cpu", "float32"))
+    results = selftest.stored_results()
+    results[compute.facts.weights_sha256] = selftest.encode(compute.denoise(selftest.tile(), selftest.SIGMA))
+    path = Path(__file__).with_name("golden.json")
+    path.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

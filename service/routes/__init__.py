@@ -1,0 +1,1 @@
+"""The HTTP routes: thin, each parses, asks the engine and renders."""
