@@ -48,12 +48,16 @@ def dense_distances(cells: Tensor) -> Tensor:
 
 
 def dense_aggregate(weights: Tensor, cells: Tensor) -> Tensor:
-    """Average the patches that the weights (B, K, p, q, p, q) select, overlaps averaged too: (B, K, h, w, F)."""
+    """Average the patches that the weights (B, K, p, q, p, q) select, overlaps averaged too: (B, K, h, w, F).
+
+    The products are computed in the dtype of the cells, the averages returned in that of the weights.
+    """
     batch, k = weights.shape[:2]
     h, w, values = cells.shape[1:]
     grid = sum(functional.pad(weights, (x, 1 - x, y, 1 - y, x, 1 - x, y, 1 - y)) for y, x in OFFSETS)
-    summed = grid.reshape(batch, k * h * w, h * w) @ cells.reshape(batch, h * w, values)  # type: ignore[union-attr]
-    return summed.view(batch, k, h, w, values) / coverage(h, w, cells)
+    flat = grid.reshape(batch, k * h * w, h * w).to(cells.dtype)  # type: ignore[union-attr]
+    summed = flat @ cells.reshape(batch, h * w, values)
+    return summed.view(batch, k, h, w, values) / coverage(h, w, weights)
 
 
 def coverage(h: int, w: int, like: Tensor) -> Tensor:

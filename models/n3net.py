@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models import cells
-from models.neighbors import Relaxation, successive_weights
+from models.neighbors import CodeWeights, Relaxation, successive_weights
 
 LOG_TEMPERATURE_OFFSET = math.log(0.1)
 
@@ -143,7 +143,7 @@ class N3Block(nn.Module):
         # Distances and weights stay in float32 whatever the convolutions run in: |a|^2 + |b|^2 - 2ab cancels.
         with torch.autocast(maps.device.type, enabled=False):
             weights = self.neighbor_weights(embedded.float(), log_temperature.float())  # (B, K, p, q, p, q)
-            values = cells.to_cells(padded.float(), config.stride)  # (B, h, w, F)
+            values = cells.to_cells(padded, config.stride)  # (B, h, w, F)
             means = cells.dense_aggregate(weights, values)  # (B, K, h, w, F)
             differences = cells.from_cells((means - values.unsqueeze(1)).flatten(0, 1), config.stride)
         differences = differences.reshape(len(maps), -1, *padded.shape[-2:])  # (B, K * C, H', W')
@@ -159,7 +159,10 @@ class N3Block(nn.Module):
         temperature = patch_temperature(log_temperature, config).view(batch, p, q, 1)
         mask = cells.window_mask(p, q, config.window, distances.device).view(p, q, p * q)
         logits = (logits / temperature).masked_fill(~mask, -math.inf)
-        weights = torch.stack(list(successive_weights(logits, temperature, config.k, config.relaxation)), 1)
+        if config.relaxation == "code" and logits.requires_grad:
+            weights: Tensor = CodeWeights.apply(logits, config.k)  # type: ignore[no-untyped-call]
+        else:
+            weights = torch.stack(list(successive_weights(logits, temperature, config.k, config.relaxation)), 1)
         return weights.view(batch, config.k, p, q, p, q)
 
 

@@ -1,0 +1,50 @@
+"""Image quality against a reference, both of one image in the [0, 1] range."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def psnr(image: Tensor, reference: Tensor) -> float:
+    """Return the peak signal-to-noise ratio in dB, 10 log10(1 / MSE); infinite for identical images.
+
+    Args:
+        image: (H, W), [0, 1] range but not clipped.
+        reference: (H, W), in [0, 1].
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    _same_shape(image, reference)
+    mse = (image.double() - reference.double()).square().mean().item()
+    return -10 * math.log10(mse) if mse > 0 else math.inf
+
+
+def ssim(image: Tensor, reference: Tensor) -> float:
+    """Return the structural similarity of Wang et al. (2004): Gaussian window, standard deviation 1.5, population covariance.
+
+    Args:
+        image: (H, W), both sides at least 11, [0, 1] range but not clipped.
+        reference: (H, W), in [0, 1].
+
+    Raises:
+        ValueError: If the shapes differ, or a side is under 11 pixels.
+    """
+    from skimage.metrics import structural_similarity  # slow to import, and training needs PSNR only
+
+    _same_shape(image, reference)
+    return float(
+        structural_similarity(
+            image.to(torch.float64).numpy(),
+            reference.to(torch.float64).numpy(),
+            data_range=1.0,
+            gaussian_weights=True,
+            use_sample_covariance=False,
+        )
+    )
+
+
+def _same_shape(image: Tensor, reference: Tensor) -> None:
+    if image.shape != reference.shape:
+        raise ValueError(f"shapes differ: {tuple(image.shape)} and {tuple(reference.shape)}")

@@ -1,0 +1,96 @@
+"""How a network is trained: every choice in one value, stored with the checkpoint."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor
+
+Loss = Literal["log_mse", "mse"]
+LOSS_FLOOR = 1e-6  # a quarter of a grey level squared: below it an image is right, and log(MSE) would chase it for ever
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The choices of a training run; the defaults are for weights that serve every noise level.
+
+    Attributes:
+        crop: Side of a training crop in pixels; 80 is 15 x 15 patches, a whole window.
+        batch: Crops a step.
+        steps: Length of the schedule; None: it follows the time budget instead.
+        sigma_range: Noise levels, 0-255 scale; equal bounds tune for one level.
+        low_share: Share of the crops whose sigma lies in the lowest `low_part` of the range, which a uniform draw would starve.
+        low_part: See `low_share`.
+        learning_rate: Of AdamW, at its peak.
+        weight_decay: Decoupled, of the convolutions' weights.
+        warmup_steps: Steps of linear rise.
+        loss: "log_mse" weighs every noise level alike; "mse" is the paper's, which the strong noise rules.
+        clip: Largest gradient norm.
+        ema: Decay of the weight average that is evaluated and exported.
+        seed: Of crops, noise, and a fresh network's initialisation.
+    """
+
+    crop: int = 80
+    batch: int = 8
+    steps: int | None = None
+    sigma_range: tuple[float, float] = (0.0, 75.0)
+    low_share: float = 0.12
+    low_part: float = 0.08
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    warmup_steps: int = 50
+    loss: Loss = "log_mse"
+    clip: float = 1.0
+    ema: float = 0.999
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: If one is out of its range.
+        """
+        low, high = self.sigma_range
+        if not (math.isfinite(high) and 0 <= low <= high):
+            raise ValueError(f"the noise levels must be 0 <= low <= high, but are {low:g} and {high:g}")
+        if self.loss not in ("log_mse", "mse"):
+            raise ValueError(f"the loss must be log_mse or mse, not {self.loss!r}")
+        if min(self.crop, self.batch) < 1 or (self.steps is not None and self.steps < 1):
+            raise ValueError("crop, batch and steps must be positive")
+        if not 0 <= self.ema < 1 or not 0 <= self.low_share < 1 or not 0 < self.low_part < 1:
+            raise ValueError("the weight average's decay and the shares must lie between 0 and 1")
+
+    def rate(self, step: int, progress: float) -> float:
+        """Return the factor on the learning rates: a linear rise, then half a cosine down to zero at progress 1."""
+        rise = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
+        return rise * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+    def draw_sigma(self, generator: torch.Generator) -> Tensor:
+        """Draw the noise levels of a batch, (B, 1, 1, 1), on the [0, 1] scale.
+
+        One in each B-th of the distribution, so that no batch is all weak or all strong noise: the loss varies less.
+        """
+        device = generator.device
+        place = torch.arange(self.batch, device=device) + torch.rand(self.batch, generator=generator, device=device)
+        place = (place / self.batch).clamp(max=1)
+        lowest = place / self.low_share * self.low_part if self.low_share else place
+        rest = self.low_part + (place - self.low_share) / (1 - self.low_share) * (1 - self.low_part)
+        quantile = torch.where(place < self.low_share, lowest, rest if self.low_share else place)
+        low, high = self.sigma_range
+        return ((low + (high - low) * quantile) / 255).view(-1, 1, 1, 1)
+
+    def measure(self, denoised: Tensor, clean: Tensor) -> Tensor:
+        """Return the loss of a batch (B, 1, S, S), a scalar."""
+        mse = (denoised.float() - clean).square().mean((1, 2, 3))
+        return (mse + LOSS_FLOOR).log().mean() if self.loss == "log_mse" else mse.mean()
+
+    def asdict(self) -> dict[str, Any]:
+        """Return the fields as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def parse(cls, values: dict[str, Any]) -> Self:
+        """Make a recipe of what `asdict` returned."""
+        low, high = values["sigma_range"]
+        return cls(**{**values, "sigma_range": (low, high)})
