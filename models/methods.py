@@ -1,0 +1,65 @@
+"""The methods one can ask for by name: the network, its like without neighbours, and the classical method, with one interface."""
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+from models.denoiser import Denoiser, DType
+from models.nlm import NonLocalMeans
+from models.weights import weights_names
+
+METHODS = ("n3net", "dncnn", "nlm")
+
+
+class Method(Protocol):
+    """What turns a noisy image into a denoised one; images are (H, W) float32 in [0, 1], sigma is on that scale too."""
+
+    @property
+    def name(self) -> str:
+        """What it is called; for a network, the name of its weights."""
+
+    @property
+    def sigma_range(self) -> tuple[float, float]:
+        """Least and greatest noise level it is meant for, on the 0-255 scale."""
+
+    def steps(self, noisy: Tensor, sigma: float) -> Generator[float, None, Tensor]:
+        """Denoise piece by piece: yield the fraction done after each, return the image."""
+
+    def denoise(self, noisy: Tensor, sigma: float) -> Tensor:
+        """Return the denoised image, on the CPU, not clipped."""
+
+
+def method_names() -> list[str]:
+    """Return the methods that can be loaded here, the default first: those whose weights are shipped, and those without."""
+    shipped = {"nlm", *weights_names()}
+    return [name for name in METHODS if name in shipped]
+
+
+def load_method(
+    name: str = "n3net",
+    *,
+    weights: str | Path = "default",
+    device: str = "auto",
+    dtype: DType = "auto",
+    memory_budget: int | None = None,
+) -> Method:
+    """Load a method. Networks want to be loaded in the thread that is going to compute, see `Denoiser.load`.
+
+    Args:
+        name: One of `METHODS`: "n3net", "dncnn" (convolutions alone), "nlm" (non-local means).
+        weights: For "n3net": a name or the path of a weights file. The others have no choice.
+        device: For the networks; non-local means runs on the CPU.
+        dtype: For the networks.
+        memory_budget: For the networks, in bytes.
+
+    Raises:
+        ValueError: If there is no such method.
+        WeightsError: If the weights cannot be loaded.
+    """
+    if name not in METHODS:
+        raise ValueError(f"there is no method {name!r}; there are {', '.join(METHODS)}")
+    if name == "nlm":
+        return NonLocalMeans()
+    return Denoiser.load(weights if name == "n3net" else name, device, dtype, memory_budget)
