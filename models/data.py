@@ -64,6 +64,7 @@ class ImageSet:
         heights: (N,) int64.
         widths: (N,) int64.
         starts: (N,) int64, where in `pixels` each image begins.
+        smallest: Shortest side of all images.
     """
 
     def __init__(self, images: Sequence[NDArray[np.uint8]]) -> None:
@@ -77,6 +78,7 @@ class ImageSet:
         self.pixels = torch.from_numpy(np.concatenate([image.reshape(-1) for image in images]))
         self.heights = torch.tensor([image.shape[0] for image in images])
         self.widths = torch.tensor([image.shape[1] for image in images])
+        self.smallest = min(min(image.shape) for image in images)
         sizes = self.heights * self.widths
         self.starts = sizes.cumsum(0) - sizes
 
@@ -125,9 +127,8 @@ class ImageSet:
         Raises:
             ValueError: If an image is smaller than a crop.
         """
-        smallest = int(torch.minimum(self.heights, self.widths).min())
-        if smallest < side:
-            raise ValueError(f"crops of {side} px do not fit: the smallest image has a side of {smallest} px")
+        if self.smallest < side:
+            raise ValueError(f"crops of {side} px do not fit: the smallest image has a side of {self.smallest} px")
         device = self.pixels.device
         image = torch.randint(len(self), (count,), generator=generator, device=device)
         place = torch.rand(2, count, generator=generator, device=device)

@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.commands.evaluate import evaluate
+from service.commands.several import SeveralSigmas
+from service.commands.train import train
+
 if TYPE_CHECKING:
     from service.settings import Settings
 
 app = typer.Typer(help="Denoise images with N3Net, as a service or here and now.", no_args_is_help=True)
+app.command(cls=SeveralSigmas)(evaluate)
+app.command()(train)
 
 
 @app.command("serve")

@@ -1,0 +1,1 @@
+"""The commands of `n3denoise`, one file each; each imports what it needs when it runs."""

@@ -1,0 +1,64 @@
+"""The recipe: its schedule, its noise levels, its loss."""
+
+import math
+
+import pytest
+import torch
+
+from models.recipe import LOSS_FLOOR, Recipe
+
+
+def test_the_rate_rises_then_falls_to_nothing() -> None:
+    recipe = Recipe(warmup_steps=10)
+    assert recipe.rate(0, 0) == pytest.approx(0.1)
+    assert recipe.rate(9, 0) == pytest.approx(1)
+    assert recipe.rate(100, 0.5) == pytest.approx(0.5)
+    assert recipe.rate(100, 1) == pytest.approx(0)
+    assert recipe.rate(100, 1.2) == pytest.approx(0)
+    assert Recipe(warmup_steps=0).rate(0, 0) == 1
+
+
+def draws(recipe: Recipe, batches: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.stack([recipe.draw_sigma(generator).view(-1) * 255 for _ in range(batches)])
+
+
+def test_neither_end_of_the_noise_levels_is_starved() -> None:
+    sigma = draws(Recipe(batch=8, low_share=0.12, low_part=0.08), 2000)
+    assert 0 <= sigma.min() < 0.1
+    assert 74.9 < sigma.max() <= 75
+    assert (sigma < 6).float().mean().item() == pytest.approx(0.12, abs=0.01)
+    assert (sigma > 69.1).float().mean().item() == pytest.approx(0.88 * 5.9 / 69, abs=0.01)
+
+
+def test_each_batch_covers_the_range() -> None:
+    sigma = draws(Recipe(batch=8, low_share=0.0), 50)
+    edges = torch.arange(8) * 75 / 8
+    assert (sigma >= edges - 1e-4).all()
+    assert (sigma <= edges + 75 / 8 + 1e-4).all()
+
+
+def test_one_noise_level() -> None:
+    assert torch.allclose(draws(Recipe(batch=3, sigma_range=(25, 25)), 2), torch.tensor(25.0))
+
+
+def test_losses() -> None:
+    clean = torch.zeros(2, 1, 4, 4)
+    denoised = torch.tensor([0.1, 0.2]).view(2, 1, 1, 1).expand_as(clean)
+    assert Recipe(loss="mse").measure(denoised, clean).item() == pytest.approx(0.025)
+    expected = (math.log(0.01 + LOSS_FLOOR) + math.log(0.04 + LOSS_FLOOR)) / 2
+    assert Recipe().measure(denoised, clean).item() == pytest.approx(expected)
+
+
+def test_survives_storing() -> None:
+    recipe = Recipe(steps=7, sigma_range=(5, 50))
+    assert Recipe.parse({**recipe.asdict(), "sigma_range": [5, 50]}) == recipe
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"sigma_range": (50, 25)}, {"sigma_range": (-1, 5)}, {"batch": 0}, {"steps": 0}, {"ema": 1.0}, {"loss": "l1"}, {"crop": 0}],
+)
+def test_refuses_what_makes_no_sense(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError):
+        Recipe(**wrong)  # type: ignore[arg-type]
