@@ -8,7 +8,7 @@ Letters: B batch or blocks, K neighbours, F values of a cell, h x w cells, p x q
 one query: the window's patches.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -136,6 +136,46 @@ def spans(count: int, window: int, block: int) -> Iterator[Span]:
         start = stop
 
 
+@dataclass(frozen=True)
+class SpanGroup:
+    """Spans of equal shape that follow one another, whose blocks are computed in one batch.
+
+    Attributes:
+        first: The first of them.
+        count: How many there are.
+    """
+
+    first: Span
+    count: int
+
+    def queries(self, band: Tensor) -> Tensor:
+        """Cut the query cells out of a band (rows, w, F): (B, rows, queries + 1, F)."""
+        return self._cut(band, self.first.start, self.first.queries + 1)
+
+    def items(self, band: Tensor) -> Tensor:
+        """Cut the cells of all windows out of a band (rows, w, F): (B, rows, items + 1, F)."""
+        return self._cut(band, self.first.first, self.first.items + 1)
+
+    def _cut(self, band: Tensor, start: int, size: int) -> Tensor:
+        step = self.first.queries
+        region = band[:, start : start + step * (self.count - 1) + size]
+        return region.unfold(1, size, step).permute(1, 0, 3, 2).contiguous()
+
+
+def groups(along: Iterable[Span], size: int) -> Iterator[SpanGroup]:
+    """Group at most `size` consecutive spans of equal shape; a span whose windows do not slide stands alone."""
+    group: SpanGroup | None = None
+    for span in along:
+        if group and group.count < size and span.slides and group.first.slides and span.queries == group.first.queries:
+            group = SpanGroup(group.first, group.count + 1)
+            continue
+        if group:
+            yield group
+        group = SpanGroup(span, 1)
+    if group:
+        yield group
+
+
 def block_distances(queries: Tensor, items: Tensor, rows: Span, columns: Span) -> Tensor:
     """Return the squared distances of each query to its own window, (B, p, q, u, v).
 
@@ -166,8 +206,17 @@ def block_aggregate(weights: Tensor, items: Tensor, rows: Span, columns: Span) -
     grid = weights.new_zeros(shape)
     for view in windows(grid, rows, columns):
         view.add_(weights)
-    flat = grid.view(batch, k * shape[2] * shape[3], -1).to(items.dtype)
+    flat = grid.view(batch, k * shape[2] * shape[3], -1).to(items.dtype)  # sums of windows are much slower in bfloat16
     return (flat @ items.reshape(batch, flat.shape[-1], -1)).view(*shape[:4], -1)
+
+
+def overlap_add(sums: Tensor, blocks: Tensor, group: SpanGroup) -> None:
+    """Add blocks (B, K, p + 1, q + 1, F), of which neighbours share a column of cells, to sums (K, p + 1, w, F)."""
+    step, start = group.first.queries, group.first.start
+    along = sums[:, :, start : start + step * group.count].unflatten(2, (group.count, step))  # (K, p + 1, B, q, F)
+    blocks = blocks.to(sums.dtype)
+    along += blocks[:, :, :, :step].permute(1, 2, 0, 3, 4)
+    sums[:, :, start + step : start + step * group.count + 1 : step] += blocks[:, :, :, step].permute(1, 2, 0, 3)
 
 
 def windows(grid: Tensor, rows: Span, columns: Span) -> list[Tensor]:

@@ -6,7 +6,6 @@ from typing import Literal, Self
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from models import resources
 from models.folding import fold
@@ -145,9 +144,8 @@ class Denoiser:
             finished = 0
             for start in range(0, full_height, plan.rows):
                 rows = images[:, :, start : start + plan.rows, panel.start : panel.stop].to(self.device)
-                if self.config.sigma_plane:
-                    rows = functional.pad(rows, (0, 0, 0, 0, 0, 1), value=sigma)
-                out = stage.feed(rows, last=start + plan.rows >= full_height)[0, 0]
+                groups = (rows, torch.full_like(rows, sigma)) if self.config.sigma_plane else (rows,)
+                out = stage.feed(groups, last=start + plan.rows >= full_height)[0, 0]
                 kept = out[:, panel.first - panel.start : panel.end - panel.start]
                 denoised[finished : finished + len(out), panel.first : panel.end] = kept
                 finished += len(out)

@@ -156,7 +156,8 @@ class N3Block(nn.Module):
         distances = cells.dense_distances(cells.to_cells(embedded, config.stride))  # (B, p, q, p, q)
         batch, p, q = distances.shape[:3]
         logits = self.distance_norm(-distances.reshape(batch, 1, -1)).view(batch, p, q, p * q)
-        temperature = patch_temperature(log_temperature, config).view(batch, p, q, 1)
+        mean = functional.avg_pool2d(log_temperature, 2 * config.stride, config.stride)  # over each patch
+        temperature = bounded_temperature(mean, config).view(batch, p, q, 1)
         mask = cells.window_mask(p, q, config.window, distances.device).view(p, q, p * q)
         logits = (logits / temperature).masked_fill(~mask, -math.inf)
         if config.relaxation == "code" and logits.requires_grad:
@@ -214,15 +215,11 @@ class N3Net(nn.Module):
         return denoised[..., top : top + height, left : left + width]
 
 
-def patch_temperature(log_temperature: Tensor, config: N3NetConfig) -> Tensor:
-    """Return the temperature of each patch, (B, p, q), from the padded log-temperature map (B, 1, H, W).
-
-    It is the exponential of the patch mean, bounded, plus ln 0.1.
-    """
-    mean = functional.avg_pool2d(log_temperature, 2 * config.stride, config.stride).squeeze(1)
+def bounded_temperature(log_temperature: Tensor, config: N3NetConfig) -> Tensor:
+    """Return the temperature from a patch's mean log-temperature: bounded, plus ln 0.1, exponential."""
     if config.temperature_bound is not None:
-        mean = mean.clamp(-config.temperature_bound, config.temperature_bound)
-    return (mean + LOG_TEMPERATURE_OFFSET).exp()
+        log_temperature = log_temperature.clamp(-config.temperature_bound, config.temperature_bound)
+    return (log_temperature + LOG_TEMPERATURE_OFFSET).exp()
 
 
 def grid_padding(length: int, stride: int) -> tuple[int, int]:
