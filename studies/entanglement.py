@@ -1,5 +1,6 @@
 """Do codes cluster better when the soft nearest neighbour loss keeps their classes apart? An autoencoder on digits."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -52,13 +53,13 @@ VARIANTS = (
 
 @dataclass
 class Run:
-    """What one training left: the loss of each layer by epoch, the last temperature, the held-out codes and their scores."""
+    """What one training left: each layer's loss by epoch, the last T, the held-out codes, their and their directions' scores."""
 
     curves: list[list[float]] = field(default_factory=list)
     temperature: float = 1.0
     codes: Tensor = field(default_factory=lambda: torch.empty(0))
-    accuracy: float = 0.0
-    nmi: float = 0.0
+    scores: tuple[float, float] = (0.0, 0.0)
+    direction_scores: tuple[float, float] = (0.0, 0.0)
 
 
 class Autoencoder(nn.Module):
@@ -67,7 +68,7 @@ class Autoencoder(nn.Module):
     def __init__(self, pixels: int) -> None:
         super().__init__()
         sizes = (pixels, 128, 64, CODE, 64, 128, pixels)
-        self.steps = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.steps = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Map (B, 1, S, S) to the five hidden layers and the logits (B, S * S) of the reconstruction."""
@@ -87,12 +88,14 @@ def run(options: Options) -> None:
     runs = {variant.name: [train(data, variant, seed, epochs) for seed in seeds] for variant in VARIANTS}
     draw_curves(report, runs)
     draw_codes(report, runs, data.held_labels)
-    pixels = [cluster(data.held_images.flatten(1), data.held_labels, seed) for seed in seeds]
-    rows = [["no network: pixels", spread([a for a, _ in pixels], ".3f"), spread([n for _, n in pixels], ".3f"), "-"]]
-    for name, found in runs.items():
-        accuracy, nmi = spread([r.accuracy for r in found], ".3f"), spread([r.nmi for r in found], ".3f")
-        rows.append([name, accuracy, nmi, f"{found[0].temperature:.2f}" if name != VARIANTS[0].name else "-"])
-    report.table("clustering", ("code", "k-means accuracy", "NMI", "last T"), rows)
+    held = data.held_images.flatten(1)
+    pixels = [Run(scores=score(held, data, seed), direction_scores=score(directions(held), data, seed)) for seed in seeds]
+    rows = []
+    for name, found in ({"no network: pixels": pixels} | runs).items():
+        scores = [*zip(*(run.scores for run in found), strict=True), *zip(*(run.direction_scores for run in found), strict=True)]
+        temperature = f"{found[0].temperature:.2f}" if "T" in name else "-"
+        rows.append([name, *(spread(score, ".3f") for score in scores), temperature])
+    report.table("clustering", ("code", "k-means accuracy", "NMI", "accuracy, directions", "NMI, directions", "last T"), rows)
     rows = [[name, *(f"{curve[-1]:.2f}" for curve in found[0].curves)] for name, found in runs.items()]
     report.table("layers", ("entanglement at the end", *LAYERS), rows)
 
@@ -126,12 +129,19 @@ def train(data: Digits, variant: Variant, seed: int, epochs: int) -> Run:
             curve.append(value / len(batches))
     with torch.no_grad():
         result.codes = network(data.held_images)[LAYERS.index("code")]
-    result.accuracy, result.nmi = cluster(result.codes, data.held_labels, seed)
+    result.scores = score(result.codes, data, seed)
+    result.direction_scores = score(directions(result.codes), data, seed)
     return result
 
 
-def cluster(codes: Tensor, labels: Tensor, seed: int) -> tuple[float, float]:
+def directions(codes: Tensor) -> Tensor:
+    """Return the codes at length 1: what a loss by cosines shapes."""
+    return nn.functional.normalize(codes)
+
+
+def score(codes: Tensor, data: Digits, seed: int) -> tuple[float, float]:
     """Return k-means' accuracy under the best naming of its ten clusters, and the normalised mutual information."""
+    labels = data.held_labels
     found = KMeans(10, n_init=10, random_state=seed).fit_predict(codes.numpy())
     counts = confusion_matrix(labels.numpy(), found, labels=range(10))
     rows, columns = linear_sum_assignment(counts, maximize=True)

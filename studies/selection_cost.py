@@ -1,7 +1,7 @@
 """Run time and peak memory of the selection against hard k-nearest neighbours, over the number of points (their figure 7)."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -69,15 +69,15 @@ def hard(number: int) -> None:
     NearestNeighbors(n_neighbors=K).fit(points).kneighbors(points)
 
 
-def in_fresh_process(work: Callable[[int], object], numbers: Iterable[int]) -> list[tuple[int, float, float]]:
+def in_fresh_process(work: Callable[[int], object], numbers: Sequence[int]) -> list[tuple[int, float, float]]:
     """Measure the work for rising N in a process of its own, where no memory lies ready from something else."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(costs, work, tuple(numbers)).result()
+        return pool.submit(costs, work, numbers).result()
 
 
-def costs(work: Callable[[int], object], numbers: Iterable[int]) -> list[tuple[int, float, float]]:
+def costs(work: Callable[[int], object], numbers: Sequence[int]) -> list[tuple[int, float, float]]:
     """Return N, the seconds, and the peak resident MiB above the process before (nan where the system does not tell)."""
-    work(300)  # loads what is loaded on first use
+    work(numbers[0])  # loads what is loaded on first use
     before = memory("VmRSS")
     found = []
     for number in numbers:

@@ -1,0 +1,139 @@
+"""What neighbours bring to a denoiser: convolutions alone, with a non-local block, with an N3 block, all at one small budget."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import skimage.data
+import torch
+from numpy.typing import NDArray
+from sklearn.datasets import load_sample_images
+from torch import Tensor, nn
+
+from models.data import LUMA, ImageSet
+from models.metrics import psnr
+from models.n3net import DnCNN, N3Net, N3NetConfig
+from models.noise import add_noise
+from models.non_local import NonLocalBlock
+from models.recipe import Recipe
+from models.trainer import Trainer, decay_groups
+from studies.report import Options, Report, spread
+
+SIGMA = 25.0
+CONFIG = N3NetConfig(sigma_plane=False, features=24, depth=5, embedding=24, blocks=1)
+SEEDS = (0, 1, 2)
+LEARNED_ON = ("coffee", "chelsea", "rocket", "grass", "gravel")  # and scikit-learn's two photographs
+TESTED_ON = ("camera", "astronaut", "brick", "coins")
+SIDE = 160  # pixels of the tested centres
+
+
+class NonLocalNet(N3Net):
+    """An N3Net with the non-local block in the place of the N3 block; it passes on as many planes as it gets."""
+
+    def __init__(self, config: N3NetConfig) -> None:
+        super().__init__(replace(config, blocks=0))
+        first = DnCNN(1, config.planes, config.features, config.depth, residual=1)
+        self.dncnns = nn.ModuleList([first, DnCNN(config.planes, 1, config.features, config.depth)])
+        self.blocks = nn.ModuleList([NonLocalBlock(config.planes, config.planes, subsample=2)])
+
+
+class NetworkTrainer(Trainer):
+    """The project's trainer, for a network that is not built from a configuration alone."""
+
+    def __init__(self, images: ImageSet, network: N3Net, recipe: Recipe) -> None:
+        super().__init__(images, network.config, recipe, torch.device("cpu"))
+        self.network = self.forward = network.train()
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = {key: value.detach().clone() for key, value in network.state_dict().items()}
+        self.optimizer = torch.optim.AdamW(decay_groups(network, recipe.weight_decay), betas=(0.9, 0.99), fused=True)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A row of the table: its name and its network."""
+
+    name: str
+    build: Callable[[], N3Net]
+
+
+CANDIDATES = (
+    Candidate("DnCNN, 10 convolutions", lambda: N3Net(replace(CONFIG, blocks=0, depth=2 * CONFIG.depth))),
+    Candidate("5 + non-local block + 5", lambda: NonLocalNet(CONFIG)),
+    Candidate("5 + N3 block + 5", lambda: N3Net(CONFIG)),
+)
+
+
+def run(options: Options) -> None:
+    report = Report(options, "non-local.md")
+    images = ImageSet.read([options.images]) if options.images else ImageSet([gray(name) for name in LEARNED_ON] + photographs())
+    recipe = Recipe(crop=64, batch=8, steps=3 if options.quick else 300, sigma_range=(SIGMA, SIGMA), ema=0.98)
+    seeds = SEEDS[:1] if options.quick else SEEDS
+    side = 48 if options.quick else SIDE
+    tested = {name: centre(gray(name), side) for name in TESTED_ON}
+    noisy_row = {name: psnr(add_noise(clean, SIGMA / 255, i), clean) for i, (name, clean) in enumerate(tested.items())}
+    rows = [["noisy", "-", f"{sum(noisy_row.values()) / len(tested):.2f}", *(f"{v:.2f}" for v in noisy_row.values())]]
+    pictures: dict[str, Tensor] = {}
+    for candidate in CANDIDATES:
+        results = []
+        for seed in seeds:
+            network = learn(candidate, images, replace(recipe, seed=seed))
+            denoised = {name: denoise(network, clean, i) for i, (name, clean) in enumerate(tested.items())}
+            results.append({name: psnr(denoised[name], clean) for name, clean in tested.items()})
+            if seed == seeds[0]:
+                pictures[candidate.name] = denoised["brick"]
+        parameters = f"{sum(p.numel() for p in network.parameters()):,}"
+        means = spread([sum(result.values()) / len(result) for result in results])
+        each = (f"{sum(result[name] for result in results) / len(results):.2f}" for name in tested)
+        rows.append([candidate.name, parameters, means, *each])
+    report.table("denoisers", ("PSNR at sigma 25, dB", "parameters", "mean over the images", *TESTED_ON), rows)
+    draw(report, tested["brick"], pictures)
+
+
+def learn(candidate: Candidate, images: ImageSet, recipe: Recipe) -> N3Net:
+    """Train one network by the recipe and return it with the average of its weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        network = candidate.build()
+    trainer = NetworkTrainer(images, network, recipe)
+    assert recipe.steps is not None
+    for step in range(recipe.steps):
+        trainer.step(step / recipe.steps)
+    network.load_state_dict(trainer.average)
+    return network.eval()
+
+
+@torch.no_grad()
+def denoise(network: N3Net, clean: Tensor, seed: int) -> Tensor:
+    denoised: Tensor = network(add_noise(clean, SIGMA / 255, seed)[None, None])[0, 0]
+    return denoised
+
+
+def gray(name: str) -> NDArray[np.uint8]:
+    """Return one of scikit-image's pictures as 8-bit gray (H, W)."""
+    return to_gray(getattr(skimage.data, name)())
+
+
+def photographs() -> list[NDArray[np.uint8]]:
+    """Return scikit-learn's two photographs as 8-bit gray."""
+    return [to_gray(image) for image in load_sample_images().images]
+
+
+def to_gray(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return image if image.ndim == 2 else np.rint(image[..., :3] @ LUMA).clip(0, 255).astype(np.uint8)
+
+
+def centre(image: NDArray[np.uint8], side: int) -> Tensor:
+    """Return the middle of an image, (side, side) in [0, 1]."""
+    top, left = ((length - side) // 2 for length in image.shape)
+    return torch.from_numpy(image[top : top + side, left : left + side].astype(np.float32) / 255)
+
+
+def draw(report: Report, clean: Tensor, pictures: dict[str, Tensor]) -> None:
+    """The image that repeats itself most, by each network."""
+    shown = {"clean": clean, "noisy": add_noise(clean, SIGMA / 255, TESTED_ON.index("brick")), **pictures}
+    with report.figure("denoisers.png", width=10.0, height=2.4) as figure:
+        axes = figure.subplots(1, len(shown))
+        for axis, (name, picture) in zip(axes, shown.items(), strict=True):
+            axis.imshow(picture, cmap="gray", vmin=clean.min(), vmax=clean.max())
+            axis.set(xticks=[], yticks=[], title=name if picture is clean else f"{name}\n{psnr(picture, clean):.2f} dB")
+            axis.grid(visible=False)
