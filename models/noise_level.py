@@ -1,0 +1,150 @@
+"""How noisy is this picture: the standard deviation of white Gaussian noise, from the patches with the least texture.
+
+After X. Liu, M. Tanaka and M. Okutomi, Single-image noise level estimation for blind denoising, IEEE Transactions on Image
+Processing 22 (2013). The covariance of flat patches is that of the noise alone, so that its smallest eigenvalue is the noise
+variance; which patches are flat follows in turn from the noise variance. N patches of d x d pixels.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+SIDES = (7, 5, 3)  # patch sides, the first for which there are enough patches
+MOST_PATCHES = 100_000
+LEAST_PATCHES_PER_VALUE = 8  # a covariance of d² values needs more patches than that by far
+FLAT_CONFIDENCE = 1 - 1e-6  # the share of patches of pure noise that count as flat
+# Sampling pulls the smallest of d² eigenvalues down to (1 - sqrt(d² / N))² times the variance for independent patches
+# (Marchenko and Pastur). These overlap, which weakens the pull: the factor was fitted on 20 training images of BSDS500.
+EDGE = 0.7
+CLEAN = 1.5 / 255  # clean training images are estimated at 1.03 / 255 at most
+DEPENDENT_RATIO = 1.2  # white noise of 2 to 75 on training images stays under 1.1
+ROUNDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseEstimate:
+    """What is thought of a picture's noise.
+
+    Attributes:
+        sigma: Standard deviation on the scale of the samples.
+        confidence: 1 when the quarters of the picture agree, down to 0 when they differ by as much as the estimate itself,
+            or when there was too little to go by.
+        warnings: What speaks against taking the estimate at its word: codes out of `WARNINGS`.
+    """
+
+    sigma: float
+    confidence: float
+    warnings: tuple[str, ...] = ()
+
+
+WARNINGS = {
+    "too-small": "The picture is too small to tell its noise.",
+    "looks-clean": "The picture looks clean already.",
+    "signal-dependent": "The noise differs between dark and bright parts, so that one sigma does not fit all of it.",
+    "out-of-range": "The noise is outside the range that the model was trained for; the nearest end of it is used.",
+}
+
+
+def estimate_noise(image: NDArray[np.floating]) -> NoiseEstimate:
+    """Estimate the noise of one plane.
+
+    Args:
+        image: (H, W), finite, 1.0 = white. Patches that touch black or white are left out where enough others remain, for
+            the noise is clipped there.
+    """
+    enough = [side for side in SIDES if _window_count(image.shape, side) >= LEAST_PATCHES_PER_VALUE * side**2]
+    if not enough:
+        return NoiseEstimate(0.0, 0.0, ("too-small",))
+    side = enough[0]
+    patches = _patches(image, side)
+    if len(patches) < LEAST_PATCHES_PER_VALUE * side**2:
+        return NoiseEstimate(0.0, 1.0, ("looks-clean",))  # hardly a patch is not of one value
+    sigma = _level(patches)
+    height, width = (math.ceil(size / 2) for size in image.shape)
+    corners = [(top, left) for top in (0, image.shape[0] - height) for left in (0, image.shape[1] - width)]
+    quarters = [_level(_patches(image[top : top + height, left : left + width], side)) for top, left in corners]
+    spread = float(np.median(np.abs(np.array(quarters) - sigma))) / max(sigma, 1 / 255)
+    warnings = []
+    if sigma < CLEAN:
+        warnings.append("looks-clean")
+    elif _depends_on_signal(patches):
+        warnings.append("signal-dependent")
+    return NoiseEstimate(sigma, max(0.0, 1.0 - spread), tuple(warnings))
+
+
+def _window_count(shape: tuple[int, ...], side: int) -> int:
+    return max(shape[0] - side + 1, 0) * max(shape[1] - side + 1, 0)
+
+
+def _patches(image: NDArray[np.floating], side: int) -> Array:
+    """(N, d, d) at a stride that keeps them to a bounded number, without the constant and the clipped ones."""
+    windows = sliding_window_view(image, (side, side))
+    stride = max(1, math.ceil(math.sqrt(windows.shape[0] * windows.shape[1] / MOST_PATCHES)))
+    patches: Array = windows[::stride, ::stride].reshape(-1, side, side).astype(np.float64)
+    uniform = patches.min((1, 2)) == patches.max((1, 2))
+    clipped = ((patches == 0) | (patches == 1)).any((1, 2))  # noise that was not clipped never meets either
+    kept = ~(uniform | clipped)
+    return np.asarray(patches[kept if kept.mean() > 0.05 else ~uniform])
+
+
+def _level(patches: Array) -> float:
+    """The noise's standard deviation: of all patches first, then again and again of those that look flat at that noise."""
+    least = 2 * patches.shape[-1] ** 2
+    if len(patches) < least:
+        return 0.0
+    texture = _texture(patches)
+    variance = _smallest_eigenvalue(patches)
+    for _ in range(ROUNDS):
+        flat = texture < variance * _flat_texture(patches.shape[-1])
+        if np.count_nonzero(flat) < least:
+            break
+        before, variance = variance, _smallest_eigenvalue(patches[flat])
+        if abs(variance - before) < 1e-3 * before:
+            break
+    return math.sqrt(variance)
+
+
+def _depends_on_signal(patches: Array) -> bool:
+    """Whether noise rises or falls steadily over quarters of the patches, from dark to bright."""
+    order = np.argsort(patches.mean((1, 2)))
+    levels = [_level(patches[part]) for part in np.array_split(order, 4)]
+    steps = np.diff(levels)
+    steady = bool((steps > 0).all() or (steps < 0).all())
+    return steady and max(levels) > DEPENDENT_RATIO * min(levels)
+
+
+def _texture(patches: Array) -> Array:
+    """(N,) sums of squared central differences."""
+    across = (patches[:, :, 2:] - patches[:, :, :-2]) / 2
+    down = (patches[:, 2:] - patches[:, :-2]) / 2
+    return np.asarray(np.square(across).sum((1, 2)) + np.square(down).sum((1, 2)))
+
+
+@lru_cache
+def _flat_texture(side: int) -> float:
+    """The texture that patches of white noise of variance 1 stay under, by the gamma distribution of the paper's Eq. 12."""
+    from scipy.stats import gamma  # slow to import
+
+    pixels = np.arange(side * side).reshape(side, side)
+    rows = []
+    for grid in (pixels, pixels.T):
+        for before, after in zip(grid[:, :-2].ravel(), grid[:, 2:].ravel(), strict=True):
+            row = np.zeros(side * side)
+            row[before], row[after] = -0.5, 0.5
+            rows.append(row)
+    derivative = np.array(rows)
+    rank, trace = np.linalg.matrix_rank(derivative), float(np.square(derivative).sum())
+    return float(gamma.ppf(FLAT_CONFIDENCE, rank / 2, scale=2 * trace / rank))
+
+
+def _smallest_eigenvalue(patches: Array) -> float:
+    values = patches.reshape(len(patches), -1)
+    smallest = np.linalg.eigvalsh(np.cov(values, rowvar=False))[0]
+    edge = max(1 - EDGE * math.sqrt(values.shape[1] / len(values)), 0.2)
+    return max(float(smallest), 0.0) / edge**2
