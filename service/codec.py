@@ -71,7 +71,7 @@ def probe(data: bytes, limits: Limits) -> Header:
             header = _header(image, name, data)
     if not header.width * header.height:
         raise UndecodableImage("The image has no pixels.")
-    if header.pixels > limits.pixels:
+    if header.pixels * -(-header.channels // 4) > limits.pixels:
         raise TooManyPixels(f"The limit is {limits.pixels} pixels.", limit=limits.pixels)
     return header
 
@@ -85,7 +85,7 @@ def decode(data: bytes, limits: Limits) -> Picture:
     """
     header = probe(data, limits)
     if header.format == "tiff":
-        samples, channels, rgb = decode_tiff(data)
+        samples = decode_tiff(data)
         exif = exif_of_tiff(data)
         info: dict[Any, Any] = {"icc_profile": tiff_profile(data), "dpi": tiff_resolution(data)}
     else:
@@ -93,8 +93,6 @@ def decode(data: bytes, limits: Limits) -> Picture:
             image.load()
             exif, info = _exif(image), image.info
             samples = decode_png(data) if header.depth == "16" else _samples(image)
-        channels = 3 if samples.shape[2] > 2 else 1
-        rgb = channels == 3
     levels = LEVELS[header.depth]
     metadata, turn = read(exif, info, *samples.shape[1::-1])
     transpose, rows, columns = _TURNS[turn]
@@ -105,8 +103,8 @@ def decode(data: bytes, limits: Limits) -> Picture:
         raise UndecodableImage("The image has samples that are not finite numbers.")
     if levels is not None:
         planes /= levels
-    alpha = planes[channels] if len(planes) > channels else None
-    return Picture(planes[:channels], rgb, alpha, header.format, header.depth, metadata)
+    alpha = planes[header.channels] if len(planes) > header.channels else None
+    return Picture(planes[: header.channels], header.rgb, alpha, header.format, header.depth, metadata)
 
 
 def encode(picture: Picture, file_format: Format | None = None, depth: Depth | None = None) -> bytes:
@@ -195,7 +193,8 @@ def _header(image: Image.Image, name: Format, data: bytes) -> Header:
     if image.mode not in _CHANNELS:
         raise UnsupportedMode("Send gray, RGB or palette, 8-bit, or 16-bit in PNG and TIFF; alpha is welcome, CMYK is not.")
     deep = name == "png" and bits(data) == 16
-    return Header(name, image.mode, image.width, image.height, _CHANNELS[image.mode], "16" if deep else "8")
+    channels = _CHANNELS[image.mode]
+    return Header(name, image.mode, image.width, image.height, channels, "16" if deep else "8", channels == 3)
 
 
 def _exif(image: Image.Image) -> Image.Exif:

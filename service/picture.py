@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 Format = Literal["png", "jpeg", "webp", "tiff", "bmp"]
 Depth = Literal["8", "16", "float"]
-Plane = NDArray[np.float32]
+Plane = NDArray[np.float32]  # (H, W)
+Planes = NDArray[np.float32]  # (C, H, W)
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 MEDIA_TYPES: dict[Format, str] = {name: f"image/{name}" for name in FORMATS}
@@ -33,7 +34,7 @@ class Limits:
     """What is accepted, judged from the header before anything is decoded.
 
     Attributes:
-        pixels: Most width x height; channels past four count as further pixels.
+        pixels: Most width x height; every four channels beyond the first four count as much again.
         formats: Formats read, by content.
     """
 
@@ -49,8 +50,9 @@ class Header:
         mode: The sample layout in the words of the library that read it, for messages and logs.
         width: Pixels a row as stored, before the orientation is applied.
         height: Rows as stored.
-        channels: Colour channels without alpha: 1 gray, 3 RGB, any other number only in TIFF.
+        channels: Colour channels without alpha.
         depth: Depth of a sample.
+        rgb: Whether the channels are red, green and blue.
     """
 
     format: Format
@@ -59,11 +61,12 @@ class Header:
     height: int
     channels: int = 1
     depth: Depth = "8"
+    rgb: bool = False
 
     @property
     def pixels(self) -> int:
-        """Pixels to account for: those of the picture, and more for a picture of more than four channels."""
-        return self.width * self.height * max(1, -(-self.channels // 4))
+        """Width x height."""
+        return self.width * self.height
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ class Picture:
         metadata: What travels beside the pixels.
     """
 
-    planes: NDArray[np.float32]
+    planes: Planes
     rgb: bool = False
     alpha: Plane | None = None
     format: Format = "png"

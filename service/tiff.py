@@ -36,12 +36,11 @@ def probe_tiff(data: bytes) -> Header:
         return _header(page)
 
 
-def decode_tiff(data: bytes) -> tuple[NDArray[Any], int, bool]:
+def decode_tiff(data: bytes) -> NDArray[Any]:
     """Decode a TIFF file whose header `probe_tiff` accepted.
 
     Returns:
-        (H, W, C) samples in their own type, alpha last, palettes looked up and white-is-zero inverted; how many of the
-        channels are colour; whether they are RGB.
+        (H, W, C) samples in their own type, alpha last, palettes looked up and white-is-zero inverted.
 
     Raises:
         UndecodableImage: If a strip is damaged or missing.
@@ -61,7 +60,7 @@ def decode_tiff(data: bytes) -> tuple[NDArray[Any], int, bool]:
             samples = (page.colormap.T[samples[..., 0]] // 257).astype(np.uint8)
         if page.photometric == _WHITE_IS_ZERO:
             samples = 1 - samples if header.depth == "float" else ~samples
-        return samples, header.channels, page.photometric in (_RGB, _PALETTE)
+        return np.asarray(samples)
 
 
 def tiff_resolution(data: bytes) -> tuple[float, float] | None:
@@ -158,4 +157,4 @@ def _header(page: Any) -> Header:
         raise UnsupportedMode("The tiles of the file are too large.")
     channels = 3 if page.photometric == _PALETTE else channels
     mode = f"{str(page.photometric).rsplit('.')[-1]} {page.dtype}"
-    return Header("tiff", mode, page.imagewidth, page.imagelength, channels, depth)
+    return Header("tiff", mode, page.imagewidth, page.imagelength, channels, depth, page.photometric in (_RGB, _PALETTE))

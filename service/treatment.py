@@ -1,0 +1,221 @@
+"""What is done to a picture between decoding and encoding: which planes the network sees, how often, and what becomes of them.
+
+The network itself is not called here. `treat` is a generator that hands out one plane after another and is sent each denoised,
+so that the service can queue every run on its engine and the command line can call a denoiser, with the same result.
+"""
+
+import math
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from models import colour as scheme
+from models.noise_level import WARNINGS, NoiseEstimate, estimate_noise
+from service.codec import to_gray
+from service.errors import SigmaOutOfRange
+from service.picture import Header, Picture, Plane, Planes
+
+Colour = Literal["gray", "rgb"]
+SigmaRange = tuple[float, float]
+
+# Samples of a float file this far outside [0, 1] are taken for another scale, not for noise about black and white.
+_NEAR = (-1.0, 2.0)
+_MOST_GAIN = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a caller may ask for.
+
+    Attributes:
+        sigma: Standard deviation of the noise on the 0-255 scale (white is 255 at any depth); None finds it out.
+        colour: "gray" turns colour to gray first, as the paper does; "rgb" keeps it.
+        strength: How much of the denoising to keep, 0 to 1: the result is blended with the input.
+        ensemble: Average the results of all eight flips and rotations.
+    """
+
+    sigma: float | None
+    colour: Colour = "gray"
+    strength: float = 1.0
+    ensemble: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of the network.
+
+    Attributes:
+        plane: (H, W), contiguous.
+        sigma: Standard deviation of its noise on the [0, 1] scale, within the model's range.
+        index: Which of the runs this is, from 0.
+        count: How many there are.
+    """
+
+    plane: Plane
+    sigma: float
+    index: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Treated:
+    """The result.
+
+    Attributes:
+        picture: The denoised picture, neither rounded nor clipped.
+        noisy: The picture that was denoised: the input, gray if gray was asked for.
+        sigma: The noise that was assumed, on the 0-255 scale.
+        estimate: What was found out about the noise, on the 0-255 scale, if it was to be found out.
+    """
+
+    picture: Picture
+    noisy: Picture
+    sigma: float
+    estimate: NoiseEstimate | None = None
+
+
+Steps = Generator[Run, Plane, Treated]
+
+
+def runs(picture: Picture | Header, options: Options) -> int:
+    """How often the network will run over a picture of this kind."""
+    planes = 1 if picture.rgb and options.colour == "gray" else picture.channels
+    return planes * (8 if options.ensemble else 1)
+
+
+def treat(picture: Picture, options: Options, sigma_range: SigmaRange) -> Steps:
+    """Denoise a picture.
+
+    Values of a float file go to the network as they are unless some lie outside [-1, 2]. Then the picture is mapped to [0, 1]
+    as a whole, with its sigma, and back afterwards: no value is clipped, and a sigma that was given still counts white as 255.
+    Pixels whose alpha is 0 keep their colour. A plane that looks clean when sigma is to be found out is left as it is.
+
+    Args:
+        picture: As decoded.
+        options: What to do.
+        sigma_range: Noise levels that the model was trained for, on the 0-255 scale.
+
+    Yields:
+        Each run of the network; send its denoised plane.
+
+    Raises:
+        SigmaOutOfRange: If sigma, as the network would have it, is outside the range.
+    """
+    noisy = to_gray(picture) if options.colour == "gray" else picture
+    low, span = _scale(noisy)
+    planes = _seen_by_network(noisy, low, span)
+    estimate = None
+    if options.sigma is None:
+        estimates = [estimate_noise(plane) for plane in planes]
+        levels = [0.0 if {"looks-clean", "too-small"} & {*each.warnings} else each.sigma for each in estimates]
+        estimate = _joined(estimates, noisy.rgb, span, sigma_range)
+        sigma = estimate.sigma
+    else:
+        sigma = options.sigma
+        least, most = sigma_range
+        if sigma < least or sigma / span > most:
+            raise SigmaOutOfRange(f"Sigma must be from {least:g} to {most:g}.", sigma_min=least, sigma_max=most)
+        levels = [sigma / span / 255 * factor for factor in _noise_factors(noisy)]
+    count = sum(level > 0 for level in levels) * (8 if options.ensemble else 1) if options.strength else 0
+    if not count:
+        return Treated(noisy, noisy, sigma, estimate)
+
+    indices = iter(range(count))
+    denoised = np.empty_like(planes)
+    for plane, level, out in zip(planes, levels, denoised, strict=True):
+        out[:] = (yield from _denoise_plane(plane, level, options.ensemble, sigma_range, indices, count)) if level else plane
+    denoised = scheme.merge(denoised) if noisy.rgb else denoised
+    if (low, span) != (0.0, 1.0):
+        denoised = (denoised.astype(np.float64) * span + low).astype(np.float32)
+    if options.strength < 1:
+        denoised = noisy.planes + np.float32(options.strength) * (denoised - noisy.planes)
+    if noisy.alpha is not None:
+        denoised = np.where(noisy.alpha > 0, denoised, noisy.planes)
+    return Treated(replace(noisy, planes=denoised), noisy, sigma, estimate)
+
+
+def estimate_sigma(picture: Picture, colour: Colour, sigma_range: SigmaRange) -> NoiseEstimate:
+    """Find out the noise of a picture, on the 0-255 scale, as `treat` does."""
+    picture = to_gray(picture) if colour == "gray" else picture
+    low, span = _scale(picture)
+    planes = _seen_by_network(picture, low, span)
+    return _joined([estimate_noise(plane) for plane in planes], picture.rgb, span, sigma_range)
+
+
+def advance(steps: Steps, denoised: Plane | None) -> Run | Treated:
+    """Take one step: send what the last run gave (None at the start), and get the next run, or the result.
+
+    It exists because no future can carry the StopIteration in which a generator returns its result.
+    """
+    try:
+        return steps.send(denoised)  # type: ignore[arg-type]  # only the first send is None
+    except StopIteration as end:
+        treated: Treated = end.value
+        return treated
+
+
+def treat_with(steps: Steps, denoise: Callable[[Run], Plane]) -> Treated:
+    """Take all steps, each run with the same function."""
+    step = advance(steps, None)
+    while isinstance(step, Run):
+        step = advance(steps, denoise(step))
+    return step
+
+
+def _scale(picture: Picture) -> tuple[float, float]:
+    """Offset and factor (at least 1) of the range that goes to the network as [0, 1]."""
+    low, high = float(picture.planes.min()), float(picture.planes.max())
+    if low >= _NEAR[0] and high <= _NEAR[1]:
+        return 0.0, 1.0
+    low, high = min(low, 0.0), max(high, 1.0)
+    return low, high - low
+
+
+def _seen_by_network(picture: Picture, low: float, span: float) -> Planes:
+    planes = picture.planes
+    if (low, span) != (0.0, 1.0):
+        planes = ((planes.astype(np.float64) - low) / span).astype(np.float32)
+    return scheme.separate(planes) if picture.rgb else planes
+
+
+def _noise_factors(picture: Picture) -> list[float]:
+    return [float(factor) for factor in scheme.NOISE] if picture.rgb else [1.0] * picture.channels
+
+
+def _joined(estimates: list[NoiseEstimate], rgb: bool, span: float, sigma_range: SigmaRange) -> NoiseEstimate:
+    """One estimate for the samples of the picture: the root of their mean variance, and the worst that is said of any plane."""
+    variances = np.array([estimate.sigma**2 for estimate in estimates])
+    # Merging weights luma threefold and each difference once, which three channels share.
+    variance = float(variances @ (np.array([3, 1, 1]) / 3) if rgb else variances.mean())
+    codes = {code for estimate in estimates for code in estimate.warnings}
+    if not all("looks-clean" in estimate.warnings for estimate in estimates):
+        codes.discard("looks-clean")
+    level = math.sqrt(variance) * 255
+    if codes.isdisjoint({"looks-clean", "too-small"}) and not sigma_range[0] <= level <= sigma_range[1]:
+        codes.add("out-of-range")
+    ordered = tuple(code for code in WARNINGS if code in codes)
+    return NoiseEstimate(level * span, min(estimate.confidence for estimate in estimates), ordered)
+
+
+def _denoise_plane(
+    plane: Plane, level: float, ensemble: bool, sigma_range: SigmaRange, indices: Iterator[int], count: int
+) -> Generator[Run, Plane, Plane]:
+    """Denoise one plane, averaged over its eight flips and rotations if wanted.
+
+    A plane whose noise is outside the model's range, as that of luma may be, is stretched about the middle until it fits.
+    """
+    least, most = (bound / 255 for bound in sigma_range)
+    fitting = min(max(level, least), most)
+    gain = np.float32(min(fitting / level, _MOST_GAIN))
+    stretched = np.float32(0.5) + (plane - np.float32(0.5)) * gain if gain != 1 else plane
+    total = np.zeros(plane.shape, np.float64 if ensemble else np.float32)
+    turns = [(quarter, mirrored) for mirrored in (False, True) for quarter in range(4)] if ensemble else [(0, False)]
+    for quarter, mirrored in turns:
+        turned = np.rot90(stretched[:, ::-1] if mirrored else stretched, quarter)
+        denoised = yield Run(np.ascontiguousarray(turned), fitting, next(indices), count)
+        back = np.rot90(denoised, -quarter)
+        total += back[:, ::-1] if mirrored else back
+    mean = (total / len(turns)).astype(np.float32)
+    return np.float32(0.5) + (mean - np.float32(0.5)) / gain if gain != 1 else mean
