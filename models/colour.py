@@ -2,7 +2,7 @@
 
 A gray network has learned what gray photographs look like, and luma is one, with less noise than any channel: the mean of three
 independent channels has a third of their noise variance. What the differences hold is faint, so that the network, told their
-noise, smooths them well. `docs/decisions/0005-colour.md` compares this with denoising each channel.
+noise, smooths them well. `docs/decisions/0006-colour.md` compares this with denoising each channel.
 """
 
 import numpy as np

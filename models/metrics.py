@@ -2,11 +2,15 @@
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+Image = Tensor | NDArray[np.floating]
 
-def psnr(image: Tensor, reference: Tensor) -> float:
+
+def psnr(image: Image, reference: Image) -> float:
     """Return the peak signal-to-noise ratio in dB, 10 log10(1 / MSE); infinite for identical images.
 
     Args:
@@ -17,11 +21,11 @@ def psnr(image: Tensor, reference: Tensor) -> float:
         ValueError: If the shapes differ.
     """
     _same_shape(image, reference)
-    mse = (image.double() - reference.double()).square().mean().item()
+    mse = (torch.as_tensor(image).double() - torch.as_tensor(reference).double()).square().mean().item()
     return -10 * math.log10(mse) if mse > 0 else math.inf
 
 
-def ssim(image: Tensor, reference: Tensor) -> float:
+def ssim(image: Image, reference: Image) -> float:
     """Return the structural similarity of Wang et al. (2004): Gaussian window, standard deviation 1.5, population covariance.
 
     Args:
@@ -36,8 +40,8 @@ def ssim(image: Tensor, reference: Tensor) -> float:
     _same_shape(image, reference)
     return float(
         structural_similarity(
-            image.to(torch.float64).numpy(),
-            reference.to(torch.float64).numpy(),
+            torch.as_tensor(image).double().numpy(),
+            torch.as_tensor(reference).double().numpy(),
             data_range=1.0,
             gaussian_weights=True,
             use_sample_covariance=False,
@@ -45,6 +49,6 @@ def ssim(image: Tensor, reference: Tensor) -> float:
     )
 
 
-def _same_shape(image: Tensor, reference: Tensor) -> None:
+def _same_shape(image: Image, reference: Image) -> None:
     if image.shape != reference.shape:
         raise ValueError(f"shapes differ: {tuple(image.shape)} and {tuple(reference.shape)}")
