@@ -7,7 +7,6 @@ from collections.abc import Callable
 from service.compute import Compute, Facts
 from service.errors import (
     DeadlineExceeded,
-    DeviceLost,
     Draining,
     NotReady,
     QueueFull,
@@ -18,7 +17,7 @@ from service.errors import (
 from service.selftest import Plane
 from service.settings import Settings
 from service.telemetry import Metrics, current_record, note_stage
-from service.worker import Ticket, Worker
+from service.worker import Ticket, Worker, device_lost
 
 MakeCompute = Callable[[Settings, Callable[[str], None]], Compute]
 
@@ -84,7 +83,7 @@ class Engine:
     @property
     def lost(self) -> bool:
         """Whether the device is lost for good, so that the process has to end."""
-        return isinstance(self.worker.trouble, DeviceLost)
+        return self.worker.state == "lost"
 
     @property
     def busy(self) -> bool:
@@ -103,7 +102,11 @@ class Engine:
             return Draining("The service is shutting down; another instance may answer.", retry_after=5)
         if self.hung:
             return NotReady("The device has not answered for too long.", retry_after=30)
-        return self.worker.trouble
+        if self.lost:
+            return device_lost()
+        if self.worker.state == "loading":
+            return NotReady("The weights are being loaded.", retry_after=5)
+        return None
 
     def check(self) -> None:
         """Refuse at the door, before the body is read, what could not be admitted anyway.

@@ -57,9 +57,11 @@ class FairQueue:
 
     def remove(self, place: Place) -> None:
         """Take an image out, done or not; no effect when it is out already."""
-        for line in (self.places, self._sharing):
-            if place in line:
-                line.remove(place)
+        if place in self.places:
+            self.places.remove(place)
+        # One that is done goes on taking its share of the virtual device; one given up gives its share back.
+        if place.left >= 1 and place in self._sharing:
+            self._sharing.remove(place)
         if not self.places:
             self._sharing.clear()
             self._clock = 0.0

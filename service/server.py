@@ -3,6 +3,8 @@
 import asyncio
 import ipaddress
 import json
+import math
+import socket
 import time
 from types import FrameType
 
@@ -17,6 +19,7 @@ from service.problems import MEDIA_TYPE
 from service.settings import Settings
 from service.telemetry import Metrics, configure_logs, log, open_record
 
+EXIT_FORCED = 1
 EXIT_LOST = 3
 
 
@@ -111,7 +114,6 @@ class Server(uvicorn.Server):
             ws="none",
             h11_max_incomplete_event_size=settings.max_header_kib * 1024,
             timeout_keep_alive=settings.keep_alive_seconds,
-            timeout_graceful_shutdown=int(settings.grace_seconds),
             server_header=False,
             access_log=False,
             log_config=None,
@@ -122,6 +124,7 @@ class Server(uvicorn.Server):
         """Begin to drain; stock uvicorn would close its sockets at once, and nobody could see readiness turn."""
         if self._drain_began is not None:
             self.should_exit = self.force_exit = True
+            self.exit_code = EXIT_FORCED
             return
         self._drain_began = time.monotonic()
         self.engine.drain()
@@ -135,20 +138,35 @@ class Server(uvicorn.Server):
         if self._drain_began is not None:
             drained = time.monotonic() - self._drain_began
             if drained >= self.settings.grace_seconds:
+                self.exit_code = EXIT_FORCED
                 return True
             if drained >= self.settings.drain_delay_seconds and not self.engine.busy:
                 return True
         return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the listener, and give answers that are being written what is left of the grace period."""
+        drained = time.monotonic() - (self._drain_began or time.monotonic())
+        self.config.timeout_graceful_shutdown = max(1, math.ceil(self.settings.grace_seconds - drained))
+        await super().shutdown(sockets)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def serve(settings: Settings) -> int:
     """Run the service until a signal ends it or the device is lost.
 
     Returns:
-        The exit code: 0 after a drain, `EXIT_LOST` after the loss of the device or when the weights cannot be loaded.
+        The exit code: 0 after a drain, `EXIT_FORCED` when accepted work was cut off, `EXIT_LOST` after the loss of the
+        device or when the weights cannot be loaded.
     """
     configure_logs(settings)
-    if not ipaddress.ip_address(settings.host).is_loopback and not settings.api_key_hashes:
+    if not _is_loopback(settings.host) and not settings.api_key_hashes:
         log().warning("listening on a public address without an API key", host=settings.host)
     server = Server(settings)
     server.run()

@@ -5,15 +5,20 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 from service.compute import Compute, Facts
-from service.errors import DeviceFailure, DeviceLost, InternalError, NotReady, ServiceError
+from service.errors import DeviceFailure, DeviceLost, InternalError, ServiceError
 from service.fair_queue import FairQueue, Place
 from service.pace import Pace
 from service.selftest import Plane
 from service.telemetry import Metrics, log
 from service.version import version
+
+
+def device_lost() -> DeviceLost:
+    """A fresh error each time: one that is raised again and again would collect tracebacks."""
+    return DeviceLost("The compute device is lost; the service is about to end.", retry_after=30)
 
 
 class Ticket(Place):
@@ -72,7 +77,7 @@ class Worker:
         self.queue = FairQueue(interleave)
         self.pace = Pace()
         self.facts: Facts | None = None
-        self.trouble: ServiceError | None = NotReady("The weights are being loaded.", retry_after=5)
+        self.state: Literal["loading", "ready", "lost"] = "loading"
         self._make_compute = make_compute
         self._idle_seconds = idle_seconds
         self._metrics = metrics
@@ -118,6 +123,8 @@ class Worker:
         """Give a ticket a plane to denoise; `on_begun` is called on the event loop if its first strip comes."""
         run = Run(self._compute.steps(noisy, sigma), noisy.size, self._loop.create_future(), on_begun)
         with self._changed:
+            if self.state == "lost":
+                raise device_lost()
             ticket.run, ticket.runnable = run, True
             self._changed.notify()
         return run.result
@@ -130,13 +137,13 @@ class Worker:
             self._describe(self._compute.facts)
             self._self_test()
             self.pace.note(*self._compute.warm_up())
-            self.trouble = None
+            self.state = "ready"
             log().info("ready", pixels_per_second=round(self.pace.pixels_per_second or 0))
             while not self._stopping:
                 ticket = self._next()
                 if ticket and ticket.run:
                     self._strip(ticket, ticket.run)
-                else:
+                elif not self._stopping:
                     self._self_test()
         except Exception as error:
             self._lose(error)
@@ -219,7 +226,9 @@ class Worker:
     def _lose(self, error: Exception) -> None:
         """Answer everything that waits, and let the process end: only a new one can get the device back."""
         log().error("device lost", reason=str(error), exc_info=error)
-        self.trouble = DeviceLost("The compute device is lost; the service is about to end.", retry_after=30)
-        for place in list(self.queue.places):
+        with self._changed:
+            self.state = "lost"
+            waiting = list(self.queue.places)
+        for place in waiting:
             if isinstance(place, Ticket) and place.run:
-                self._settle(place, place.run, self.trouble)
+                self._settle(place, place.run, device_lost())
