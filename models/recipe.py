@@ -25,6 +25,8 @@ class Recipe:
         learning_rate: Of AdamW, at its peak.
         weight_decay: Decoupled, of the convolutions' weights.
         warmup_steps: Steps of linear rise.
+        freeze_statistics: Whether batch normalisation keeps the running statistics it starts with, so that the network
+            trained is the one used; for fine-tuning.
         loss: "log_mse" weighs every noise level alike; "mse" is the paper's, which the strong noise rules.
         clip: Largest gradient norm.
         ema: Decay of the weight average that is evaluated and exported.
@@ -40,6 +42,7 @@ class Recipe:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     warmup_steps: int = 50
+    freeze_statistics: bool = False
     loss: Loss = "log_mse"
     clip: float = 1.0
     ema: float = 0.999

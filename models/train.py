@@ -116,7 +116,8 @@ def train(
     trainer = Trainer(images, config, recipe, where, start.state if start else None)
     used = _resume(run, trainer)
     if compiled:
-        trainer.forward = torch.compile(trainer.network)
+        # On a GPU the launches of some thousand small kernels a step are the limit: record them as graphs.
+        trainer.forward = torch.compile(trainer.network, mode="reduce-overhead" if where.type == "cuda" else None)
     budget = None if max_minutes is None else max_minutes * 60
     scalars = _Scalars(run / SCALARS, recipe, trainer.steps)
     last_checkpoint, session = used, 0

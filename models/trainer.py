@@ -70,6 +70,10 @@ class Trainer:
             network.load_state_dict(start)
         self.network = network.to(device).train()
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if recipe.freeze_statistics:
+            for module in self.network.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 (the base class has no other name)
+                    module.eval()
         self.forward: Any = self.network
         self.images, self.recipe, self.device = images.to(device), recipe, device
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" or has_fast_bfloat16())
@@ -101,7 +105,8 @@ class Trainer:
         loss = self.recipe.measure(denoised, clean)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
-        done = Step(loss.item(), norm.item(), rate, not (math.isfinite(loss.item()) and math.isfinite(norm.item())))
+        value, size = torch.stack((loss.detach(), norm)).tolist()  # together: on a GPU each look waits for it
+        done = Step(value, size, rate, skipped=not (math.isfinite(value) and math.isfinite(size)))
         self.steps += 1
         if done.skipped:
             self._skip()

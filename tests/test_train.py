@@ -209,6 +209,15 @@ def test_the_command_trains_tunes_and_says_what_is_wrong(pictures: Path, tmp_pat
     assert "training needs an end" in failed.output
 
 
+def test_frozen_statistics_stay(pictures: Path) -> None:
+    recipe = replace(RECIPE, freeze_statistics=True)
+    frozen = Trainer(ImageSet.read([pictures]), replace(TINY, depth=3), recipe, torch.device("cpu"))
+    before = {key: value.clone() for key, value in frozen.network.named_buffers()}
+    frozen.step(0)
+    assert before
+    assert all(torch.equal(value, before[key]) for key, value in frozen.network.named_buffers())
+
+
 @pytest.mark.slow
 def test_a_minute_of_training_as_a_user_would_try_it(pictures: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["train", str(pictures), "-o", str(tmp_path), "--max-minutes", "1"])

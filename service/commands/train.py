@@ -25,6 +25,7 @@ def train(
     loss: Annotated[Literal["log_mse", "mse"] | None, typer.Option(help="What to minimise.")] = None,
     relaxation: Annotated[Literal["code", "paper"] | None, typer.Option(help="Of fresh weights.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of crops, noise and fresh weights.")] = None,
+    freeze_statistics: Annotated[bool, typer.Option("--freeze-statistics", help="Of batch normalisation; to fine-tune.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     compiled: Annotated[bool, typer.Option("--compile", help="Compile the network (needs a C++ compiler or a GPU).")] = False,
 ) -> None:
@@ -53,7 +54,9 @@ def train(
     columns = (TextColumn("step {task.fields[step]}"), BarColumn(), TextColumn(text), TimeElapsedColumn(), TimeRemainingColumn())
     try:
         levels = (sigma, sigma) if sigma is not None else sigma_range
-        recipe = replace(Recipe(), **{name: value for name, value in given.items() if value is not None})
+        recipe = replace(
+            Recipe(freeze_statistics=freeze_statistics), **{name: value for name, value in given.items() if value is not None}
+        )
         if levels:
             recipe = replace(recipe, sigma_range=levels)
         config = replace(N3NetConfig(), relaxation=relaxation) if relaxation else None

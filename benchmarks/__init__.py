@@ -1,0 +1,1 @@
+"""Measurements: speed, load, peers, training; each a module to run."""

@@ -1,0 +1,95 @@
+"""Compare choices of the training recipe: short runs that differ in one thing, from one seed, on images kept for it.
+
+`python -m benchmarks.ab SOURCES... --validation FOLDER --steps 150 [--from WEIGHTS] [--variant NAME...]` prints a Markdown table.
+The folder may be BSDS500's `val`: of it only the 32 images that are not in BSD68 are taken.
+"""
+
+import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from models.data import image_files, read_gray
+from models.denoiser import Denoiser
+from models.metrics import psnr
+from models.n3net import N3NetConfig
+from models.noise import add_noise
+from models.recipe import Recipe
+from models.train import train
+from models.weights import Weights, load_weights
+
+SPARE = (
+    156065, 361010, 37073, 376043, 38082, 38092, 385039, 41033, 41069, 42012, 42049, 43074, 45096, 54082, 55073, 58060,
+    62096, 65033, 66053, 69015, 69020, 69040, 76053, 78004, 8023, 85048, 86000, 86016, 86068, 87046, 89072, 97033,
+)  # fmt: skip
+"""BSDS500's validation images that are not in BSD68, which is for evaluation only."""
+SIGMAS = (5, 25, 50, 70)
+SIDE = 160
+VARIANTS: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "paper relaxation": {"relaxation": "paper"},
+    "loss mse": {"loss": "mse", "learning_rate": 1e-3},
+    "crops 160": {"crop": 160, "batch": 2},
+    "crops 100": {"crop": 100, "batch": 5},
+    "learning rate x 3": {"learning_rate": 3e-3},
+    "learning rate / 3": {"learning_rate": 3e-4},
+    "no weight decay": {"weight_decay": 0.0},
+    "frozen statistics": {"freeze_statistics": True},
+}
+
+
+def validate(weights: Path, files: list[Path]) -> list[float]:
+    """Return the mean PSNR at each of SIGMAS on the middles of the images."""
+    denoiser = Denoiser.load(weights)
+    means = []
+    for sigma in SIGMAS:
+        figures = []
+        for index, path in enumerate(files):
+            image = read_gray(path)
+            top, left = (max(0, (length - SIDE) // 2) for length in image.shape)
+            clean = image[top : top + SIDE, left : left + SIDE].contiguous()
+            noisy = add_noise(clean, sigma / 255, index)
+            figures.append(psnr(denoiser.denoise(noisy, sigma / 255), clean))
+        means.append(sum(figures) / len(figures))
+    return means
+
+
+def run(name: str, sources: list[str], base: Recipe, start: Weights | None, device: str, folder: Path) -> tuple[Path, float]:
+    """Train one variant; return its weights and the minutes it took."""
+    changes = dict(VARIANTS[name])
+    config = start.config if start else N3NetConfig()
+    config = replace(config, relaxation=changes.pop("relaxation", config.relaxation))
+    if start:
+        start = replace(start, config=config)
+    result = train(sources, folder / name.replace("/", "by"), replace(base, **changes), config=config, start=start, device=device)
+    return result.weights, result.progress.seconds / 60
+
+
+def main() -> None:
+    """Train every variant asked for and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sources", nargs="+")
+    parser.add_argument("--validation", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--from", dest="start")
+    parser.add_argument("--variant", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--learning-rate", type=float, default=Recipe.learning_rate)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args()
+    files = image_files(arguments.validation)
+    files = [path for path in files if path.stem in map(str, SPARE)] or files
+    start = load_weights(arguments.start) if arguments.start else None
+    base = replace(Recipe(), steps=arguments.steps, seed=arguments.seed, learning_rate=arguments.learning_rate)
+    print("| variant | " + " | ".join(f"sigma {sigma}" for sigma in SIGMAS) + " | minutes |")
+    print("|---" * (len(SIGMAS) + 2) + "|")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in arguments.variant:
+            weights, minutes = run(name, arguments.sources, base, start, arguments.device, Path(folder))
+            figures = " | ".join(f"{figure:.3f}" for figure in validate(weights, files))
+            print(f"| {name} | {figures} | {minutes:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""How fast training goes, and where the time goes.
+
+`python -m benchmarks.train_speed SOURCES...` writes benchmarks/TRAINING.md.
+"""
+
+import argparse
+import platform
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from models.data import ImageSet
+from models.n3net import N3NetConfig
+from models.recipe import Recipe
+from models.resources import flush_denormals
+from models.trainer import Trainer
+
+OUT = Path(__file__).parent / "TRAINING.md"
+GROUPS = {
+    "convolutions, backward": ("convolution_backward",),
+    "convolutions, forward": ("mkldnn_convolution", "cudnn_convolution", "thnn_conv2d"),
+    "products of the N3 blocks": ("bmm", "baddbmm"),
+    "batch normalisation": ("batch_norm",),
+    "copies and casts": ("copy_", "cat", "fill_", "pixel_"),
+}
+
+
+def measure(trainer: Trainer, steps: int) -> float:
+    """Return crops per second over so many steps, after two to warm up."""
+    for _ in range(2):
+        trainer.step(0.5)
+    begin = time.perf_counter()
+    for _ in range(steps):
+        trainer.step(0.5)  # reads its loss, so the device is done with it
+    return steps * trainer.recipe.batch / (time.perf_counter() - begin)
+
+
+def shares(trainer: Trainer) -> dict[str, float]:
+    """Return the share of one step's time that each group of operations takes by itself."""
+    cuda = trainer.device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * cuda) as profiler:
+        trainer.step(0.5)
+    times = {event.key: event.self_device_time_total if cuda else event.self_cpu_time_total for event in profiler.key_averages()}
+    total = sum(times.values())
+    found = dict.fromkeys(GROUPS, 0.0)
+    for key, value in times.items():
+        group = next((group for group, names in GROUPS.items() if any(name in key for name in names)), None)
+        if group:
+            found[group] += value / total
+    return {**found, "everything else": 1 - sum(found.values())}
+
+
+def main() -> None:
+    """Measure the default recipe and larger crops; write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sources", nargs="+", help="folders of images, or packed image sets")
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--compile", action="store_true")
+    arguments = parser.parse_args()
+    flush_denormals()
+    images = ImageSet.read(arguments.sources)
+    device = torch.device(arguments.device)
+    lines = ["| crop | batch | crops/s | megapixels/s |", "|---|---|---|---|"]
+    parts: dict[str, float] = {}
+    for crop, batch in ((80, arguments.batch), (100, max(1, arguments.batch * 5 // 8)), (160, max(1, arguments.batch // 4))):
+        trainer = Trainer(images, N3NetConfig(), replace(Recipe(), crop=crop, batch=batch), device)
+        if arguments.compile:
+            trainer.forward = torch.compile(trainer.network)
+        speed = measure(trainer, arguments.steps)
+        lines.append(f"| {crop} | {batch} | {speed:.2f} | {speed * crop * crop / 1e6:.3f} |")
+        parts = parts or shares(trainer)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    where = f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}"
+    text = [
+        "# Training speed",
+        "",
+        f"`python -m benchmarks.train_speed`: {where}.",
+        "A step is crops, noise, forward, backward, clipping, AdamW and the weight average.",
+        "",
+        *lines,
+        "",
+        f"Where a step of {arguments.batch} crops of 80 px spends its time:",
+        "",
+        "| operations | share |",
+        "|---|---|",
+        *(f"| {group} | {share:.0%} |" for group, share in parts.items()),
+    ]
+    OUT.write_text("\n".join(text) + "\n", encoding="utf-8")
+    print("\n".join(text))
+
+
+if __name__ == "__main__":
+    main()
