@@ -79,6 +79,11 @@ def exif_of_tiff(data: bytes) -> Image.Exif:
     return exif
 
 
+def software_text(version: str, model: str, sigma: float, weights_sha256: str) -> str:
+    """What made the picture, for its Software entry."""
+    return f"n3denoise {version} model={model} sigma={sigma:.4g} weights=sha256:{weights_sha256}"
+
+
 def prepared(metadata: Metadata, keep: Keep, software: str) -> Metadata:
     """The metadata to write: all but the place (the default), all, or none at all.
 
