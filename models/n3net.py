@@ -141,8 +141,9 @@ class N3Block(nn.Module):
         embedded = functional.pad(self.embed(maps), padding)
         log_temperature = functional.pad(self.temperature(maps), padding)
         # Distances and weights stay in float32 whatever the convolutions run in: |a|^2 + |b|^2 - 2ab cancels.
+        precise = torch.promote_types(maps.dtype, torch.float32)
         with torch.autocast(maps.device.type, enabled=False):
-            weights = self.neighbor_weights(embedded.float(), log_temperature.float())  # (B, K, p, q, p, q)
+            weights = self.neighbor_weights(embedded.to(precise), log_temperature.to(precise))  # (B, K, p, q, p, q)
             values = cells.to_cells(padded, config.stride)  # (B, h, w, F)
             means = cells.dense_aggregate(weights, values)  # (B, K, h, w, F)
             differences = cells.from_cells((means - values.unsqueeze(1)).flatten(0, 1), config.stride)

@@ -224,11 +224,11 @@ def select_neighbors(
 def squared_distances(queries: Tensor, items: Tensor) -> Tensor:
     """Return the squared Euclidean distances (M, N), from differences where the dimension is low, else from products."""
     dimensions = queries.shape[-1]
-    if dimensions > 8:  # |a|^2 + |b|^2 - 2ab cancels, but differences would cost M x N x E memory
-        centre = items.mean(0)
-        queries, items = queries - centre, items - centre
-        products = (queries * queries).sum(-1, keepdim=True) + (items * items).sum(-1) - 2 * queries @ items.T
-        return products.clamp_min(0)
+    if dimensions > 8:  # |a|^2 + |b|^2 - 2ab cancels, hence float64; differences would cost M x N x E memory
+        dtype = queries.dtype
+        queries, items = queries.double(), items.double()
+        products = queries.square().sum(-1, keepdim=True) + items.square().sum(-1) - 2 * queries @ items.T
+        return products.clamp_min(0).to(dtype)
     total = queries.new_zeros(len(queries), len(items))
     for axis in range(dimensions):
         total = total + (queries[:, axis, None] - items[None, :, axis]).square()

@@ -8,7 +8,6 @@ others, or name its path.
 import contextlib
 import hashlib
 import json
-import math
 import os
 import pickle
 import re
@@ -233,5 +232,6 @@ def _digest(header: str, state: Mapping[str, Tensor]) -> str:
 def check_sigma(sigma: float, sigma_range: tuple[float, float]) -> None:
     """Raise a ValueError, naming the range, when sigma (0-255 scale) is not in it."""
     lowest, highest = sigma_range
-    if not (math.isfinite(sigma) and lowest <= sigma <= highest):
+    rounding = 1e-4  # a sigma that went through float32 is still in range
+    if not lowest - rounding <= sigma <= highest + rounding:
         raise ValueError(f"sigma must lie between {lowest:g} and {highest:g}, but is {sigma:g}")

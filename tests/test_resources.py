@@ -1,0 +1,41 @@
+"""Cores, memory and number formats, read from files as the kernel writes them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from models import resources
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("CGROUP", "MEMINFO", "CPUINFO"):
+        monkeypatch.setattr(resources, name, tmp_path if name == "CGROUP" else tmp_path / name)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"), [("max 100000", 8), ("250000 100000", 2), ("50000 100000", 1), ("9900000 100000", 8), ("", 8)]
+)
+def test_cores_are_what_the_cgroup_grants(machine: Path, quota: str, cores: int) -> None:
+    (machine / "cpu.max").write_text(quota)
+    assert resources.usable_cores() == cores
+
+
+def test_memory_is_the_less_of_machine_and_cgroup(machine: Path) -> None:
+    assert resources.free_memory() == 1 << 30
+    (machine / "MEMINFO").write_text("MemTotal: 9000000 kB\nMemAvailable:    4000000 kB\n")
+    assert resources.free_memory() == 4_000_000 * 1024
+    (machine / "memory.max").write_text("1000000\n")
+    (machine / "memory.current").write_text("400000\n")
+    assert resources.free_memory() == 600_000
+    (machine / "memory.max").write_text("max\n")
+    assert resources.free_memory() == 4_000_000 * 1024
+
+
+@pytest.mark.parametrize(("flags", "fast"), [("avx512_bf16 x", True), ("a amx_bf16", True), ("avx2 avx512f", False), ("", False)])
+def test_fast_bfloat16_is_read_from_the_flags(machine: Path, flags: str, fast: bool) -> None:
+    (machine / "CPUINFO").write_text(f"processor: 0\nflags\t\t: fpu {flags}\n")
+    assert resources.has_fast_bfloat16() is fast
