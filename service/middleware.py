@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BodyTooLarge, ServiceError, SlowRequest, Unauthorized, UploadsFull
+from service.errors import BodyTooLarge, Draining, ServiceError, SlowRequest, Unauthorized, UploadsFull
 from service.problems import as_service_error, response_to
 from service.state import State
 from service.telemetry import HTTP_METHODS, Record, log, open_record
@@ -73,6 +73,12 @@ class Front:
         with self.state.metrics.http_active.track_inprogress():
             try:
                 await self.app(scope, receive, send_with_headers)
+            except asyncio.CancelledError:
+                # The server does that when the grace period is over.
+                if status or not self.state.engine.draining:
+                    raise
+                ended = Draining("The service was shut down before the result was ready.", retry_after=5)
+                await response_to(ended)(scope, receive, send_with_headers)
             except Exception as error:
                 # A failure after the answer began cannot be answered any more; the server closes the connection.
                 if status:

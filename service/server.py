@@ -114,6 +114,7 @@ class Server(uvicorn.Server):
             ws="none",
             h11_max_incomplete_event_size=settings.max_header_kib * 1024,
             timeout_keep_alive=settings.keep_alive_seconds,
+            proxy_headers=False,
             server_header=False,
             access_log=False,
             log_config=None,

@@ -61,15 +61,11 @@ class Live:
     server: Server
     thread: threading.Thread
     client: httpx2.Client
+    port: int
 
     @property
     def engine(self) -> Engine:
         return self.server.engine
-
-    @property
-    def port(self) -> int:
-        port: int = self.server.servers[0].sockets[0].getsockname()[1]
-        return port
 
     def denoise(self, data: bytes | None = None, **options: Any) -> httpx2.Response:
         parameters = {"sigma": 25, **options}
@@ -94,12 +90,13 @@ def live(settings: Settings, make_compute: MakeCompute | None = None, *, ready: 
     thread.start()
     try:
         wait_for(lambda: server.started or not thread.is_alive())
-        assert thread.is_alive(), "the server did not start"
         if ready:
-            wait_for(lambda: engine.trouble is None)
-        port = server.servers[0].sockets[0].getsockname()[1]
+            wait_for(lambda: engine.trouble is None or not thread.is_alive())
+            assert thread.is_alive(), "the server did not start"
+        listeners = [listener for one in server.servers for listener in one.sockets]  # none once it has ended
+        port = listeners[0].getsockname()[1] if listeners else 0
         with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
-            yield Live(server, thread, client)
+            yield Live(server, thread, client, port)
     finally:
         server.should_exit = server.force_exit = True
         thread.join(PATIENCE)
