@@ -1,7 +1,7 @@
 """Compare choices of the training recipe: short runs that differ in one thing, from one seed, on images kept for it.
 
-`python -m benchmarks.ab SOURCES... --validation FOLDER --steps 150 [--from WEIGHTS] [--variant NAME...]` prints a Markdown table.
-The folder may be BSDS500's `val`: of it only the 32 images that are not in BSD68 are taken.
+`python -m benchmarks.ab SOURCES... --validation FOLDER --steps 150 [--from WEIGHTS | --features N] [--variant NAME...]` prints
+a Markdown table. The folder may be BSDS500's `val`: of it only the 32 images that are not in BSD68 are taken.
 """
 
 import argparse
@@ -29,11 +29,11 @@ SIDE = 160
 VARIANTS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "paper relaxation": {"relaxation": "paper"},
-    "loss mse": {"loss": "mse", "learning_rate": 1e-3},
+    "loss mse": {"loss": "mse"},
     "crops 160": {"crop": 160, "batch": 2},
     "crops 100": {"crop": 100, "batch": 5},
-    "learning rate x 3": {"learning_rate": 3e-3},
-    "learning rate / 3": {"learning_rate": 3e-4},
+    "learning rate x 3": {"learning_rate": 3.0},
+    "learning rate / 3": {"learning_rate": 1 / 3},
     "no weight decay": {"weight_decay": 0.0},
     "frozen statistics": {"freeze_statistics": True},
 }
@@ -55,10 +55,13 @@ def validate(weights: Path, files: list[Path]) -> list[float]:
     return means
 
 
-def run(name: str, sources: list[str], base: Recipe, start: Weights | None, device: str, folder: Path) -> tuple[Path, float]:
+def run(
+    name: str, sources: list[str], base: Recipe, config: N3NetConfig, start: Weights | None, device: str, folder: Path
+) -> tuple[Path, float]:
     """Train one variant; return its weights and the minutes it took."""
     changes = dict(VARIANTS[name])
-    config = start.config if start else N3NetConfig()
+    if "learning_rate" in changes:
+        changes["learning_rate"] *= base.learning_rate
     config = replace(config, relaxation=changes.pop("relaxation", config.relaxation))
     if start:
         start = replace(start, config=config)
@@ -73,6 +76,7 @@ def main() -> None:
     parser.add_argument("--validation", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--from", dest="start")
+    parser.add_argument("--features", type=int, help="of a small network, 4 layers deep, that trains in a minute or two")
     parser.add_argument("--variant", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--learning-rate", type=float, default=Recipe.learning_rate)
     parser.add_argument("--seed", type=int, default=0)
@@ -81,12 +85,15 @@ def main() -> None:
     files = image_files(arguments.validation)
     files = [path for path in files if path.stem in map(str, SPARE)] or files
     start = load_weights(arguments.start) if arguments.start else None
+    config = start.config if start else N3NetConfig()
+    if arguments.features:
+        config = replace(config, features=arguments.features, embedding=arguments.features, depth=4)
     base = replace(Recipe(), steps=arguments.steps, seed=arguments.seed, learning_rate=arguments.learning_rate)
     print("| variant | " + " | ".join(f"sigma {sigma}" for sigma in SIGMAS) + " | minutes |")
     print("|---" * (len(SIGMAS) + 2) + "|")
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.variant:
-            weights, minutes = run(name, arguments.sources, base, start, arguments.device, Path(folder))
+            weights, minutes = run(name, arguments.sources, base, config, start, arguments.device, Path(folder))
             figures = " | ".join(f"{figure:.3f}" for figure in validate(weights, files))
             print(f"| {name} | {figures} | {minutes:.1f} |", flush=True)
 
