@@ -9,6 +9,7 @@ import typer
 from service.commands.evaluate import evaluate
 from service.commands.several import SeveralSigmas
 from service.commands.train import train
+from service.commands.weights import weights
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Denoise images with N3Net, as a service or here and now.", no_args_is_help=True)
 app.command(cls=SeveralSigmas)(evaluate)
 app.command()(train)
+app.add_typer(weights, name="weights")
 
 
 @app.command("serve")
