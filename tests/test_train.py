@@ -225,3 +225,12 @@ def test_a_minute_of_training_as_a_user_would_try_it(pictures: Path, tmp_path: P
     weights = load_weights(tmp_path / "weights.safetensors")
     assert weights.config == N3NetConfig()
     assert all(value.isfinite().all() for value in weights.state.values())
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("compiled", [False, True])
+def test_learns_on_a_gpu(pictures: Path, tmp_path: Path, compiled: bool) -> None:
+    recipe = replace(RECIPE, steps=60, batch=4, learning_rate=5e-3, warmup_steps=5, sigma_range=(50, 50))
+    train([pictures], tmp_path, recipe, config=TINY, device="cuda", log_steps=10, compiled=compiled)
+    assert float(rows(tmp_path)[-1]["loss"]) < math.log((50 / 255) ** 2) - 0.7
