@@ -9,7 +9,7 @@ from service import errors
 from service.errors import ServiceError
 from service.picture import FORMATS
 from service.problems import MEDIA_TYPE
-from service.schemas import Denoised, Problem
+from service.schemas import Problem
 
 ALWAYS = (errors.Unauthorized, errors.HeadersTooLarge, errors.InternalError)
 READING = (errors.BadRequest, errors.SlowRequest, errors.BodyTooLarge, errors.UploadsFull, errors.InvalidParameter)
@@ -39,18 +39,35 @@ def problems(*kinds: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
     return responses
 
 
-def image_response(*headers: str) -> dict[int | str, dict[str, Any]]:
+def image_response(body: type[BaseModel], *headers: str) -> dict[int | str, dict[str, Any]]:
     """The answer with an image or, as the Accept header has it, with JSON."""
     return {
         HTTPStatus.OK.value: {
             "description": "The image file, or the same in base64 with its figures for `Accept: application/json`.",
             "content": {
                 **{f"image/{name}": {"schema": {"type": "string", "format": "binary"}} for name in FORMATS},
-                "application/json": {"schema": Denoised.model_json_schema()},
+                "application/json": {"schema": inlined(body.model_json_schema())},
             },
             "headers": {name: {"schema": {"type": "string"}} for name in headers},
         }
     }
+
+
+def inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema whose references to its own definitions are replaced by them, for use inside another document."""
+    definitions = schema.get("$defs", {})
+
+    def resolve(node: Any) -> Any:
+        if isinstance(node, list):
+            return [resolve(each) for each in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            return resolve(definitions[node["$ref"].removeprefix("#/$defs/")])
+        return {key: resolve(value) for key, value in node.items() if key != "$defs"}
+
+    resolved: dict[str, Any] = resolve(schema)
+    return resolved
 
 
 def image_request(options: type[BaseModel], *files: str) -> dict[str, Any]:
@@ -60,7 +77,7 @@ def image_request(options: type[BaseModel], *files: str) -> dict[str, Any]:
         options: Each field may be given in the query or as a form field.
         files: Names of the form's files; the first is required.
     """
-    schema = options.model_json_schema()
+    schema = inlined(options.model_json_schema())
     properties: dict[str, Any] = schema["properties"]
     form = {name: {"type": "string", "format": "binary"} for name in files} | properties
     binary = {"schema": {"type": "string", "format": "binary"}}

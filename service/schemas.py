@@ -6,19 +6,56 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.errors import InvalidParameter
-from service.picture import Format
+from service.metadata import Keep
+from service.picture import Depth, Format
+from service.treatment import Colour
 
 T = TypeVar("T", bound=BaseModel)
 
 
-class DenoiseOptions(BaseModel):
-    """What a caller may ask for, in the query or as form fields."""
+class TreatmentOptions(BaseModel):
+    """How a picture is denoised."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sigma: Annotated[float, Field(ge=0, allow_inf_nan=False, description="Standard deviation of the noise, 0-255 scale.")]
+    sigma: Annotated[
+        Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["auto"],
+        Field(description="Standard deviation of the noise, 0-255 scale, or auto to find it out."),
+    ] = "auto"
     model: Annotated[Literal["n3net"], Field(description="Which model; see /v1/models.")] = "n3net"
+    color: Annotated[Colour, Field(description="gray turns colour to gray as the paper does; rgb keeps it.")] = "gray"
+    strength: Annotated[float, Field(ge=0, le=1, description="Blend of the input (0) and the result (1).")] = 1.0
+    ensemble: Annotated[bool, Field(description="Average over the eight flips and rotations, in eight times the time.")] = False
+
+
+class DenoiseOptions(TreatmentOptions):
+    """What a caller may ask for, in the query or as form fields."""
+
     format: Annotated[Format | None, Field(description="Format of the result; the input's by default.")] = None
+    depth: Annotated[Depth | None, Field(description="Depth of the result; the input's by default.")] = None
+    metadata: Annotated[Keep, Field(description="Keep all but the place, keep all, or strip all.")] = "no-gps"
+
+
+class FigurePair(BaseModel):
+    """Quality against the reference, white as 1; null where it is infinite or there is none."""
+
+    psnr: float | None = Field(description="dB; null for identical pictures.")
+    ssim: float | None = Field(description="Null for a picture with a side under 11 pixels.")
+
+
+class Warned(BaseModel):
+    """What speaks against taking an estimate at its word."""
+
+    code: str
+    detail: str
+
+
+class Noise(BaseModel):
+    """What was found out about the noise."""
+
+    sigma: float = Field(description="0-255 scale.")
+    confidence: float = Field(description="From 0 to 1.")
+    warnings: list[Warned]
 
 
 class Denoised(BaseModel):
@@ -29,11 +66,13 @@ class Denoised(BaseModel):
     width: int
     height: int
     sigma: float = Field(description="Used, 0-255 scale.")
+    noise: Noise | None = Field(description="For sigma=auto.")
     model: str
     weights_sha256: str
     device: str
-    psnr_noisy: float | None = Field(None, description="Against the reference, on 8-bit pixels, dB; null without one.")
-    psnr_denoised: float | None = Field(None, description="Against the reference, on the returned pixels, dB.")
+    noisy: FigurePair | None = Field(description="Of what was sent, against the reference.")
+    denoised: FigurePair | None = Field(description="Of the pixels returned, rounded and encoded, against the reference.")
+    denoised_floats: FigurePair | None = Field(description="Of the result before it was rounded, against the reference.")
 
 
 class Health(BaseModel):

@@ -70,7 +70,7 @@ def test_headers_tell_what_was_done(service: Live) -> None:
     assert answer.headers["x-device"] == "cpu"
     assert answer.headers["x-weights-sha256"] == facts.weights_sha256
     stages = [part.split(";")[0] for part in answer.headers["server-timing"].split(", ")]
-    assert stages == ["read", "decode", "queue", "infer", "encode", "total"]
+    assert stages == ["read", "decode", "treat", "queue", "infer", "encode", "total"]
 
 
 def test_psnr_is_of_the_returned_pixels(service: Live) -> None:
@@ -91,7 +91,8 @@ def test_json_holds_the_same_image_and_figures(service: Live) -> None:
     assert answer["sigma"] == 30
     assert answer["media_type"] == "image/png"
     assert (answer["height"], answer["width"]) == (48, 40)
-    assert answer["psnr_denoised"] is None
+    assert answer["denoised"] is None
+    assert answer["noise"] is None
 
 
 def test_format_of_the_result_can_be_chosen(service: Live) -> None:
@@ -99,6 +100,14 @@ def test_format_of_the_result_can_be_chosen(service: Live) -> None:
         answer = service.denoise(format=name)
         assert answer.headers["content-type"] == f"image/{name}"
         assert Image.open(io.BytesIO(answer.content)).format == name.upper()
+
+
+def test_the_noise_is_found_out_unless_told(service: Live) -> None:
+    answer = service.client.post("/v1/denoise", content=png(), headers={"accept": "application/json"})
+    noise = answer.json()["noise"]
+    assert float(answer.headers["x-sigma"]) == pytest.approx(noise["sigma"], rel=1e-3)
+    assert float(answer.headers["x-sigma-confidence"]) == pytest.approx(noise["confidence"], abs=0.01)
+    assert answer.headers.get("x-warnings", "") == ", ".join(each["code"] for each in noise["warnings"])
 
 
 @pytest.mark.parametrize(

@@ -4,25 +4,31 @@ import base64
 import math
 from dataclasses import dataclass, replace
 
-import numpy as np
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from service import codec
+from models.noise_level import WARNINGS, NoiseEstimate
+from service import codec, metadata
 from service.compute import MODEL, Facts
-from service.errors import ReferenceMismatch, SigmaOutOfRange
 from service.openapi import ENGINE, IMAGES, image_request, image_response, problems
 from service.picture import MEDIA_TYPES, Picture
+from service.quality import Figures, Quality, compare, fitting
 from service.routes.accept import wants_json
 from service.routes.attend import attend
 from service.routes.body import Upload, read_upload
-from service.schemas import Denoised, DenoiseOptions, parse
+from service.routes.treated import run_treatment, treatment_options
+from service.schemas import Denoised, DenoiseOptions, FigurePair, Noise, Warned, parse
 from service.state import State, state_of
-from service.telemetry import current_record, stage
+from service.telemetry import current_record
+from service.treatment import Treated, runs
+from service.version import version
 
 router = APIRouter(tags=["denoise"])
 
-HEADERS = ("X-Sigma", "X-Model", "X-Weights-SHA256", "X-Device", "X-PSNR-Noisy", "X-PSNR-Denoised", "Server-Timing")
+HEADERS = (
+    *("X-Sigma", "X-Sigma-Confidence", "X-Warnings", "X-Model", "X-Weights-SHA256", "X-Device", "X-Device-Fallback"),
+    *("X-PSNR-Noisy", "X-PSNR-Denoised", "X-SSIM-Noisy", "X-SSIM-Denoised", "Server-Timing"),
+)
 
 
 @dataclass(frozen=True)
@@ -30,17 +36,16 @@ class Result:
     """What is rendered as an image or as JSON."""
 
     file: bytes
-    picture: Picture
-    sigma: float
+    returned: Picture
+    treated: Treated
     facts: Facts
-    psnr_noisy: float | None = None
-    psnr_denoised: float | None = None
+    quality: Quality | None = None
 
 
 @router.post(
     "/v1/denoise",
     response_class=Response,
-    responses={**image_response(*HEADERS), **problems(*IMAGES, *ENGINE)},
+    responses={**image_response(Denoised, *HEADERS), **problems(*IMAGES, *ENGINE)},
     openapi_extra=image_request(DenoiseOptions, "image", "reference"),
 )
 async def denoise(request: Request) -> Response:
@@ -51,88 +56,89 @@ async def denoise(request: Request) -> Response:
     as_json = wants_json(request)
     upload = await read_upload(request, state)
     options = parse(DenoiseOptions, upload.fields)
-    current_record().model = options.model
     result = await attend(request, state, work(state, upload, options))
     return render_json(result) if as_json else render_image(result)
 
 
 async def work(state: State, upload: Upload, options: DenoiseOptions) -> Result:
     """All between the bytes that came and the bytes that go."""
-    facts = state.engine.loaded_facts()
-    low, high = facts.sigma_range
-    if not low <= options.sigma <= high:
-        raise SigmaOutOfRange(f"Sigma must be from {low:g} to {high:g}.", sigma_min=low, sigma_max=high)
+    facts, wanted = state.engine.loaded_facts(), treatment_options(options)
     header = await state.codec("decode", codec.probe, upload.image, state.limits)
-    with state.engine.admit(header.pixels, current_record().arrived) as ticket:
-        noisy = await state.codec("decode", lambda: codec.to_gray(codec.decode(upload.image, state.limits)))
-        reference = await _reference(state, upload, noisy)
-        plane = await state.engine.denoise(ticket, noisy.planes[0], options.sigma / 255)
-    denoised = replace(noisy, planes=plane[None])
-    file = await state.codec("encode", codec.encode, denoised, options.format)
-    result = Result(file, replace(denoised, format=options.format or noisy.format), options.sigma, facts)
+    with state.engine.admit(header.pixels * runs(header, wanted), current_record().arrived) as ticket:
+        picture = await state.codec("decode", codec.decode, upload.image, state.limits)
+        reference = await state.codec("decode", codec.decode, upload.reference, state.limits) if upload.reference else None
+        treated = await run_treatment(state, ticket, picture, wanted)
+    software = metadata.software_text(version(), facts.model, treated.sigma, facts.weights_sha256)
+    kept = metadata.prepared(treated.picture.metadata, options.metadata, software)
+    file = await state.codec("encode", codec.encode, replace(treated.picture, metadata=kept), options.format, options.depth)
+    returned = replace(treated.picture, format=options.format or treated.picture.format)
     if reference is None:
-        return result
-    with stage(state.metrics, "metric"):
-        before, after = _psnr(noisy, reference), _psnr(denoised, reference)
-    state.metrics.psnr.labels("noisy").observe(before)
-    state.metrics.psnr.labels("denoised").observe(after)
-    state.metrics.gain.observe(after - before if math.isfinite(before) else 0.0)
-    return replace(result, psnr_noisy=before, psnr_denoised=after)
+        return Result(file, returned, treated, facts)
+    quality = await state.codec("metric", _measure, state, file, treated, reference)
+    state.metrics.psnr.labels("noisy").observe(quality.noisy.psnr)
+    state.metrics.psnr.labels("denoised").observe(quality.denoised.psnr)
+    state.metrics.gain.observe(quality.psnr_gain)
+    return Result(file, returned, treated, facts, quality)
 
 
-async def _reference(state: State, upload: Upload, noisy: Picture) -> Picture | None:
-    if upload.reference is None:
-        return None
-    data = upload.reference
-    reference = await state.codec("decode", lambda: codec.to_gray(codec.decode(data, state.limits)))
-    if reference.planes.shape != noisy.planes.shape:
-        raise ReferenceMismatch("The reference must be as wide and as high as the image.")
-    return reference
-
-
-def _psnr(image: Picture, reference: Picture) -> float:
-    """PSNR in dB on the levels that a file of 8 bits holds."""
-    levels = np.rint(np.clip(image.planes, 0, 1) * 255) / 255
-    mse = float(np.mean((levels.astype(np.float64) - reference.planes) ** 2))
-    return -10 * math.log10(mse) if mse else math.inf
+def _measure(state: State, file: bytes, treated: Treated, reference: Picture) -> Quality:
+    returned = codec.decode(file, state.limits)
+    return compare(treated, returned, fitting(reference, treated.picture))
 
 
 def headers_of(result: Result) -> dict[str, str]:
     """The figures as headers."""
+    facts, estimate, quality = result.facts, result.treated.estimate, result.quality
     headers = {
-        "x-sigma": f"{result.sigma:g}",
-        "x-model": result.facts.model,
-        "x-weights-sha256": result.facts.weights_sha256,
-        "x-device": result.facts.device,
+        "x-sigma": f"{result.treated.sigma:.4g}",
+        "x-model": facts.model,
+        "x-weights-sha256": facts.weights_sha256,
+        "x-device": facts.device,
     }
-    if result.facts.fallback_reason:
-        headers["x-device-fallback"] = result.facts.fallback_reason
-    if result.psnr_noisy is not None and result.psnr_denoised is not None:
-        headers |= {"x-psnr-noisy": f"{result.psnr_noisy:.3f}", "x-psnr-denoised": f"{result.psnr_denoised:.3f}"}
+    if facts.fallback_reason:
+        headers["x-device-fallback"] = facts.fallback_reason
+    if estimate:
+        headers["x-sigma-confidence"] = f"{estimate.confidence:.2f}"
+        if estimate.warnings:
+            headers["x-warnings"] = ", ".join(estimate.warnings)
+    if quality:
+        headers |= {"x-psnr-noisy": f"{quality.noisy.psnr:.3f}", "x-psnr-denoised": f"{quality.denoised.psnr:.3f}"}
+    if quality and quality.noisy.ssim is not None and quality.denoised.ssim is not None:
+        headers |= {"x-ssim-noisy": f"{quality.noisy.ssim:.4f}", "x-ssim-denoised": f"{quality.denoised.ssim:.4f}"}
     return headers
 
 
 def render_image(result: Result) -> Response:
     """The image file with the figures as headers."""
-    return Response(result.file, 200, headers_of(result), MEDIA_TYPES[result.picture.format])
+    return Response(result.file, 200, headers_of(result), MEDIA_TYPES[result.returned.format])
+
+
+def noise_of(estimate: NoiseEstimate) -> Noise:
+    """An estimate with its warnings in words."""
+    warnings = [Warned(code=code, detail=WARNINGS[code]) for code in estimate.warnings]
+    return Noise(sigma=estimate.sigma, confidence=estimate.confidence, warnings=warnings)
+
+
+def figures_of(figures: Figures) -> FigurePair:
+    """Figures as JSON can hold them."""
+    return FigurePair(psnr=figures.psnr if math.isfinite(figures.psnr) else None, ssim=figures.ssim)
 
 
 def render_json(result: Result) -> JSONResponse:
     """The image file in base64 beside the figures."""
-
-    def finite(value: float | None) -> float | None:
-        return value if value is None or math.isfinite(value) else None
-
+    estimate, quality = result.treated.estimate, result.quality
     body = Denoised(
         image=base64.b64encode(result.file).decode(),
-        media_type=MEDIA_TYPES[result.picture.format],
-        width=result.picture.width,
-        height=result.picture.height,
-        sigma=result.sigma,
+        media_type=MEDIA_TYPES[result.returned.format],
+        width=result.returned.width,
+        height=result.returned.height,
+        sigma=result.treated.sigma,
+        noise=noise_of(estimate) if estimate else None,
         model=result.facts.model,
         weights_sha256=result.facts.weights_sha256,
         device=result.facts.device,
-        psnr_noisy=finite(result.psnr_noisy),
-        psnr_denoised=finite(result.psnr_denoised),
+        noisy=figures_of(quality.noisy) if quality else None,
+        denoised=figures_of(quality.denoised) if quality else None,
+        denoised_floats=figures_of(quality.floats) if quality else None,
     )
     return JSONResponse(body.model_dump(), headers=headers_of(result))

@@ -1,0 +1,29 @@
+"""Runs a treatment with the engine as its network."""
+
+from service.picture import Picture
+from service.schemas import TreatmentOptions
+from service.state import State
+from service.treatment import Options, Run, Treated, advance, treat
+from service.worker import Ticket
+
+
+def treatment_options(options: TreatmentOptions) -> Options:
+    """The options as the treatment takes them."""
+    sigma = None if options.sigma == "auto" else options.sigma
+    return Options(sigma, options.color, options.strength, options.ensemble)
+
+
+async def run_treatment(state: State, ticket: Ticket, picture: Picture, options: Options) -> Treated:
+    """Denoise a picture: arithmetic on the codec threads, each run of the network on the device, under one ticket.
+
+    Raises:
+        ServiceError: As `treat` and `Engine.denoise`.
+    """
+    steps = treat(picture, options, state.engine.loaded_facts().sigma_range)
+    step = await state.codec("treat", advance, steps, None)
+    while isinstance(step, Run):
+        denoised = await state.engine.denoise(ticket, step.plane, step.sigma)
+        step = await state.codec("treat", advance, steps, denoised)
+    if step.estimate is not None:
+        state.metrics.estimated_sigma.observe(step.sigma)
+    return step
