@@ -13,7 +13,7 @@ import torch
 from models.data import ImageSet
 from models.n3net import N3NetConfig
 from models.recipe import Recipe
-from models.trainer import Step, Trainer, TrainingError
+from models.trainer import Step, Trainer
 from models.weights import Weights, save_weights
 
 CHECKPOINT = "checkpoint.pt"
@@ -220,6 +220,3 @@ def _save(run: Path, trainer: Trainer, seconds: float) -> None:
     temporary = path.with_suffix(".new")
     torch.save({**trainer.state(), "seconds": seconds}, temporary)
     temporary.replace(path)  # a kill during the write leaves the old checkpoint whole
-
-
-__all__ = ["Progress", "Result", "TrainingError", "train", "training_facts"]

@@ -36,8 +36,9 @@ def train(
 
     from models.n3net import N3NetConfig
     from models.recipe import Recipe
-    from models.train import Progress, TrainingError
+    from models.train import Progress
     from models.train import train as train_run
+    from models.trainer import TrainingError
     from models.weights import load_weights
 
     stopping: list[int] = []
