@@ -13,6 +13,7 @@ import torch
 from models.data import ImageSet
 from models.n3net import N3NetConfig
 from models.recipe import Recipe
+from models.resources import flush_denormals
 from models.trainer import Step, Trainer
 from models.weights import Weights, save_weights
 
@@ -110,7 +111,7 @@ def train(
     if start and start.config != config:
         raise ValueError("the weights to start from have another configuration")
     where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    torch.set_flush_denormal(True)
+    flush_denormals()
     run = Path(run)
     run.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(images, config, recipe, where, start.state if start else None)
