@@ -7,6 +7,7 @@ import math
 import socket
 import time
 from types import FrameType
+from typing import Any
 
 import h11
 import uvicorn
@@ -17,6 +18,7 @@ from service.engine import Engine
 from service.errors import BadRequest, HeadersTooLarge, ServiceError
 from service.problems import MEDIA_TYPE
 from service.settings import Settings
+from service.state import State
 from service.telemetry import Metrics, configure_logs, log, open_record
 
 EXIT_FORCED = 1
@@ -29,6 +31,10 @@ class Protocol(H11Protocol):
     header_seconds = 10.0
     _header_timer: asyncio.TimerHandle | None = None
     _unread = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.access_log = False  # ours has the routes, uvicorn's would have the paths
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first request's headers."""
@@ -106,8 +112,10 @@ class Server(uvicorn.Server):
         class TimedProtocol(Protocol):
             header_seconds = settings.header_timeout_seconds
 
+        self.app = create_app(settings, self.engine)
+        self.state: State = self.app.state.shared
         config = uvicorn.Config(
-            create_app(settings, self.engine),
+            self.app,
             host=settings.host,
             port=settings.port,
             http=TimedProtocol,

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -19,6 +20,7 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 PIXELS = tuple(float(side * side) for side in (64, 128, 256, 512, 1024, 2048, 4096, 6400))
 DECIBELS = (0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0, 50.0)
 SIGMAS = (0.0, 1.0, 2.0, 5.0, 10.0, 15.0, 25.0, 35.0, 50.0, 75.0)
+LOGGER = "n3denoise"
 HTTP_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -135,8 +137,9 @@ def note_stage(metrics: Metrics, record: Record, name: str, seconds: float) -> N
     record.stages[name] = record.stages.get(name, 0.0) + seconds
 
 
-def configure_logs(settings: Settings) -> None:
-    """Send our logs and those of the libraries to standard error in one form."""
+def configure_logs(settings: Settings, stream: TextIO | None = None) -> None:
+    """Send our logs and those of the libraries to a stream, standard error unless given, in one form."""
+    stream = stream or sys.stderr
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -145,14 +148,14 @@ def configure_logs(settings: Settings) -> None:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if settings.log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(colors=stream.isatty())
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -161,10 +164,12 @@ def configure_logs(settings: Settings) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(settings.log_level.upper())
+    # What libraries say for debugging tells of the pictures: Pillow names every tag.
+    root.setLevel(max(logging.INFO, logging.getLevelName(settings.log_level.upper())))
+    logging.getLogger(LOGGER).setLevel(settings.log_level.upper())
 
 
 def log() -> structlog.stdlib.BoundLogger:
     """The service's logger; the configuration is looked up at each call, so importing configures nothing."""
-    logger: structlog.stdlib.BoundLogger = structlog.get_logger("n3denoise")
+    logger: structlog.stdlib.BoundLogger = structlog.get_logger(LOGGER)
     return logger

@@ -1,0 +1,64 @@
+"""Settings: from the environment, with units in their names, wrong ones refused with a clear message."""
+
+import hashlib
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+from typer.testing import CliRunner
+
+from service.__main__ import app
+from service.settings import Settings
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = hashlib.sha256(b"key").hexdigest()
+    monkeypatch.setenv("N3DENOISE_PORT", "9000")
+    monkeypatch.setenv("N3DENOISE_MAX_MEGAPIXELS", "2.5")
+    monkeypatch.setenv("N3DENOISE_API_KEY_HASHES", f"{digest}, {digest.upper()}")
+    monkeypatch.setenv("N3DENOISE_CORS_ORIGINS", "https://a.example,https://b.example")
+    settings = Settings()
+    assert (settings.port, settings.max_pixels) == (9000, 2_500_000)
+    assert settings.api_key_hashes == (digest, digest)
+    assert settings.cors_origins == ("https://a.example", "https://b.example")
+
+
+def test_more_than_one_process_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEB_CONCURRENCY", "2")
+    with pytest.raises(ValidationError, match="run one process a device"):
+        Settings()
+    monkeypatch.setenv("WEB_CONCURRENCY", "1")
+    Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("port", "70000"), ("api_key_hashes", "a-key-and-not-its-hash"), ("queue_requests", "0"), ("device", "tpu"), ("port", "x")],
+)
+def test_impossible_values_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"N3DENOISE_{name.upper()}", value)
+    with pytest.raises(ValidationError, match=name):
+        Settings()
+    result = CliRunner().invoke(app, ["serve"])
+    assert result.exit_code == 2
+    assert name in result.output
+
+
+def test_numbers_of_a_dimension_have_their_unit_in_the_name() -> None:
+    units = ("_seconds", "_mib", "_kib", "_megapixels", "_requests", "_images", "_threads", "_fields")
+    for name, field in Settings.model_fields.items():
+        if field.annotation in (int, float, int | None) and name not in ("port", "web_concurrency"):
+            assert name.endswith(units), name
+        assert field.description, name
+
+
+def test_the_command_line_imports_little_until_a_command_runs() -> None:
+    code = "import sys, service.__main__; sys.exit(any(m in sys.modules for m in ('torch', 'fastapi', 'PIL', 'numpy')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_health_asks_the_running_service() -> None:
+    result = CliRunner().invoke(app, ["health", "--port", "9", "--timeout-seconds", "1"])
+    assert result.exit_code == 1
+    assert "no answer" in result.output
