@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.commands.denoise import denoise
 from service.commands.evaluate import evaluate
 from service.commands.several import SeveralSigmas
 from service.commands.train import train
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Denoise images with N3Net, as a service or here and now.", no_args_is_help=True)
 app.command(cls=SeveralSigmas)(evaluate)
 app.command()(train)
+app.command()(denoise)
 app.add_typer(weights, name="weights")
 
 

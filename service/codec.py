@@ -61,6 +61,8 @@ def probe(data: bytes, limits: Limits) -> Header:
         TooManyPixels: If it has more pixels than the limits allow.
         UndecodableImage: If the header cannot be read.
     """
+    if not data:
+        raise UndecodableImage("The file is empty.")
     name = sniff(data)
     if name is None or name not in limits.formats:
         raise UnsupportedFormat(f"Send one of {', '.join(limits.formats)}; the content decides, not the name.")

@@ -17,6 +17,13 @@ Planes = NDArray[np.float32]  # (C, H, W)
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 MEDIA_TYPES: dict[Format, str] = {name: f"image/{name}" for name in FORMATS}
+SUFFIXES: dict[Format, tuple[str, ...]] = {
+    "png": (".png",),
+    "jpeg": (".jpg", ".jpeg"),
+    "webp": (".webp",),
+    "tiff": (".tif", ".tiff"),
+    "bmp": (".bmp",),
+}
 
 # What each format can hold here, deepest last.
 DEPTHS: dict[Format, tuple[Depth, ...]] = {

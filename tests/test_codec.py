@@ -51,10 +51,15 @@ def test_a_truncated_file_is_undecodable(kind: Format, share: float) -> None:
         decode(whole[: int(len(whole) * share)], Limits())
 
 
-@pytest.mark.parametrize("content", [b"", b"GIF89a" + bytes(40), b"\0" * 100])
+@pytest.mark.parametrize("content", [b"GIF89a" + bytes(40), b"\0" * 100])
 def test_other_content_is_an_unsupported_format(content: bytes) -> None:
     with pytest.raises(UnsupportedFormat):
         probe(content, Limits())
+
+
+def test_an_empty_file_is_undecodable() -> None:
+    with pytest.raises(UndecodableImage, match="empty"):
+        probe(b"", Limits())
 
 
 def test_pixels_are_limited_from_the_header() -> None:
