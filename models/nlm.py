@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.weights import check_sigma
+
 PATCH = 5  # pixels along a side of the compared patches
 REACH = 6  # pixels searched each way
 STRENGTH = 0.8  # h = 0.8 sigma: scikit-image's documented choice for its fast mode with a known sigma
@@ -27,19 +29,21 @@ class NonLocalMeans:
 
         Args:
             noisy: (H, W), range about [0, 1].
-            sigma: Noise standard deviation on the [0, 1] scale, > 0.
+            sigma: Noise standard deviation on the [0, 1] scale, within `sigma_range`.
 
         Returns:
             (H, W) float32 on the CPU, not clipped; the same for any strip height up to rounding.
 
         Raises:
-            ValueError: If the image is not a plane or sigma is not positive.
+            ValueError: If the image is not such a tensor, or sigma is out of the range, at once and not at the first strip.
         """
-        if noisy.ndim != 2 or noisy.numel() == 0:
-            raise ValueError(f"an image of shape (H, W) is needed, not {tuple(noisy.shape)}")
-        if not sigma > 0:
-            raise ValueError(f"sigma must be positive, but is {sigma}")
-        from skimage.restoration import denoise_nl_means
+        if noisy.ndim != 2 or not noisy.numel():
+            raise ValueError(f"an image is a tensor (H, W) with pixels, not {tuple(noisy.shape)}")
+        check_sigma(sigma * 255, self.sigma_range)
+        return self._steps(noisy, sigma)
+
+    def _steps(self, noisy: Tensor, sigma: float) -> Generator[float, None, Tensor]:
+        from skimage.restoration import denoise_nl_means  # slow to import
 
         image = noisy.detach().to("cpu", torch.float32).numpy()
         rows = len(image)

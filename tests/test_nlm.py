@@ -82,7 +82,11 @@ def test_small_images(shape: tuple[int, int]) -> None:
 
 
 def test_refuses_what_it_cannot_do() -> None:
-    with pytest.raises(ValueError, match="shape"):
-        NonLocalMeans().denoise(torch.rand(1, 1, 8, 8), 0.1)
-    with pytest.raises(ValueError, match="positive"):
-        NonLocalMeans().denoise(torch.rand(8, 8), 0.0)
+    for image, sigma, message in (
+        (torch.rand(1, 1, 8, 8), 0.1, "an image is"),
+        (torch.rand(0, 8), 0.1, "an image is"),
+        (torch.rand(8, 8), 0.0, "sigma"),
+        (torch.rand(8, 8), 0.5, "sigma"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            NonLocalMeans().steps(image, sigma)  # at once, before the first strip
