@@ -7,7 +7,7 @@ from pathlib import Path
 
 from studies.report import PAGES, Options
 
-STUDIES = ("selection", "selection_numerics", "selection_cost", "entanglement", "attention", "small_budget")
+STUDIES = ("selection", "selection_numerics", "selection_cost", "entanglement", "attention", "small_budget", "comparison")
 
 
 def main() -> None:

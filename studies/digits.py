@@ -53,7 +53,8 @@ def read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise ValueError(f"{path} is not an IDX file of bytes")
     rank = content[3]
-    shape = np.frombuffer(content, ">u4", rank, 4)
-    if len(content) != 4 + 4 * rank + int(shape.prod()):
+    head = 4 + 4 * rank
+    shape = np.frombuffer(content[4:head].ljust(4 * rank, b"\0"), ">u4")
+    if len(content) != head + int(shape.prod()):
         raise ValueError(f"{path} does not hold as much as its header says")
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape).copy()
+    return np.frombuffer(content, np.uint8, offset=head).reshape(shape).copy()

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
 PAGES = Path(__file__).parent.parent / "docs" / "studies"
 
@@ -80,6 +82,13 @@ class Report:
         pattern = re.compile(rf"<!-- {re.escape(name)} -->.*?<!-- /{re.escape(name)} -->", re.DOTALL)
         page, count = pattern.subn(lambda _: marked, page)
         self.path.write_text(page if count else f"{page}\n{marked}\n", encoding="utf-8")
+
+
+def panel(axis: Axes, picture: Tensor, title: str, low: float = 0, high: float = 1) -> None:
+    """Show a gray picture (H, W), pixel by pixel, which also packs best."""
+    axis.imshow(picture, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+    axis.set(xticks=[], yticks=[], title=title)
+    axis.grid(visible=False)
 
 
 def spread(values: Sequence[float], form: str = ".2f") -> str:

@@ -17,7 +17,7 @@ from models.noise import add_noise
 from models.non_local import NonLocalBlock
 from models.recipe import Recipe
 from models.trainer import Trainer, decay_groups
-from studies.report import Options, Report, spread
+from studies.report import Options, Report, panel, spread
 
 SIGMA = 25.0
 CONFIG = N3NetConfig(sigma_plane=False, features=24, depth=5, embedding=24, blocks=1)
@@ -25,6 +25,7 @@ SEEDS = (0, 1, 2)
 LEARNED_ON = ("coffee", "chelsea", "rocket", "grass", "gravel")  # and scikit-learn's two photographs
 TESTED_ON = ("camera", "astronaut", "brick", "coins")
 SIDE = 160  # pixels of the tested centres
+PART = 100  # pixels shown
 
 
 class NonLocalNet(N3Net):
@@ -66,7 +67,7 @@ CANDIDATES = (
 def run(options: Options) -> None:
     report = Report(options, "non-local.md")
     images = ImageSet.read([options.images]) if options.images else ImageSet([gray(name) for name in LEARNED_ON] + photographs())
-    recipe = Recipe(crop=64, batch=8, steps=3 if options.quick else 300, sigma_range=(SIGMA, SIGMA), ema=0.98)
+    recipe = Recipe(crop=64, batch=4, steps=3 if options.quick else 250, sigma_range=(SIGMA, SIGMA), ema=0.98)
     seeds = SEEDS[:1] if options.quick else SEEDS
     side = 48 if options.quick else SIDE
     tested = {name: centre(gray(name), side) for name in TESTED_ON}
@@ -129,11 +130,10 @@ def centre(image: NDArray[np.uint8], side: int) -> Tensor:
 
 
 def draw(report: Report, clean: Tensor, pictures: dict[str, Tensor]) -> None:
-    """The image that repeats itself most, by each network."""
+    """A part of the image that repeats itself most, by each network."""
     shown = {"clean": clean, "noisy": add_noise(clean, SIGMA / 255, TESTED_ON.index("brick")), **pictures}
     with report.figure("denoisers.png", width=10.0, height=2.4) as figure:
         axes = figure.subplots(1, len(shown))
         for axis, (name, picture) in zip(axes, shown.items(), strict=True):
-            axis.imshow(picture, cmap="gray", vmin=clean.min(), vmax=clean.max())
-            axis.set(xticks=[], yticks=[], title=name if picture is clean else f"{name}\n{psnr(picture, clean):.2f} dB")
-            axis.grid(visible=False)
+            title = name if picture is clean else f"{name}\n{psnr(picture, clean):.2f} dB"
+            panel(axis, picture[-PART:, -PART:], title, clean.min().item(), clean.max().item())

@@ -1,0 +1,52 @@
+"""The methods one can ask for, side by side on pictures that come with scikit-image."""
+
+import time
+
+import torch
+from torch import Tensor
+
+from models.methods import load_method, method_names
+from models.metrics import psnr
+from models.noise import add_noise
+from studies.report import Options, Report, panel
+from studies.small_budget import TESTED_ON, centre, gray
+
+SIGMAS = (15, 25, 50, 70)
+SHOWN = ("camera", 50)
+PART = 120  # pixels shown
+
+
+def run(options: Options) -> None:
+    report = Report(options, "methods.md")
+    side = 40 if options.quick else 256
+    pictures = {name: centre(gray(name), side) for name in TESTED_ON}
+    threads = torch.get_num_threads()
+    methods = {name: load_method(name, device="cpu") for name in method_names()}
+    rows: list[list[str]] = []
+    shown: dict[str, Tensor] = {}
+    for name, method in methods.items():
+        means, seconds = [], 0.0
+        for sigma in SIGMAS:
+            results = []
+            for seed, (picture, clean) in enumerate(pictures.items()):
+                noisy = add_noise(clean, sigma / 255, seed)
+                start = time.perf_counter()
+                denoised = method.denoise(noisy, sigma / 255)
+                seconds += time.perf_counter() - start
+                results.append(psnr(denoised, clean))
+                if (picture, sigma) == SHOWN:
+                    shown |= {"clean": clean, "noisy": noisy, name: denoised}
+            means.append(sum(results) / len(results))
+        rows.append([name, *(f"{mean:.2f}" for mean in means), f"{seconds / len(SIGMAS) / len(pictures):.2f}"])
+    torch.set_num_threads(threads)
+    report.table("methods", ("mean PSNR, dB, at sigma", *map(str, SIGMAS), "seconds a picture"), rows)
+    draw(report, shown)
+
+
+def draw(report: Report, shown: dict[str, Tensor]) -> None:
+    """A part of one picture by each method."""
+    with report.figure("methods.png", width=10.0, height=2.6) as figure:
+        axes = figure.subplots(1, len(shown))
+        for axis, (name, picture) in zip(axes, shown.items(), strict=True):
+            title = name if name == "clean" else f"{name}, {psnr(picture, shown['clean']):.2f} dB"
+            panel(axis, picture[:PART, :PART], title)
