@@ -1,6 +1,8 @@
 """Gaussian noise, the same on every machine for the same seed."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -17,3 +19,15 @@ def add_noise(clean: Tensor, sigma: float, seed: int) -> Tensor:
     """
     generator = torch.Generator().manual_seed(seed)
     return clean + sigma * torch.randn(clean.shape, generator=generator, dtype=clean.dtype)
+
+
+def noisy_planes(clean: NDArray[np.float32], sigma: float, seed: int) -> NDArray[np.float32]:
+    """Add noise to the planes of a picture, one after the other from one generator; a single plane gets that of `add_noise`.
+
+    Args:
+        clean: (C, H, W).
+        sigma: As in `add_noise`.
+        seed: As in `add_noise`.
+    """
+    noisy: NDArray[np.float32] = add_noise(torch.from_numpy(clean), sigma, seed).numpy()
+    return noisy

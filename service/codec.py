@@ -109,14 +109,8 @@ def decode(data: bytes, limits: Limits) -> Picture:
     return Picture(planes[: header.channels], header.rgb, alpha, header.format, header.depth, metadata)
 
 
-def encode(picture: Picture, file_format: Format | None = None, depth: Depth | None = None) -> bytes:
-    """Encode a picture; integer depths round to the nearest level and clip at black and white.
-
-    Args:
-        picture: Its metadata is written as far as the format has a place for it.
-        file_format: None keeps the format of the picture. JPEG is written at quality 95 without chroma subsampling, WebP
-            without loss and always as RGB, for it has no gray.
-        depth: None keeps the depth of the picture as far as the format can hold it.
+def form_of(picture: Picture, file_format: Format | None, depth: Depth | None) -> tuple[Format, Depth]:
+    """Format and depth in which `encode` writes a picture, to be asked before work is put into it.
 
     Raises:
         InvalidParameter: If the format cannot hold the depth, the alpha or the channels.
@@ -130,6 +124,22 @@ def encode(picture: Picture, file_format: Format | None = None, depth: Depth | N
         raise InvalidParameter(f"{file_format} holds no alpha here: ask for png, webp or tiff.")
     if picture.channels != (3 if picture.rgb else 1) and file_format != "tiff":
         raise InvalidParameter(f"{file_format} holds gray or RGB only: ask for tiff.")
+    return file_format, depth
+
+
+def encode(picture: Picture, file_format: Format | None = None, depth: Depth | None = None) -> bytes:
+    """Encode a picture; integer depths round to the nearest level and clip at black and white.
+
+    Args:
+        picture: Its metadata is written as far as the format has a place for it.
+        file_format: None keeps the format of the picture. JPEG is written at quality 95 without chroma subsampling, WebP
+            without loss and always as RGB, for it has no gray.
+        depth: None keeps the depth of the picture as far as the format can hold it.
+
+    Raises:
+        InvalidParameter: As `form_of`.
+    """
+    file_format, depth = form_of(picture, file_format, depth)
     samples = quantized(picture, depth)
     if file_format == "tiff":
         return encode_tiff(samples, picture)

@@ -18,7 +18,7 @@ _SMALLEST_SIDE = 11
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of one picture against the reference.
+    """Of one picture against the reference, or the gain from one to another.
 
     Attributes:
         psnr: dB.
@@ -44,16 +44,15 @@ class Quality:
     floats: Figures
 
     @property
-    def psnr_gain(self) -> float:
-        """By how many dB the returned pixels are better than the input."""
-        return self.denoised.psnr - self.noisy.psnr if self.noisy.psnr != self.denoised.psnr else 0.0
+    def gain(self) -> Figures:
+        """By how much the returned pixels are better than the input."""
+        return gain(self.noisy, self.denoised)
 
-    @property
-    def ssim_gain(self) -> float | None:
-        """The same in SSIM."""
-        if self.denoised.ssim is None or self.noisy.ssim is None:
-            return None
-        return self.denoised.ssim - self.noisy.ssim
+
+def gain(before: Figures, after: Figures) -> Figures:
+    """The difference of two pictures' figures; of two that are identical to the reference it is 0."""
+    similarity = None if before.ssim is None or after.ssim is None else after.ssim - before.ssim
+    return Figures(after.psnr - before.psnr if after.psnr != before.psnr else 0.0, similarity)
 
 
 def fitting(reference: Picture, picture: Picture) -> Picture:
@@ -81,13 +80,14 @@ def compare(treated: Treated, returned: Picture, reference: Picture) -> Quality:
     """
     channels = treated.picture.channels  # WebP gives gray back as three equal channels
     return Quality(
-        noisy=_figures(treated.noisy.planes, reference.planes),
-        denoised=_figures(returned.planes[:channels], reference.planes),
-        floats=_figures(treated.picture.planes, reference.planes),
+        noisy=figures(treated.noisy.planes, reference.planes),
+        denoised=figures(returned.planes[:channels], reference.planes),
+        floats=figures(treated.picture.planes, reference.planes),
     )
 
 
-def _figures(planes: Planes, reference: Planes) -> Figures:
+def figures(planes: Planes, reference: Planes) -> Figures:
+    """PSNR and SSIM of planes (C, H, W) against others."""
     similarity = None
     if min(planes.shape[1:]) >= _SMALLEST_SIDE:
         similarity = sum(map(ssim, planes, reference)) / len(planes)

@@ -28,6 +28,26 @@ class TreatmentOptions(BaseModel):
     ensemble: Annotated[bool, Field(description="Average over the eight flips and rotations, in eight times the time.")] = False
 
 
+class NoiseOptions(BaseModel):
+    """Of what the noise is found out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    color: Annotated[Colour, Field(description="gray turns colour to gray as the paper does; rgb keeps it.")] = "gray"
+
+
+class EvaluateOptions(BaseModel):
+    """How much noise is added to a clean image, and how it is denoised; the denoiser is told the same sigma."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sigma: Annotated[float, Field(gt=0, allow_inf_nan=False, description="Standard deviation, 0-255 scale.")] = 25.0
+    seed: Annotated[int, Field(ge=0, lt=2**63, description="Of the noise: the same seed, the same noise.")] = 0
+    model: Annotated[Literal["n3net"], Field(description="Which model; see /v1/models.")] = "n3net"
+    color: Annotated[Colour, Field(description="gray turns colour to gray as the paper does; rgb keeps it.")] = "gray"
+    ensemble: Annotated[bool, Field(description="Average over the eight flips and rotations, in eight times the time.")] = False
+
+
 class DenoiseOptions(TreatmentOptions):
     """What a caller may ask for, in the query or as form fields."""
 
@@ -37,10 +57,10 @@ class DenoiseOptions(TreatmentOptions):
 
 
 class FigurePair(BaseModel):
-    """Quality against the reference, white as 1; null where it is infinite or there is none."""
+    """Quality against the reference, alpha left out; null where it is infinite or there is none."""
 
-    psnr: float | None = Field(description="dB; null for identical pictures.")
-    ssim: float | None = Field(description="Null for a picture with a side under 11 pixels.")
+    psnr: float | None = Field(description="10 log10(1 / MSE) in dB, white is 1, over all channels; null if identical.")
+    ssim: float | None = Field(description="Wang et al. 2004, mean over channels; null for a side under 11 pixels.")
 
 
 class Warned(BaseModel):
@@ -73,6 +93,24 @@ class Denoised(BaseModel):
     noisy: FigurePair | None = Field(description="Of what was sent, against the reference.")
     denoised: FigurePair | None = Field(description="Of the pixels returned, rounded and encoded, against the reference.")
     denoised_floats: FigurePair | None = Field(description="Of the result before it was rounded, against the reference.")
+    gain: FigurePair | None = Field(description="By how much the pixels returned are better than what was sent.")
+
+
+class Evaluated(BaseModel):
+    """One row of the paper's table: noise added, denoised, measured, nothing clipped or rounded."""
+
+    sigma: float = Field(description="Of the noise that was added, 0-255 scale.")
+    seed: int
+    width: int
+    height: int
+    model: str
+    weights_sha256: str
+    device: str
+    noisy: FigurePair
+    denoised: FigurePair
+    gain: FigurePair
+    noisy_image: str = Field(description="PNG in base64, clipped and rounded to 8 bits.")
+    denoised_image: str = Field(description="Likewise.")
 
 
 class Health(BaseModel):

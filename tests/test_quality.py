@@ -26,27 +26,27 @@ def test_figures_are_scikit_images_on_what_is_returned(channels: int, kind: Form
     file = encode(denoised, kind)
     quality = compare(Treated(denoised, noisy, 25), decode(file, Limits()), clean)
     returned = decode(file, Limits()).planes[:channels]
-    for figures, planes in ((quality.noisy, noisy.planes), (quality.floats, denoised.planes), (quality.denoised, returned)):
-        assert figures.psnr == pytest.approx(peak_signal_noise_ratio(clean.planes, planes, data_range=1), abs=1e-4)
+    for measured, planes in ((quality.noisy, noisy.planes), (quality.floats, denoised.planes), (quality.denoised, returned)):
+        assert measured.psnr == pytest.approx(peak_signal_noise_ratio(clean.planes, planes, data_range=1), abs=1e-4)
         expected = structural_similarity(
             clean.planes, planes, data_range=1, gaussian_weights=True, use_sample_covariance=False, channel_axis=0
         )
-        assert figures.ssim == pytest.approx(expected, abs=1e-4)
-    assert quality.psnr_gain == quality.denoised.psnr - quality.noisy.psnr
-    assert quality.ssim_gain == (quality.denoised.ssim or 0) - (quality.noisy.ssim or 0)
+        assert measured.ssim == pytest.approx(expected, abs=1e-4)
+    assert quality.gain.psnr == quality.denoised.psnr - quality.noisy.psnr
+    assert quality.gain.ssim == (quality.denoised.ssim or 0) - (quality.noisy.ssim or 0)
 
 
 def test_identical_pictures_have_no_gain_and_no_nan() -> None:
     clean = picture(1, 0)
     quality = compare(Treated(clean, clean, 0), clean, clean)
     assert quality.noisy.psnr == quality.denoised.psnr == math.inf
-    assert quality.psnr_gain == 0
+    assert quality.gain.psnr == 0
 
 
 def test_small_pictures_have_no_ssim() -> None:
     clean, noisy = picture(1, 0, 10), picture(1, 1, 10)
     quality = compare(Treated(clean, noisy, 0), clean, clean)
-    assert quality.noisy.ssim is quality.ssim_gain is None
+    assert quality.noisy.ssim is quality.gain.ssim is None
 
 
 def test_a_reference_may_have_another_format_and_depth_but_not_another_size() -> None:

@@ -27,7 +27,7 @@ router = APIRouter(tags=["denoise"])
 
 HEADERS = (
     *("X-Sigma", "X-Sigma-Confidence", "X-Warnings", "X-Model", "X-Weights-SHA256", "X-Device", "X-Device-Fallback"),
-    *("X-PSNR-Noisy", "X-PSNR-Denoised", "X-SSIM-Noisy", "X-SSIM-Denoised", "Server-Timing"),
+    *("X-PSNR-Noisy", "X-PSNR-Denoised", "X-PSNR-Gain", "X-SSIM-Noisy", "X-SSIM-Denoised", "Server-Timing"),
 )
 
 
@@ -65,8 +65,8 @@ async def work(state: State, upload: Upload, options: DenoiseOptions) -> Result:
     facts, wanted = state.engine.loaded_facts(), treatment_options(options)
     header = await state.codec("decode", codec.probe, upload.image, state.limits)
     with state.engine.admit(header.pixels * runs(header, wanted), current_record().arrived) as ticket:
-        picture = await state.codec("decode", codec.decode, upload.image, state.limits)
-        reference = await state.codec("decode", codec.decode, upload.reference, state.limits) if upload.reference else None
+        picture = await state.codec("decode", _decode, upload.image, state, options)
+        reference = await state.codec("decode", _reference, upload.reference, state, picture) if upload.reference else None
         treated = await run_treatment(state, ticket, picture, wanted)
     software = metadata.software_text(version(), facts.model, treated.sigma, facts.weights_sha256)
     kept = metadata.prepared(treated.picture.metadata, options.metadata, software)
@@ -75,15 +75,31 @@ async def work(state: State, upload: Upload, options: DenoiseOptions) -> Result:
     if reference is None:
         return Result(file, returned, treated, facts)
     quality = await state.codec("metric", _measure, state, file, treated, reference)
-    state.metrics.psnr.labels("noisy").observe(quality.noisy.psnr)
-    state.metrics.psnr.labels("denoised").observe(quality.denoised.psnr)
-    state.metrics.gain.observe(quality.psnr_gain)
+    observe(state, quality.noisy, quality.denoised)
     return Result(file, returned, treated, facts, quality)
 
 
+def _decode(data: bytes, state: State, options: DenoiseOptions) -> Picture:
+    picture = codec.decode(data, state.limits)
+    picture = codec.to_gray(picture) if options.color == "gray" else picture
+    codec.form_of(picture, options.format, options.depth)  # refuses now what could not be encoded afterwards
+    return picture
+
+
+def _reference(data: bytes, state: State, picture: Picture) -> Picture:
+    return fitting(codec.decode(data, state.limits), picture)
+
+
 def _measure(state: State, file: bytes, treated: Treated, reference: Picture) -> Quality:
-    returned = codec.decode(file, state.limits)
-    return compare(treated, returned, fitting(reference, treated.picture))
+    return compare(treated, codec.decode(file, state.limits), reference)
+
+
+def observe(state: State, noisy: Figures, denoised: Figures) -> None:
+    """Count the PSNR of two pictures, unless one is identical to its reference: one infinite value spoils every sum."""
+    if math.isfinite(noisy.psnr) and math.isfinite(denoised.psnr):
+        state.metrics.psnr.labels("noisy").observe(noisy.psnr)
+        state.metrics.psnr.labels("denoised").observe(denoised.psnr)
+        state.metrics.gain.observe(denoised.psnr - noisy.psnr)
 
 
 def headers_of(result: Result) -> dict[str, str]:
@@ -103,6 +119,7 @@ def headers_of(result: Result) -> dict[str, str]:
             headers["x-warnings"] = ", ".join(estimate.warnings)
     if quality:
         headers |= {"x-psnr-noisy": f"{quality.noisy.psnr:.3f}", "x-psnr-denoised": f"{quality.denoised.psnr:.3f}"}
+        headers["x-psnr-gain"] = f"{quality.gain.psnr:.3f}"
     if quality and quality.noisy.ssim is not None and quality.denoised.ssim is not None:
         headers |= {"x-ssim-noisy": f"{quality.noisy.ssim:.4f}", "x-ssim-denoised": f"{quality.denoised.ssim:.4f}"}
     return headers
@@ -140,5 +157,6 @@ def render_json(result: Result) -> JSONResponse:
         noisy=figures_of(quality.noisy) if quality else None,
         denoised=figures_of(quality.denoised) if quality else None,
         denoised_floats=figures_of(quality.floats) if quality else None,
+        gain=figures_of(quality.gain) if quality else None,
     )
     return JSONResponse(body.model_dump(), headers=headers_of(result))
