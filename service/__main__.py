@@ -1,7 +1,8 @@
 """The command line, `n3denoise`; each command imports what it needs when it runs."""
 
+import logging
+import os
 import signal
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,11 +32,15 @@ def serve_api(
 ) -> None:
     """Serve the HTTP API; every other setting comes from the environment, see docs/operations.md."""
     # The imports below take seconds, and process 1 ignores a signal that has no handler.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     settings = _settings(host=host, port=port, device=device, require_gpu=require_gpu)
     from service.server import serve
 
-    raise typer.Exit(serve(settings))
+    code = serve(settings)
+    logging.shutdown()
+    # The compute thread may be in the midst of native code, loading weights or in a strip that hangs: taking the interpreter
+    # down around it crashes.
+    os._exit(code)
 
 
 @app.command()
