@@ -18,6 +18,7 @@ from torch.nn import functional
 from models import cells
 from models.cells import Span, SpanGroup
 from models.folding import Convolution, FoldedBlock, FoldedDnCNN, FoldedNetwork
+from models.fused import fused_differences
 from models.n3net import bounded_temperature, grid_padding
 from models.neighbors import inference_weights
 
@@ -30,11 +31,13 @@ class Shape:
         padding: Zeros left and right in the N3 blocks, so that the patches lie where they lie in the whole image.
         side: Queries along each side of a block of queries that share one matrix product.
         batch: Such blocks computed at a time.
+        fused: Whether the N3 blocks run as one kernel (`models.fused`), which takes `side` rows of queries at a time.
     """
 
     padding: tuple[int, int]
     side: int = 8
     batch: int = 8
+    fused: bool = False
 
 
 class Stage(Protocol):
@@ -136,7 +139,7 @@ class N3Stage:
 
     def __init__(self, network: FoldedNetwork, block: FoldedBlock, height: int, width: int, shape: Shape) -> None:
         config = network.config
-        self._config, self._dtype = config, network.dtype
+        self._config, self._dtype, self._fused = config, network.dtype, shape.fused
         self._embed, self._temperature = ConvolutionStage(block.embed), ConvolutionStage(block.temperature)
         self._distance_scale = block.distance_scale
         self._height, self._width, self._left = height, width, shape.padding[0]
@@ -166,7 +169,9 @@ class N3Stage:
         if count:
             self._cut(self._aligned.take(min(count * self._config.stride - top, self._aligned.rows)), count, top)
         while self._row_spans and self._end > self._row_spans[0].first + self._row_spans[0].items:
-            self._query(self._row_spans.pop(0))
+            rows_of_queries = self._row_spans.pop(0)
+            (self._query_fused if self._fused else self._query)(rows_of_queries)
+            self._drop()
         if count := self._finished.rows:
             return self._inputs.take(count), self._finished.take(count)
         return rows[:, :, :0], rows.new_empty(1, self._config.planes * self._config.k, 0, self._width, dtype=self._dtype)
@@ -199,7 +204,23 @@ class N3Stage:
         counts = cells.coverage(self._h, self._w, sums)[done]
         differences = sums[:, : done.stop - done.start].div_(counts).sub_(self._maps[self._held(done)])
         self._keep(rows.start * config.stride - self._top, differences.to(self._dtype))
-        if self._row_spans and (drop := min(self._row_spans[0].first, self._row_spans[0].start) - self._base):
+
+    def _query_fused(self, rows: Span) -> None:
+        """Do what `_query` does with one kernel; the patches above the span that cover its first cells are computed again."""
+        stride, end = self._config.stride, rows.stop == self._h - 1
+        done = slice(rows.start, rows.stop + end)
+        pixels = slice(max(done.start * stride, self._top), min(done.stop * stride, self._top + self._height))
+        band = (self._maps, self._embedded, self._log_temperature)
+        size, columns = (self._h, self._w), (self._left, self._width)
+        self._finished.put(
+            fused_differences(
+                self._config, band, self._base, done, pixels, size, columns, self._distance_scale, self._dtype
+            )
+        )
+
+    def _drop(self) -> None:
+        """Let go of the cell rows that no later patch needs; those of the patch row before the next span serve `_query_fused`."""
+        if self._row_spans and (drop := min(self._row_spans[0].first, self._row_spans[0].start) - self._fused - self._base) > 0:
             self._base += drop
             self._maps, self._embedded, self._log_temperature = (
                 band[drop:] for band in (self._maps, self._embedded, self._log_temperature)
