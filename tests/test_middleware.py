@@ -126,6 +126,7 @@ def stream(weights: Path) -> Iterator[io.StringIO]:
     configure_logs(settings_for(weights, log_format="json", log_level="debug"), stream)
     yield stream
     root.handlers, root.level = before
+    logging.captureWarnings(capture=False)
     structlog.reset_defaults()
 
 
