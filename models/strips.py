@@ -166,7 +166,8 @@ class N3Stage:
         # Rows make whole cell rows with the zeros above the image, and at its end with those below.
         top = self._top if self._end == 0 else 0
         count = self._h - self._end if last else (top + self._aligned.rows) // self._config.stride
-        if count:
+        # Only when there is enough for the next queries is it joined to the band, which is copied each time.
+        if self._row_spans and self._end + count > self._row_spans[0].first + self._row_spans[0].items:
             self._cut(self._aligned.take(min(count * self._config.stride - top, self._aligned.rows)), count, top)
         while self._row_spans and self._end > self._row_spans[0].first + self._row_spans[0].items:
             rows_of_queries = self._row_spans.pop(0)
