@@ -136,12 +136,12 @@ def draw_attention(report: Report, network: Classifier, data: Digits) -> None:
         axes = figure.subplots(max(len(wrong), 1), 4, squeeze=False)
         for row, (row_place, column_place) in enumerate(places):
             _, attention = block(maps[row : row + 1], return_attention=(row_place, column_place))
-            axes[row, 0].imshow(images[row, 0], cmap="gray_r")
-            axes[row, 1].imshow(attention[0], cmap="viridis")
+            axes[row, 0].imshow(images[row, 0].numpy(), cmap="gray_r")
+            axes[row, 1].imshow(attention[0].numpy(), cmap="viridis")
             axes[row, 1].plot(column_place, row_place, "r+", ms=10)
             bound = max(heat[row].abs().max().item() for heat in heats)
             for column, heat in enumerate(heats, 2):
-                axes[row, column].imshow(heat[row], cmap="RdBu_r", vmin=-bound, vmax=bound)
+                axes[row, column].imshow(heat[row].numpy(), cmap="RdBu_r", vmin=-bound, vmax=bound)
             axes[row, 0].set_ylabel(f"a {data.held_labels[wrong[row]]}, taken for a {predicted[wrong[row]]}")
         for axis in axes.flat:
             axis.set(xticks=[], yticks=[])

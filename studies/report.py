@@ -86,7 +86,7 @@ class Report:
 
 def panel(axis: Axes, picture: Tensor, title: str, low: float = 0, high: float = 1) -> None:
     """Show a gray picture (H, W), pixel by pixel, which also packs best."""
-    axis.imshow(picture, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+    axis.imshow(picture.numpy(), cmap="gray", vmin=low, vmax=high, interpolation="nearest")
     axis.set(xticks=[], yticks=[], title=title)
     axis.grid(visible=False)
 

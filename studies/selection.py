@@ -85,7 +85,7 @@ def distributions(report: Report) -> None:
             else:
                 weights = soft_neighbors(points, apart, temperature, "paper" if name == "paper" else "code")[0][0]
             for j in range(K):
-                axes[row, column].bar(np.arange(number) + 0.28 * (j - 1), weights[:, j], 0.28, label=f"w{j + 1}")
+                axes[row, column].bar(np.arange(number) + 0.28 * (j - 1), weights[:, j].tolist(), 0.28, label=f"w{j + 1}")
             axes[0, column].set_title(f"T = {temperature:g}")
             axes[-1, column].set_xlabel("point")
             axes[row, 0].set_ylabel(name)

@@ -35,14 +35,16 @@ def sums(report: Report, number: int) -> None:
             centred = [soft_neighbors(points, apart, t, form)[0].sum(1) for t in temperatures]
             axis.fill_between(
                 temperatures,
-                [w.sum(1).min() for w in written],
-                [w.sum(1).max() for w in written],
+                [w.sum(1).min().item() for w in written],
+                [w.sum(1).max().item() for w in written],
                 color="C3",
                 alpha=0.5,
                 label="as written",
             )
             for bound in (torch.amin, torch.amax):
-                axis.plot(temperatures, [bound(s) for s in centred], "k", label="re-centred" if bound is torch.amin else None)
+                axis.plot(
+                    temperatures, [bound(s).item() for s in centred], "k", label="re-centred" if bound is torch.amin else None
+                )
             axis.axhline(2 / math.e, color="C3", ls=":", lw=1)
             axis.annotate("2 / e", (1, 2 / math.e), va="bottom", color="C3")
             axis.set(xscale="log", xlabel="temperature T", title=form)
@@ -71,8 +73,8 @@ def gradients(report: Report, number: int) -> None:
             for colour, name in enumerate(("paper", "code", "membership")):
                 sizes = torch.stack([gradient_sizes(name, points, apart, t) for t in temperatures])  # (T, M)
                 middle, largest = sizes.median(1).values, sizes.amax(1)
-                axis.plot(temperatures, largest, f"C{colour}", label=f"{name}, greatest")
-                axis.plot(temperatures, middle, f"C{colour}--", label=f"{name}, median")
+                axis.plot(temperatures, largest.tolist(), f"C{colour}", label=f"{name}, greatest")
+                axis.plot(temperatures, middle.tolist(), f"C{colour}--", label=f"{name}, median")
                 relative = largest * torch.from_numpy(temperatures)
                 gone = temperatures[(middle < 1e-6).numpy()].max()
                 rows.append([kind, name, f"{largest.max():.1g}", f"{relative.max():.1g}", f"{gone:.1g}"])
@@ -114,9 +116,9 @@ def membership(report: Report, number: int) -> None:
         near = apart[chosen].topk(9, largest=False).indices.sort().values
         for colour, (name, values) in enumerate(curves.items()):
             index = int(np.abs(temperatures - t).argmin())
-            bars.bar(np.arange(9) + 0.28 * (colour - 1), values[index][chosen][near], 0.28, label=name)
-            peak.plot(temperatures, [v.max() for v in values], label=name)
-            off.plot(temperatures, [(v - hard).abs().sum(1).mean() / (2 * K) for v in values], label=name)
+            bars.bar(np.arange(9) + 0.28 * (colour - 1), values[index][chosen][near].tolist(), 0.28, label=name)
+            peak.plot(temperatures, [v.max().item() for v in values], label=name)
+            off.plot(temperatures, [(v - hard).abs().sum(1).mean().item() / (2 * K) for v in values], label=name)
         bars.set(title=f"one query, T = {temperatures[index]:.2g}", xlabel="its nearest points, in order", ylabel="weight")
         peak.set(title="greatest value of all", xscale="log", xlabel="temperature T")
         off.set(title="share outside the hard set", xscale="log", xlabel="temperature T")

@@ -132,7 +132,7 @@ def centre(image: NDArray[np.uint8], side: int) -> Tensor:
 def draw(report: Report, clean: Tensor, pictures: dict[str, Tensor]) -> None:
     """A part of the image that repeats itself most, by each network."""
     shown = {"clean": clean, "noisy": add_noise(clean, SIGMA / 255, TESTED_ON.index("brick")), **pictures}
-    with report.figure("denoisers.png", width=10.0, height=2.4) as figure:
+    with report.figure("denoisers.png", width=10.0, height=2.6) as figure:
         axes = figure.subplots(1, len(shown))
         for axis, (name, picture) in zip(axes, shown.items(), strict=True):
             title = name if picture is clean else f"{name}\n{psnr(picture, clean):.2f} dB"
