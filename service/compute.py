@@ -123,7 +123,8 @@ class Compute:
             DeviceFault: If the device failed otherwise.
             NonFiniteResult: If the result holds NaN or infinity.
         """
-        plane = torch.from_numpy(np.ascontiguousarray(noisy, np.float32))
+        # A copy, for torch takes no negative strides, which NumPy leaves on a plane of one row or column.
+        plane = torch.from_numpy(np.array(noisy, np.float32, order="C"))
         plan = None
         while True:
             try:
