@@ -33,7 +33,9 @@ def encode_png(samples: NDArray[np.uint8] | NDArray[np.uint16], metadata: Metada
         metadata: Written as the chunks iCCP, pHYs, eXIf and tEXt.
         channels: Colour channels among them, without alpha.
     """
-    file = imagecodecs.png_encode(np.ascontiguousarray(samples.squeeze(2) if samples.shape[2] == 1 else samples), level=4)
+    # The encoder's own guess of the room it needs forgets a byte a row, and fails on tall, narrow pictures.
+    room = samples.nbytes + samples.nbytes // 8 + 16 * len(samples) + 4096
+    file = imagecodecs.png_encode(np.ascontiguousarray(samples.squeeze(2) if samples.shape[2] == 1 else samples), 4, out=room)
     chunks = b""
     if profile := profile_for(metadata, channels):
         chunks += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))
