@@ -119,15 +119,16 @@ class Engine:
         if len(self.worker.queue.places) >= self.settings.queue_requests:
             raise QueueFull("As many requests wait as may wait.", retry_after=self._backlog_seconds())
 
-    def admit(self, pixels: int, arrived: float) -> Ticket:
-        """Give a request a place in the queue, if it and all admitted before it will end in time.
+    def admit(self, pixels: int, arrived: float, *, held: int | None = None) -> Ticket:
+        """Give a request a place in the queue, if there is room and it and all admitted before it will end in time.
 
         Args:
-            pixels: Network pixels: the image's, times the passes it needs.
+            pixels: Network pixels: the image's, times the runs of the network that it needs; 0 for none.
             arrived: When the request came, on the monotonic clock; its deadline counts from there.
+            held: Pixels of all its pictures that will be in memory; those of the network unless given.
 
         Returns:
-            The place, to be used as a context manager that gives it back.
+            The place, to be used as a context manager that gives it back: when the answer is encoded, as memory is held so long.
 
         Raises:
             Refused: As `check`, or if a deadline would be missed, the request's own or an admitted one's.
@@ -135,7 +136,10 @@ class Engine:
         """
         self.check()
         now, pace = time.monotonic(), self.worker.pace
-        ticket = Ticket(pixels, arrived + self.settings.timeout_seconds, self._give_back)
+        held = pixels if held is None else held
+        if self._held() and self._held() + held > self.settings.queue_pixels:
+            raise QueueFull("As many pixels are held as may be held.", retry_after=self._backlog_seconds())
+        ticket = Ticket(pixels, held, arrived + self.settings.timeout_seconds, self._give_back)
         if pace.seconds(pixels) > self.settings.timeout_seconds:
             limit = int((pace.pixels_per_second or 0) * self.settings.timeout_seconds)
             raise TooManyPixels("At the device's pace the image takes longer than a request may.", limit_pixels=limit)
@@ -145,7 +149,7 @@ class Engine:
                     "With the work admitted before, a deadline would be missed.", retry_after=self._backlog_seconds()
                 )
         self.worker.add(ticket)
-        self.metrics.input_pixels.observe(pixels)
+        self.metrics.input_pixels.observe(held)
         return ticket
 
     async def denoise(self, ticket: Ticket, noisy: Plane, sigma: float) -> Plane:
@@ -179,6 +183,9 @@ class Engine:
         record = current_record()
         note_stage(self.metrics, record, "queue", (ticket.begun_at or time.monotonic()) - ticket.admitted)
         note_stage(self.metrics, record, "infer", ticket.computing)
+
+    def _held(self) -> int:
+        return sum(place.held for place in self.worker.queue.places if isinstance(place, Ticket))
 
     def _backlog_seconds(self) -> float:
         return self.worker.pace.seconds(self.worker.queue.pixels)

@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     keep_alive_seconds: int = Field(15, ge=1, description="How long an idle connection stays open.")
 
     queue_requests: int = Field(64, ge=1, description="Most requests admitted at once; more get 429.")
+    queue_megapixels: float = Field(
+        200, gt=0, description="Most pixels of admitted images, which are held decoded: 4 to 16 bytes each; more get 429."
+    )
     interleave_images: int = Field(4, ge=1, description="Most images whose strips interleave on the device.")
     queue_timeout_seconds: float = Field(240, gt=0, description="Longest wait before the first strip.")
     timeout_seconds: float = Field(300, gt=0, description="Longest time of a request in all; past it the answer is 504.")
@@ -88,6 +91,11 @@ class Settings(BaseSettings):
     def max_uploads_bytes(self) -> int:
         """Largest sum of request bodies."""
         return int(self.max_uploads_mib * MIB)
+
+    @property
+    def queue_pixels(self) -> int:
+        """Most pixels of admitted images."""
+        return int(self.queue_megapixels * 1e6)
 
     @property
     def max_pixels(self) -> int:

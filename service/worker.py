@@ -27,8 +27,9 @@ class Ticket(Place):
     The network may run over it several times, for colours or an ensemble; its pixels count all of these runs.
     """
 
-    def __init__(self, pixels: int, deadline: float, give_back: Callable[["Ticket"], None]) -> None:
+    def __init__(self, pixels: int, held: int, deadline: float, give_back: Callable[["Ticket"], None]) -> None:
         super().__init__(pixels, deadline)
+        self.held = held
         self.admitted = time.monotonic()
         self.begun_at: float | None = None
         self.computing = 0.0

@@ -70,7 +70,7 @@ def test_headers_tell_what_was_done(service: Live) -> None:
     assert answer.headers["x-device"] == "cpu"
     assert answer.headers["x-weights-sha256"] == facts.weights_sha256
     stages = [part.split(";")[0] for part in answer.headers["server-timing"].split(", ")]
-    assert stages == ["read", "decode", "treat", "queue", "infer", "encode", "total"]
+    assert stages == ["read", "decode", "treat", "encode", "queue", "infer", "total"]
 
 
 def test_psnr_is_of_the_returned_pixels(service: Live) -> None:

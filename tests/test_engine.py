@@ -107,6 +107,17 @@ def test_the_queue_has_an_end_and_says_when_to_come_back(weights: Path, gate: Ga
     asyncio.run(scenario())
 
 
+def test_the_pixels_held_have_a_limit(weights: Path, gate: Gate) -> None:
+    async def scenario() -> None:
+        async with running(weights, gate, queue_megapixels=0.05) as engine:
+            with engine.admit(0, time.monotonic(), held=60_000), pytest.raises(QueueFull):  # alone it may always come in
+                engine.admit(0, time.monotonic(), held=1)
+            with engine.admit(100, time.monotonic(), held=30_000):
+                engine.admit(100, time.monotonic(), held=20_000)
+
+    asyncio.run(scenario())
+
+
 def test_what_would_end_too_late_is_refused_at_once(weights: Path, gate: Gate) -> None:
     async def scenario() -> None:
         async with running(weights, gate, timeout_seconds=10) as engine:

@@ -32,6 +32,11 @@ class Upload:
     reference: bytes | None
     fields: dict[str, str]
 
+    @property
+    def files(self) -> list[bytes]:
+        """The image, and the reference if there is one."""
+        return [self.image, self.reference] if self.reference else [self.image]
+
 
 async def read_upload(request: Request, state: State) -> Upload:
     """Receive the body and take it apart; a body that is no form is the image, whatever type it claims.

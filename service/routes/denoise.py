@@ -56,27 +56,27 @@ async def denoise(request: Request) -> Response:
     as_json = wants_json(request)
     upload = await read_upload(request, state)
     options = parse(DenoiseOptions, upload.fields)
-    result = await attend(request, state, work(state, upload, options))
-    return render_json(result) if as_json else render_image(result)
+    return await attend(request, state, work(state, upload, options, as_json))
 
 
-async def work(state: State, upload: Upload, options: DenoiseOptions) -> Result:
+async def work(state: State, upload: Upload, options: DenoiseOptions, as_json: bool) -> Response:
     """All between the bytes that came and the bytes that go."""
     facts, wanted = state.engine.loaded_facts(), treatment_options(options)
-    header = await state.codec("decode", codec.probe, upload.image, state.limits)
-    with state.engine.admit(header.pixels * runs(header, wanted), current_record().arrived) as ticket:
+    headers = [await state.codec("decode", codec.probe, file, state.limits) for file in upload.files]
+    held = sum(header.pixels for header in headers)
+    with state.engine.admit(headers[0].pixels * runs(headers[0], wanted), current_record().arrived, held=held) as ticket:
         picture = await state.codec("decode", _decode, upload.image, state, options)
         reference = await state.codec("decode", _reference, upload.reference, state, picture) if upload.reference else None
         treated = await run_treatment(state, ticket, picture, wanted)
-    software = metadata.software_text(version(), facts.model, treated.sigma, facts.weights_sha256)
-    kept = metadata.prepared(treated.picture.metadata, options.metadata, software)
-    file = await state.codec("encode", codec.encode, replace(treated.picture, metadata=kept), options.format, options.depth)
-    returned = replace(treated.picture, format=options.format or treated.picture.format)
-    if reference is None:
-        return Result(file, returned, treated, facts)
-    quality = await state.codec("metric", _measure, state, file, treated, reference)
-    observe(state, quality.noisy, quality.denoised)
-    return Result(file, returned, treated, facts, quality)
+        software = metadata.software_text(version(), facts.model, treated.sigma, facts.weights_sha256)
+        kept = metadata.prepared(treated.picture.metadata, options.metadata, software)
+        ready = replace(treated.picture, metadata=kept)
+        file = await state.codec("encode", codec.encode, ready, options.format, options.depth)
+        quality = await state.codec("metric", _measure, state, file, treated, reference) if reference else None
+        if quality:
+            observe(state, quality.noisy, quality.denoised)
+        result = Result(file, replace(treated.picture, format=options.format or treated.picture.format), treated, facts, quality)
+        return await state.codec("encode", render_json if as_json else render_image, result)
 
 
 def _decode(data: bytes, state: State, options: DenoiseOptions) -> Picture:

@@ -58,27 +58,27 @@ async def evaluate(request: Request) -> Response:
     as_json = wants_json(request)
     upload = await read_upload(request, state)
     options = parse(EvaluateOptions, upload.fields)
-    result = await attend(request, state, work(state, upload, options))
-    render = render_json if as_json else render_image
-    return await state.codec("encode", render, result, options)
+    return await attend(request, state, work(state, upload, options, as_json))
 
 
-async def work(state: State, upload: Upload, options: EvaluateOptions) -> Result:
-    """All between the bytes that came and the figures."""
+async def work(state: State, upload: Upload, options: EvaluateOptions, as_json: bool) -> Response:
+    """All between the bytes that came and the bytes that go."""
     facts = state.engine.loaded_facts()
     least, most = facts.sigma_range
     if not least <= options.sigma <= most:
         raise SigmaOutOfRange(f"Sigma must be from {least:g} to {most:g}.", sigma_min=least, sigma_max=most)
     wanted = Options(options.sigma, options.color, ensemble=options.ensemble)
     header = await state.codec("decode", codec.probe, upload.image, state.limits)
-    with state.engine.admit(header.pixels * runs(header, wanted), current_record().arrived) as ticket:
+    held = 3 * header.pixels  # clean, noisy, denoised
+    with state.engine.admit(header.pixels * runs(header, wanted), current_record().arrived, held=held) as ticket:
         clean = await state.codec("decode", _clean, upload.image, state, options)
         noisy = await state.codec("treat", _noisy, clean, options)
         treated = await run_treatment(state, ticket, noisy, wanted)
-    before = await state.codec("metric", figures, noisy.planes, clean.planes)
-    after = await state.codec("metric", figures, treated.picture.planes, clean.planes)
-    observe(state, before, after)
-    return Result(clean, noisy, treated.picture, before, after, facts)
+        before = await state.codec("metric", figures, noisy.planes, clean.planes)
+        after = await state.codec("metric", figures, treated.picture.planes, clean.planes)
+        observe(state, before, after)
+        result = Result(clean, noisy, treated.picture, before, after, facts)
+        return await state.codec("encode", render_json if as_json else render_image, result, options)
 
 
 def _clean(data: bytes, state: State, options: EvaluateOptions) -> Picture:

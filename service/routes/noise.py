@@ -10,6 +10,7 @@ from service.routes.body import Upload, read_upload
 from service.routes.denoise import noise_of
 from service.schemas import Noise, NoiseOptions, parse
 from service.state import State, state_of
+from service.telemetry import current_record
 from service.treatment import estimate_sigma
 
 router = APIRouter(tags=["denoise"])
@@ -24,6 +25,7 @@ router = APIRouter(tags=["denoise"])
 async def noise(request: Request) -> JSONResponse:
     """Find out the standard deviation of the noise in an image, which is not denoised."""
     state = state_of(request)
+    state.engine.check()
     upload = await read_upload(request, state)
     options = parse(NoiseOptions, upload.fields)
     found = await attend(request, state, work(state, upload, options))
@@ -33,7 +35,9 @@ async def noise(request: Request) -> JSONResponse:
 async def work(state: State, upload: Upload, options: NoiseOptions) -> Noise:
     """Decode and estimate, on the codec threads."""
     sigma_range = state.engine.loaded_facts().sigma_range
-    picture = await state.codec("decode", codec.decode, upload.image, state.limits)
-    estimate = await state.codec("treat", estimate_sigma, picture, options.color, sigma_range)
+    header = await state.codec("decode", codec.probe, upload.image, state.limits)
+    with state.engine.admit(0, current_record().arrived, held=header.pixels):
+        picture = await state.codec("decode", codec.decode, upload.image, state.limits)
+        estimate = await state.codec("treat", estimate_sigma, picture, options.color, sigma_range)
     state.metrics.estimated_sigma.observe(estimate.sigma)
     return noise_of(estimate)
