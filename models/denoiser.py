@@ -9,9 +9,11 @@ from torch import Tensor
 
 from models import resources
 from models.folding import fold
+from models.fused import unfused_reason
 from models.n3net import N3NetConfig, reflect
-from models.plan import Plan, make_plan
+from models.plan import BATCH, CUDA_BATCH, CUDA_STRIP_PIXELS, STRIP_PIXELS, Plan, make_plan
 from models.strips import NetworkStage, Shape
+from models.transfers import Transfers
 from models.weights import Weights, check_sigma, load_weights
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
@@ -25,6 +27,7 @@ class Denoiser:
         device: Where it computes.
         dtype: What its convolutions are computed in; everything else is float32.
         fallback_reason: Why "auto" chose the CPU, or None when a GPU is used or the CPU was asked for.
+        unfused_reason: Why the N3 blocks do not run as one fused kernel, or None where they do.
         memory_budget: Bytes that denoising may hold beside the image.
         denormals_flushed: Whether the loading thread and its workers treat denormal numbers as zero.
     """
@@ -35,6 +38,7 @@ class Denoiser:
         self.dtype = dtype
         self.memory_budget = memory_budget
         self.fallback_reason: str | None = None
+        self.unfused_reason = unfused_reason(weights.config, device, dtype)
         self.denormals_flushed = False
         self._network = fold(weights.network(), device, dtype)
 
@@ -63,6 +67,7 @@ class Denoiser:
         flushed = resources.flush_denormals()
         torch.set_num_threads(min(torch.get_num_threads(), resources.usable_cores()))
         chosen, reason = choose_device(device)
+        torch.backends.cudnn.allow_tf32 = False  # of a GPU's convolutions too: float32 means float32
         if memory_budget is None:
             memory_budget = default_budget(chosen)
         if memory_budget < 1:
@@ -135,23 +140,36 @@ class Denoiser:
         images, top, left = reflect(noisy[None, None], self.config.smallest_side)
         full_height, full_width = images.shape[-2:]
         if plan is None:
-            plan = make_plan(self.config, full_height, full_width, self.memory_budget)
-        denoised = torch.empty(full_height, full_width)
+            plan = self.plan(full_height, full_width)
+        transfers = Transfers(images, self.device)
         done, total = 0, 2 * full_height * len(plan.panels)  # rows that went in and rows that came out
         for panel in plan.panels:
-            shape = Shape(panel.padding, plan.side, plan.batch)
+            shape = Shape(panel.padding, plan.side, plan.batch, fused=self.unfused_reason is None)
             stage = NetworkStage(self._network, full_height, panel.stop - panel.start, shape)
             finished = 0
             for start in range(0, full_height, plan.rows):
-                rows = images[:, :, start : start + plan.rows, panel.start : panel.stop].to(self.device)
+                rows = transfers.take(slice(start, start + plan.rows), slice(panel.start, panel.stop))
                 groups = (rows, torch.full_like(rows, sigma)) if self.config.sigma_plane else (rows,)
-                out = stage.feed(groups, last=start + plan.rows >= full_height)[0, 0]
-                kept = out[:, panel.first - panel.start : panel.end - panel.start]
-                denoised[finished : finished + len(out), panel.first : panel.end] = kept
-                finished += len(out)
-                done += rows.shape[2] + len(out)
+                out = stage.feed(groups, last=start + plan.rows >= full_height)
+                transfers.give(out[:, :, :, panel.first - panel.start : panel.end - panel.start], finished, panel.first)
+                finished += out.shape[2]
+                done += rows.shape[2] + out.shape[2]
                 yield done / total
-        return denoised[top : top + height, left : left + width]
+        denoised = transfers.finish()
+        return denoised[0, 0, top : top + height, left : left + width]
+
+    def plan(self, height: int, width: int) -> Plan:
+        """Return how an image of this size, at least the network's smallest side, is cut."""
+        cuda = self.device.type == "cuda"
+        return make_plan(
+            self.config,
+            height,
+            width,
+            self.memory_budget,
+            strip_pixels=CUDA_STRIP_PIXELS if cuda else STRIP_PIXELS,
+            batch=CUDA_BATCH if cuda else BATCH,
+            fused=self.unfused_reason is None,
+        )
 
 
 def choose_device(device: str) -> tuple[torch.device, str | None]:

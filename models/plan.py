@@ -7,6 +7,12 @@ from models.n3net import N3NetConfig, grid_padding
 
 STRIP_PIXELS = 1 << 16
 """Pixels of a strip when memory is no concern: large enough for the cores, small enough for their caches."""
+CUDA_STRIP_PIXELS = 1 << 22
+"""The same for a GPU: most images are one strip, and each kernel has enough to do."""
+BATCH = 8
+"""Blocks of queries computed at a time when memory is no concern."""
+CUDA_BATCH = 64
+"""The same for a GPU."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Plan:
     Attributes:
         panels: From left to right.
         rows: Rows fed at a time.
-        side: Queries along each side of a block of queries.
+        side: Queries along each side of a block of queries; rows of queries where the N3 blocks are fused.
         batch: Blocks of queries computed at a time.
     """
 
@@ -45,7 +51,16 @@ class Plan:
     batch: int
 
 
-def make_plan(config: N3NetConfig, height: int, width: int, budget: int, *, strip_pixels: int = STRIP_PIXELS) -> Plan:
+def make_plan(
+    config: N3NetConfig,
+    height: int,
+    width: int,
+    budget: int,
+    *,
+    strip_pixels: int = STRIP_PIXELS,
+    batch: int = BATCH,
+    fused: bool = False,
+) -> Plan:
     """Cut an image so that what is held beside its own pixels fits the budget, as far as the smallest cut allows.
 
     Args:
@@ -54,21 +69,28 @@ def make_plan(config: N3NetConfig, height: int, width: int, budget: int, *, stri
         width: Columns.
         budget: Bytes, > 0.
         strip_pixels: Pixels of a strip when the budget allows.
+        batch: Blocks of queries computed at a time when the budget allows.
+        fused: Whether the N3 blocks are fused (`models.fused`): they need no blocks of queries, but a longer band.
     """
-    for side, batch in ((8, 8), (8, 1), (4, 1)):
-        block = block_bytes(config, side) * batch
-        if 2 * block <= budget:
-            break
+    side, block = 1, 0
+    per_row = row_bytes(config) + (fused_row_bytes(config) if fused else 0)
+    if not fused:
+        for side, most in ((8, batch), (8, BATCH), (8, 1), (4, 1)):
+            batch = min(batch, most)
+            block = block_bytes(config, side) * batch
+            if 2 * block <= budget:
+                break
     left = max(budget - block, 1)
-    widest = left // column_bytes(config, rows=1, side=side)
+    kept = column_bytes(config, side)
+    widest = left // (kept + per_row)
     if width <= widest:
         columns, panels = width, [Panel(0, width, 0, width, grid_padding(width, config.stride))]
     else:
         panels = list(cut_panels(config, width, widest))
         columns = max(panel.stop - panel.start for panel in panels)
-    affordable = (left - columns * column_bytes(config, rows=0, side=side)) // (columns * row_bytes(config))
+    affordable = (left - columns * kept) // (columns * per_row)
     rows = max(1, min(strip_pixels // columns, affordable, height))
-    return Plan(tuple(panels), rows, side, batch)
+    return Plan(tuple(panels), rows, max(1, rows // config.stride) if fused else side, batch)
 
 
 def cut_panels(config: N3NetConfig, width: int, widest: int) -> Iterator[Panel]:
@@ -104,12 +126,17 @@ def row_bytes(config: N3NetConfig) -> int:
     return 4 * (3 * max(config.features, config.embedding) + 2 * config.planes * (1 + config.k))
 
 
-def column_bytes(config: N3NetConfig, rows: int, side: int) -> int:
-    """Return the bytes that a column needs: rows that the convolutions keep, the bands of the blocks, and the rows fed."""
+def fused_row_bytes(config: N3NetConfig) -> int:
+    """Return the bytes that a column needs beside those for each row fed at a time where the N3 blocks are fused."""
+    return 4 * config.blocks * (2 * (2 * config.planes + 1) + config.planes * (1 + config.k))
+
+
+def column_bytes(config: N3NetConfig, side: int) -> int:
+    """Return the bytes that a column needs without the rows fed: those that convolutions keep, and the bands of the blocks."""
     kept = 4 * 2 * ((config.blocks + 1) * (config.depth - 1) * config.features + config.blocks * 4 * config.embedding)
     band = 4 * config.stride * (config.window + 2 * side + 2) * (2 * config.planes + 1)
     sums = 4 * config.stride * (side + 1) * config.planes * (3 * config.k + 2)
-    return kept + config.blocks * (band + sums) + rows * row_bytes(config)
+    return kept + config.blocks * (band + sums)
 
 
 def block_bytes(config: N3NetConfig, side: int) -> int:

@@ -214,9 +214,7 @@ class N3Stage:
         band = (self._maps, self._embedded, self._log_temperature)
         size, columns = (self._h, self._w), (self._left, self._width)
         self._finished.put(
-            fused_differences(
-                self._config, band, self._base, done, pixels, size, columns, self._distance_scale, self._dtype
-            )
+            fused_differences(self._config, band, self._base, done, pixels, size, columns, self._distance_scale, self._dtype)
         )
 
     def _drop(self) -> None:

@@ -6,7 +6,7 @@ import torch
 from models.denoiser import Denoiser
 from models.folding import fold
 from models.n3net import N3NetConfig, grid_padding
-from models.plan import Plan, cut_panels, make_plan, reach
+from models.plan import CUDA_BATCH, CUDA_STRIP_PIXELS, Plan, cut_panels, make_plan, reach
 from models.strips import RowQueue
 from tests.networks import SMALL, random_image, random_network, random_weights
 
@@ -135,3 +135,15 @@ def test_a_plain_network_without_blocks() -> None:
     panels = one_strip(denoiser.config, 9, 31).panels
     assert_same(denoise(denoiser, noisy, Plan(panels, 2, 8, 8)), dense)
     assert SMALL["depth"] == reach(denoiser.config)
+
+
+def test_a_plan_for_fused_blocks_takes_long_strips_within_the_budget() -> None:
+    config = N3NetConfig()
+    whole = make_plan(config, 1024, 1024, 4 << 30, strip_pixels=CUDA_STRIP_PIXELS, batch=CUDA_BATCH, fused=True)
+    assert (len(whole.panels), whole.rows, whole.side) == (1, 1024, 204)
+    cut = make_plan(config, 4000, 6000, 1 << 30, strip_pixels=CUDA_STRIP_PIXELS, fused=True)
+    assert cut.rows < whole.rows
+    assert cut.side == cut.rows // config.stride
+    assert make_plan(config, 10, 10, 1, fused=True).rows == 1
+    plain = make_plan(config, 1024, 1024, 4 << 30, strip_pixels=CUDA_STRIP_PIXELS, batch=CUDA_BATCH)
+    assert (plain.side, plain.batch) == (8, CUDA_BATCH)
