@@ -54,9 +54,9 @@ def read(exif: Image.Exif, info: dict[Any, Any], width: int, height: int) -> tup
     Returns:
         The metadata, orientation 1, and the orientation that the pixels need (1 to 8).
     """
-    turn = exif.get(Base.Orientation, 1)
-    turn = turn if turn in range(1, 9) else 1
-    base = {tag: value for tag, value in exif.items() if tag in DESCRIPTIVE}
+    turn = _entry(exif, Base.Orientation)
+    turn = turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
+    base = _description(exif)
     inner = _directory(exif, IFD.Exif)
     for tag, size in zip((_WIDTH, _HEIGHT), (height, width) if turn > 4 else (width, height), strict=True):
         if tag in inner:
@@ -127,8 +127,19 @@ def directory_bytes(tag: int, directory: dict[int, Any], offset: int) -> bytes:
 def _parts(block: bytes) -> tuple[dict[int, Any], dict[int, Any], dict[int, Any]]:
     exif = Image.Exif()
     exif.load(block)
-    base = {tag: value for tag, value in exif.items() if tag in DESCRIPTIVE}
-    return base, _directory(exif, IFD.Exif), _directory(exif, IFD.GPSInfo)
+    return _description(exif), _directory(exif, IFD.Exif), _directory(exif, IFD.GPSInfo)
+
+
+def _entry(exif: Image.Exif, tag: int) -> Any:
+    try:
+        return exif.get(tag)
+    except DAMAGE:  # it is read only now
+        return None
+
+
+def _description(exif: Image.Exif) -> dict[int, Any]:
+    entries = {int(tag): _entry(exif, tag) for tag in sorted(DESCRIPTIVE)}
+    return {tag: value for tag, value in entries.items() if value is not None}
 
 
 def _directory(exif: Image.Exif, tag: IFD) -> dict[int, Any]:

@@ -1,6 +1,7 @@
 """TIFF at every depth that is read here: 8-bit, 16-bit and 32-bit float, gray, RGB, or any number of channels."""
 
 import io
+import logging
 import math
 import struct
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from service.damage import undecodable
 from service.errors import UndecodableImage, UnsupportedMode
 from service.metadata import directory_bytes, profile_for, tiff_tags
 from service.picture import Depth, Header, Metadata, Picture
+
+# A damaged file is worth an answer, not lines in the log without end.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 # Codecs told beforehand how many bytes to give; a JPEG within a TIFF, for one, could unpack to any size.
 _COMPRESSIONS = {1, 5, 8, 32773, 32946, 50000}
@@ -136,6 +140,9 @@ def _page(data: bytes) -> Iterator[Any]:
 
 
 def _header(page: Any) -> Header:
+    numbers = (page.imagewidth, page.imagelength, page.samplesperpixel, page.photometric, page.compression, page.planarconfig)
+    if not all(isinstance(number, int) for number in numbers):  # a damaged tag holds anything
+        raise UndecodableImage("The file is damaged or truncated.")
     depth = _DEPTHS.get((str(page.dtype), page.bitspersample if isinstance(page.bitspersample, int) else 0))
     if depth is None:
         raise UnsupportedMode("Send TIFF samples of 8 or 16 bits, unsigned, or of 32-bit float.")
@@ -147,7 +154,7 @@ def _header(page: Any) -> Header:
     channels = page.samplesperpixel - straight
     read = {
         _WHITE_IS_ZERO: channels == 1,
-        _BLACK_IS_ZERO: all(kind == _UNSPECIFIED for kind in others),
+        _BLACK_IS_ZERO: channels > 0 and all(kind == _UNSPECIFIED for kind in others),
         _RGB: channels == 3,
         _PALETTE: channels == 1 and depth == "8" and not straight,
     }

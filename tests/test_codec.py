@@ -1,6 +1,7 @@
 """Files in and out, 8-bit first."""
 
 import io
+import struct
 from typing import Any
 
 import numpy as np
@@ -77,3 +78,30 @@ def test_a_depth_the_format_cannot_hold_is_refused() -> None:
 def test_errors_are_the_services_own() -> None:
     with pytest.raises(ServiceError):
         decode(b"\x89PNG\r\n\x1a\n" + bytes(64), Limits())
+
+
+def tagged(tag: int, kind: int, count: int, value: int) -> bytes:
+    """A gray TIFF file with alpha, one of whose tags is overwritten."""
+    buffer = io.BytesIO()
+    Image.fromarray(ramp(9, 12, 2)).save(buffer, "TIFF")
+    data = bytearray(buffer.getvalue())
+    (start,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, start)
+    for entry in range(start + 2, start + 2 + 12 * entries, 12):
+        if struct.unpack_from("<H", data, entry)[0] == tag:
+            struct.pack_into("<HHII", data, entry, tag, kind, count, value)
+            return bytes(data)
+    raise AssertionError(tag)
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:PIL")  # Pillow, which reads the EXIF tags, warns of the damage
+@pytest.mark.parametrize("tag", [256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 338])
+@pytest.mark.parametrize(
+    ("kind", "count", "value"), [(2, 3, 0x202020), (4, 100, 8), (3, 1, 1), (4, 1, 0xFFFFFFFF), (200, 1, 1), (12, 2, 9)]
+)
+def test_a_damaged_tag_ends_in_an_error_of_ours_or_in_a_picture(tag: int, kind: int, count: int, value: int) -> None:
+    try:
+        picture = decode(tagged(tag, kind, count, value), Limits(pixels=1_000_000))
+    except ServiceError:
+        return
+    assert decode(encode(picture), Limits()).planes.shape == picture.planes.shape
