@@ -1,0 +1,210 @@
+"""One method on one image size, in a process of its own so that its peak of resident memory is its own.
+
+`python -m benchmarks.methods METHOD HEIGHT WIDTH` prints one line of JSON: seconds, psnr (null where random weights make none),
+idle and peak resident bytes. `benchmarks.peers` runs it for the table.
+"""
+
+import argparse
+import gc
+import itertools
+import json
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from models import resources
+from models.denoiser import Denoiser, DType
+from models.metrics import psnr
+from models.noise import add_noise
+from models.plan import make_plan
+from models.weights import Weights, load_weights
+
+Image = NDArray[np.float32]
+Method = Callable[[Image], Image]
+SIGMA = 25 / 255
+SPEND = 6.0
+"""Seconds after which a method is not run again; the best time counts."""
+
+
+def n3denoise(dtype: DType) -> Method:
+    """Return this project's denoiser in a dtype."""
+    denoiser = Denoiser.load(device="cpu", dtype=dtype)
+    return lambda noisy: denoiser.denoise(torch.from_numpy(noisy), SIGMA).numpy()
+
+
+def dncnn(dtype: str) -> Method:
+    """Return a plain DnCNN of 17 layers and 64 features (Zhang et al. 2017), batch normalisation folded, weights random.
+
+    It runs on the whole image, channels-last, as fast as PyTorch does it.
+    """
+    resources.flush_denormals()
+    torch.set_num_threads(min(torch.get_num_threads(), resources.usable_cores()))
+    kind = getattr(torch, dtype)
+    generator = torch.Generator().manual_seed(0)
+    planes = [1, *[64] * 16, 1]
+    weights = [
+        (torch.randn(after, before, 3, 3, generator=generator) * (2 / (9 * before)) ** 0.5).to(
+            kind, memory_format=torch.channels_last
+        )
+        for before, after in itertools.pairwise(planes)
+    ]
+    biases = [torch.zeros(len(weight), dtype=kind) for weight in weights]
+
+    @torch.inference_mode()
+    def denoise(noisy: Image) -> Image:
+        image = torch.from_numpy(noisy)[None, None]
+        maps = image.to(kind, memory_format=torch.channels_last)
+        for weight, bias in zip(weights[:-1], biases, strict=False):
+            maps = functional.conv2d(maps, weight, bias, padding=1).relu_()
+        denoised: Image = (image - functional.conv2d(maps, weights[-1], biases[-1], padding=1).float())[0, 0].numpy()
+        return denoised
+
+    return denoise
+
+
+def block_matching() -> Method:
+    """Return BM3D (Dabov et al. 2007) as its authors publish it, for non-commercial use only."""
+    from bm3d import bm3d
+
+    return lambda noisy: bm3d(noisy, SIGMA).astype(np.float32)
+
+
+def opencv_means() -> Method:
+    """Return OpenCV's non-local means, which takes 8-bit images, at its filter strength for this sigma."""
+    import cv2
+
+    def denoise(noisy: Image) -> Image:
+        pixels = np.clip(np.rint(noisy * 255), 0, 255).astype(np.uint8)
+        denoised: NDArray[np.uint8] = cv2.fastNlMeansDenoising(pixels, None, h=255 * SIGMA)
+        return denoised.astype(np.float32) / np.float32(255)
+
+    return denoise
+
+
+def skimage_means() -> Method:
+    """Return scikit-image's fast non-local means with the settings of its documentation for a known sigma."""
+    from skimage.restoration import denoise_nl_means
+
+    return lambda noisy: denoise_nl_means(noisy, patch_size=5, patch_distance=6, h=0.6 * SIGMA, sigma=SIGMA, fast_mode=True)
+
+
+def total_variation() -> Method:
+    """Return scikit-image's total variation denoising, its weight the standard deviation of the noise."""
+    from skimage.restoration import denoise_tv_chambolle
+
+    return lambda noisy: denoise_tv_chambolle(noisy, weight=SIGMA).astype(np.float32)
+
+
+METHODS: dict[str, Callable[[], Method]] = {
+    "n3denoise bfloat16": lambda: n3denoise("bfloat16"),
+    "n3denoise float32": lambda: n3denoise("float32"),
+    "DnCNN-17 bfloat16": lambda: dncnn("bfloat16"),
+    "DnCNN-17 float32": lambda: dncnn("float32"),
+    "bm3d": block_matching,
+    "OpenCV non-local means": opencv_means,
+    "scikit-image non-local means": skimage_means,
+    "scikit-image total variation": total_variation,
+}
+"""Name to what prepares the method; a ModuleNotFoundError means that its package is not installed."""
+
+
+def picture(height: int, width: int) -> torch.Tensor:
+    """Return scikit-image's camera man, cut out of or mirrored to a size, (H, W), float32, in [0, 1]."""
+    from skimage import data
+
+    image = data.camera()
+    top, left = (max(0, (have - want) // 2) for have, want in zip(image.shape, (height, width), strict=True))
+    image = image[top : top + height, left : left + width]
+    missing = [(0, want - have) for have, want in zip(image.shape, (height, width), strict=True)]
+    return torch.from_numpy(np.pad(image, missing, mode="symmetric")).float().div_(255)
+
+
+def one_plane(weights: Weights) -> Weights:
+    """Return weights for one input plane: the noise level's plane, constant, becomes a part of the first bias."""
+    state = dict(weights.state)
+    first = state["dncnns.0.0.weight"]
+    state["dncnns.0.0.weight"] = first[:, :1].clone()
+    state["dncnns.0.0.bias"] = state["dncnns.0.0.bias"] + SIGMA * first[:, 1].sum((1, 2))
+    return replace(weights, config=replace(weights.config, sigma_plane=False), state=state)
+
+
+def strips(rows: int, planes: int, noisy: Image) -> Image:
+    """Denoise in float32, in strips of so many rows, 0 for one strip."""
+    denoiser = Denoiser.load(device="cpu", dtype="float32")
+    if planes == 1:
+        denoiser = Denoiser(one_plane(load_weights()), denoiser.device, denoiser.dtype, denoiser.memory_budget)
+    height, width = noisy.shape
+    budget = 1 << 24 if rows else 1 << 40
+    plan = make_plan(denoiser.config, height, width, budget, strip_pixels=rows * width or 1 << 40)
+    steps = denoiser.steps(torch.from_numpy(noisy), SIGMA, plan)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            denoised: Image = stop.value.numpy()
+            return denoised
+
+
+def matrix_peak(dtype: str) -> float:
+    """Return the FLOP/s of matrix products of side 1024, the best of many."""
+    torch.set_num_threads(min(torch.get_num_threads(), resources.usable_cores()))
+    side = 1024
+    left, right = (torch.randn(side, side).to(getattr(torch, dtype)) for _ in range(2))
+    best = float("inf")
+    for _ in range(60):
+        start = time.perf_counter()
+        left @ right
+        best = min(best, time.perf_counter() - start)
+    return 2 * side**3 / best
+
+
+def resident() -> int:
+    """Return the bytes of memory the process has now."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def peak() -> int:
+    """Return the most bytes of memory the process ever had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def main() -> None:
+    """Run one method and print what it took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("method")
+    parser.add_argument("height", type=int)
+    parser.add_argument("width", type=int)
+    parser.add_argument("--strips", type=int, help="rows of a strip, 0 for one strip, in place of the method's own")
+    parser.add_argument("--planes", type=int, default=2)
+    parser.add_argument("--save", type=Path)
+    arguments = parser.parse_args()
+    clean = picture(arguments.height, arguments.width)
+    noisy = add_noise(clean, SIGMA, 0).numpy()
+    if arguments.strips is not None:
+        idle = resident()
+        denoised = strips(arguments.strips, arguments.planes, noisy)
+        np.save(arguments.save, denoised)
+        print(json.dumps({"idle": idle, "peak": peak()}))
+        return
+    denoise = METHODS[arguments.method]()
+    denoise(np.ascontiguousarray(noisy[:64, :64]))  # what is made once, at the first image
+    idle = resident()
+    spent: list[float] = []
+    while not spent or (sum(spent) < SPEND and len(spent) < 7):
+        start = time.perf_counter()
+        denoised = denoise(noisy)
+        spent.append(time.perf_counter() - start)
+    quality = None if arguments.method.startswith("DnCNN") else psnr(torch.from_numpy(denoised), clean)
+    print(json.dumps({"seconds": min(spent), "psnr": quality, "idle": idle, "peak": peak()}))
+
+
+if __name__ == "__main__":
+    main()

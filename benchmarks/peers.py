@@ -1,0 +1,313 @@
+"""n3denoise beside what a user would pick instead: quality, time and memory, in one run, into one table.
+
+`python -m benchmarks.peers` writes RESULTS.md and growth.svg beside this file. Each method runs in a process of its own, at each
+size up to what it is expected to finish within the limit. `--set12 FOLDER` adds what half precision costs on those images.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.methods import METHODS, matrix_peak
+from models import resources
+from models.data import image_files, read_gray
+from models.denoiser import Denoiser, DType
+from models.metrics import psnr
+from models.n3net import N3NetConfig
+from models.noise import add_noise
+
+HERE = Path(__file__).parent
+SIZES = ((256, 256), (512, 512), (1024, 1024), (1024, 2048), (2048, 2048), (3000, 4000), (4000, 6000))
+QUICK_SIZES = ((24, 32), (48, 64))
+STRIP_SIZES = ((768, 1024), (321, 481), (1201, 97), (40, 3000))
+DTYPES: tuple[DType, ...] = ("bfloat16", "float32")
+LIMIT = 60.0
+"""Seconds for one image."""
+EVERY_SIZE = "n3denoise bfloat16"
+"""The method that runs at every size whatever it takes, for the claims about 24 megapixels."""
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one method took for one image.
+
+    Attributes:
+        seconds: Best of a few runs.
+        psnr: dB, None where random weights make none.
+        idle: Resident bytes before the image, after a first small one.
+        peak: Most resident bytes ever.
+    """
+
+    seconds: float
+    psnr: float | None
+    idle: int
+    peak: int
+
+
+Results = dict[str, dict[Size, Measurement | str]]
+
+
+def child(*arguments: object) -> str:
+    """Run `benchmarks.methods` in a process of its own and return what it prints; raise CalledProcessError if it fails."""
+    command = [sys.executable, "-m", "benchmarks.methods", *map(str, arguments)]
+    return subprocess.run(command, cwd=HERE.parent, check=True, capture_output=True, text=True).stdout
+
+
+def measure(methods: list[str], sizes: tuple[Size, ...], limit: float) -> Results:
+    """Run each method at each size, or say why not."""
+    results: Results = {}
+    for name in methods:
+        results[name] = {}
+        known: tuple[int, float] | None = None
+        for size in sizes:
+            pixels = size[0] * size[1]
+            if known and name != EVERY_SIZE and known[1] * pixels / known[0] > limit:
+                results[name][size] = f"over {limit:.0f} s"
+                continue
+            try:
+                entry = Measurement(**json.loads(child(name, *size)))
+            except subprocess.CalledProcessError as error:
+                missing = "ModuleNotFoundError" in error.stderr
+                results[name][size] = "not installed" if missing else f"failed ({error.stderr.strip().splitlines()[-1]})"
+                if missing:
+                    break
+                continue
+            results[name][size] = entry
+            known = pixels, entry.seconds
+            print(f"{name}, {size[1]} x {size[0]}: {entry.seconds:.2f} s", file=sys.stderr, flush=True)
+    return results
+
+
+def convolution_flops(config: N3NetConfig) -> int:
+    """Return the floating-point operations of all convolutions for a pixel, a multiplication and an addition being two."""
+    joined, middle = config.planes * (1 + config.k), (config.depth - 2) * config.features**2
+    total = 0
+    for index in range(config.blocks + 1):
+        before = (2 if config.sigma_plane else 1) if index == 0 else joined
+        after = 1 if index == config.blocks else config.planes
+        total += before * config.features + middle + config.features * after
+    total += config.blocks * (
+        2 * config.planes * config.embedding + 2 * config.embedding**2 + config.embedding * (config.planes + 1)
+    )
+    return 2 * 9 * total
+
+
+def size_name(size: Size) -> str:
+    """Return width x height, as one says it."""
+    return f"{size[1]} x {size[0]}"
+
+
+def megapixels(size: Size) -> float:
+    """Return millions of pixels."""
+    return size[0] * size[1] / 1e6
+
+
+def table(results: Results) -> list[str]:
+    """Return the table of all measurements as Markdown."""
+    lines = [
+        "| method | image | PSNR, dB | seconds | seconds per megapixel | peak memory, MiB | above idle, MiB |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, sizes in results.items():
+        for size, entry in sizes.items():
+            if isinstance(entry, str):
+                lines.append(f"| {name} | {size_name(size)} | | {entry} | | | |")
+                continue
+            quality = "-" if entry.psnr is None else f"{entry.psnr:.2f}"
+            each, above = entry.seconds / megapixels(size), max(0, entry.peak - entry.idle)
+            lines.append(
+                f"| {name} | {size_name(size)} | {quality} | {entry.seconds:.3f} | {each:.2f} "
+                f"| {entry.peak / 2**20:.0f} | {above / 2**20:.0f} |"
+            )
+    return lines
+
+
+def ratios(results: Results) -> list[str]:
+    """Return what the figures say about n3denoise, as Markdown rows with the bound beside each."""
+
+    def at(name: str, size: Size) -> Measurement | None:
+        entry = results.get(name, {}).get(size)
+        return entry if isinstance(entry, Measurement) else None
+
+    def row(what: str, value: float, bound: float, unit: str = "") -> str:
+        return f"| {what} | {value:.3g}{unit} | {bound:.3g}{unit} | {'yes' if value <= bound else 'no'} |"
+
+    lines = ["| what | measured | at most | holds |", "|---|---:|---:|---|"]
+    for dtype in DTYPES:
+        for name, bound in ((f"DnCNN-17 {dtype}", 2.0), ("bm3d", 1 / 6)):
+            ours, theirs = at(f"n3denoise {dtype}", (512, 512)), at(name, (512, 512))
+            if ours and theirs and (dtype == "bfloat16" or name != "bm3d"):
+                lines.append(row(f"512 x 512, {dtype}: time over that of {name}", ours.seconds / theirs.seconds, bound))
+    one, most = at(EVERY_SIZE, (1024, 1024)), at(EVERY_SIZE, (4000, 6000))
+    if one and most:
+        flat = most.seconds / megapixels((4000, 6000)) / (one.seconds / megapixels((1024, 1024)))
+        lines.append(row("seconds per megapixel at 24 MP over those at 1 MP", flat, 1.1))
+        lines.append(row("peak memory at 24 MP", most.peak / 2**30, 3, " GiB"))
+        growth = (most.peak - one.peak) / (4000 * 6000 - 1024 * 1024)
+        lines.append(row("growth of the peak from 1 MP to 24 MP, bytes a pixel", growth, 80))
+    return lines if len(lines) > 2 else []
+
+
+def limits(results: Results, size: Size) -> list[str]:
+    """Return the share of the physical limit that the convolutions alone come to, as Markdown."""
+    lines = [
+        "| dtype | matrix products, TFLOP/s | convolutions, TFLOP | seconds | share of the limit |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    work = convolution_flops(N3NetConfig()) * size[0] * size[1]
+    for dtype in DTYPES:
+        entry = results.get(f"n3denoise {dtype}", {}).get(size)
+        if isinstance(entry, Measurement):
+            best = matrix_peak(dtype)
+            share = work / best / entry.seconds
+            lines.append(f"| {dtype} | {best / 1e12:.3f} | {work / 1e12:.3f} | {entry.seconds:.3f} | {share:.0%} |")
+    return lines if len(lines) > 2 else []
+
+
+def strip_table(sizes: tuple[Size, ...]) -> list[str]:
+    """Return how much one strip and strips of one row differ, float32, and the peak memory of both, as Markdown."""
+    lines = [
+        "| image | input planes | largest difference | peak, one strip, MiB | peak, smallest strips, MiB |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        for size in sizes:
+            for planes in (1, 2):
+                paths = [Path(folder) / f"{rows}.npy" for rows in (0, 1)]
+                peaks = []
+                for rows, path in enumerate(paths):
+                    output = child("n3denoise float32", *size, "--strips", rows, "--planes", planes, "--save", path)
+                    peaks.append(json.loads(output)["peak"] / 2**20)
+                whole, cut = (np.load(path) for path in paths)
+                difference = float(np.abs(whole - cut).max())
+                lines.append(f"| {size_name(size)} | {planes} | {difference:.1e} | {peaks[0]:.0f} | {peaks[1]:.0f} |")
+                print(lines[-1], file=sys.stderr, flush=True)
+    return lines
+
+
+def half_precision(folder: Path) -> list[str]:
+    """Return the mean PSNR of both dtypes on the images of a folder, as Markdown."""
+    denoisers = [Denoiser.load(device="cpu", dtype=dtype) for dtype in DTYPES]
+    lines = ["| sigma | bfloat16, dB | float32, dB | cost of bfloat16, dB |", "|---:|---:|---:|---:|"]
+    images = [read_gray(path) for path in image_files(folder)]
+    for sigma in (15, 25, 50):
+        means = []
+        for denoiser in denoisers:
+            figures = []
+            for index, clean in enumerate(images):
+                noisy = add_noise(clean, sigma / 255, index)
+                figures.append(psnr(denoiser.denoise(noisy, sigma / 255), clean))
+            means.append(sum(figures) / len(figures))
+        lines.append(f"| {sigma} | {means[0]:.3f} | {means[1]:.3f} | {means[1] - means[0]:.4f} |")
+    return lines
+
+
+def plot(results: Results, path: Path) -> None:
+    """Draw time and memory over the size of the image."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    mpl.rcParams["svg.hashsalt"] = "n3denoise"
+    from matplotlib import pyplot as plt
+
+    figure, (time_axes, memory_axes) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    for name, sizes in results.items():
+        points = [(megapixels(size), entry) for size, entry in sizes.items() if isinstance(entry, Measurement)]
+        if not points:
+            continue
+        across = [pixels for pixels, _ in points]
+        style = "-" if name.startswith("n3denoise") else "--" if name.startswith("DnCNN") else ":"
+        time_axes.plot(across, [entry.seconds / pixels for pixels, entry in points], style, marker=".", label=name)
+        memory_axes.plot(across, [entry.peak / 2**20 for _, entry in points], style, marker=".")
+    time_axes.set(xscale="log", yscale="log", xlabel="megapixels", ylabel="seconds per megapixel", title="Time")
+    memory_axes.set(xscale="log", yscale="log", xlabel="megapixels", ylabel="peak resident memory, MiB", title="Memory")
+    for axes in (time_axes, memory_axes):
+        axes.grid(visible=True, which="both", alpha=0.2)
+    figure.legend(loc="outside right center", frameon=False, fontsize="small")
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def machine() -> list[str]:
+    """Return date, machine, versions and commit as a Markdown list."""
+    import torch
+
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = facts.get("flags", "").split()
+    formats = [flag for flag in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if flag in flags]
+    name = facts.get("model name", platform.machine())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=10"], cwd=HERE, capture_output=True, text=True, check=False
+    )
+    return [
+        f"- Date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
+        f"- Machine: {name}, {resources.usable_cores()} cores, {memory:.0f} GiB of memory; {', '.join(formats)}",
+        f"- Versions: Python {platform.python_version()}, PyTorch {torch.__version__}",
+        f"- Commit: {described.stdout.strip() or 'unknown'}",
+    ]
+
+
+CONDITIONS = """\
+Image: scikit-image's camera man, cut or mirrored to size, sigma 25 on the 0-255 scale. Seconds: the best of up to seven runs in
+six seconds, or the only one. Memory: peak resident size of a process that does nothing else. DnCNN-17 has random weights: time and
+memory are what it is here for. An image that would take a method more than the limit is left out."""
+OWED = """\
+## Owed
+
+Figures of a GPU: none was at hand, and the N3 block's CUDA kernel was run under Triton's interpreter alone. `python -m
+benchmarks.cuda` takes them."""
+
+
+def report(results: Results, strips: list[str], halves: list[str], size: Size) -> str:
+    """Return RESULTS.md."""
+    plotted = "![Time and memory over the size of the image](growth.svg)"
+    parts = [
+        "# Results",
+        "Written by `make bench` in one run.",
+        "\n".join(machine()),
+        CONDITIONS,
+        "\n".join(table(results)),
+        plotted,
+    ]
+    sections = {
+        "What it comes to": ratios(results),
+        f"Share of the physical limit, {size_name(size)}": limits(results, size),
+        "The result does not depend on the strips": strips,
+        "What bfloat16 costs": halves,
+    }
+    parts += [f"## {title}\n\n" + "\n".join(lines) for title, lines in sections.items() if lines]
+    return "\n\n".join([*parts, OWED]) + "\n"
+
+
+def main(words: list[str] | None = None) -> None:
+    """Measure and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS), metavar="METHOD")
+    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--limit", type=float, default=LIMIT, help="seconds for one image")
+    parser.add_argument("--quick", action="store_true", help="tiny images, to see that all works")
+    parser.add_argument("--set12", type=Path, help="folder of the images to compare dtypes on")
+    arguments = parser.parse_args(words)
+    sizes = QUICK_SIZES if arguments.quick else SIZES
+    results = measure(arguments.methods, sizes, arguments.limit)
+    strips = [] if arguments.quick else strip_table(STRIP_SIZES)
+    halves = half_precision(arguments.set12) if arguments.set12 else []
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "RESULTS.md").write_text(report(results, strips, halves, sizes[-1] if arguments.quick else (512, 512)))
+    plot(results, arguments.out / "growth.svg")
+
+
+if __name__ == "__main__":
+    main()
