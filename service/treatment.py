@@ -20,8 +20,10 @@ from service.picture import Header, Picture, Plane, Planes
 Colour = Literal["gray", "rgb"]
 SigmaRange = tuple[float, float]
 
-# Samples of a float file this far outside [0, 1] are taken for another scale, not for noise about black and white.
+# Samples of a float file that lie outside this are taken for another scale altogether.
 _NEAR = (-1.0, 2.0)
+_TAIL, _TAIL_SIGMAS = 0.001, 3.09  # a thousandth of white noise is more than 3.09 sigma below its mean
+_TOLERANCE = 0.02
 _MOST_GAIN = 2.0
 
 
@@ -88,9 +90,10 @@ def runs(picture: Picture | Header, options: Options) -> int:
 def treat(picture: Picture, options: Options, sigma_range: SigmaRange) -> Steps:
     """Denoise a picture.
 
-    Values of a float file go to the network as they are unless some lie outside [-1, 2]. Then the picture is mapped to [0, 1]
-    as a whole, with its sigma, and back afterwards: no value is clipped, and a sigma that was given still counts white as 255.
-    Pixels whose alpha is 0 keep their colour. A plane that looks clean when sigma is to be found out is left as it is.
+    The network has learned black as 0 and white as 1, and is wrong about what lies beyond. A float picture that goes beyond, by
+    more than its noise explains, is mapped to [0, 1] with its sigma, and back afterwards: no value is clipped, and a sigma
+    that was given still counts 1.0 as 255. Pixels whose alpha is 0 keep their colour. A plane that looks clean when sigma is
+    to be found out is left as it is.
 
     Args:
         picture: As decoded.
@@ -104,20 +107,23 @@ def treat(picture: Picture, options: Options, sigma_range: SigmaRange) -> Steps:
         SigmaOutOfRange: If sigma, as the network would have it, is outside the range.
     """
     noisy = to_gray(picture) if options.colour == "gray" else picture
-    low, span = _scale(noisy)
-    planes = _seen_by_network(noisy, low, span)
+    scale = _whole_range(noisy.planes)
+    planes = _seen_by_network(noisy, scale)
     estimate = None
     if options.sigma is None:
         estimates = [estimate_noise(plane) for plane in planes]
         levels = [0.0 if {"looks-clean", "too-small"} & {*each.warnings} else each.sigma for each in estimates]
-        estimate = _joined(estimates, noisy.rgb, span, sigma_range)
+        estimate = _joined(estimates, noisy.rgb, scale.span, sigma_range)
         sigma = estimate.sigma
     else:
         sigma = options.sigma
         least, most = sigma_range
-        if sigma < least or sigma / span > most:
+        if sigma < least or sigma / scale.span > most:
             raise SigmaOutOfRange(f"Sigma must be from {least:g} to {most:g}.", sigma_min=least, sigma_max=most)
-        levels = [sigma / span / 255 * factor for factor in _noise_factors(noisy)]
+        levels = [sigma / scale.span / 255 * factor for factor in _noise_factors(noisy)]
+    if scale == _Scale():
+        scale = _content_range(noisy.planes, sigma / 255)
+        planes, levels = _seen_by_network(noisy, scale), [level / scale.span for level in levels]
     count = sum(level > 0 for level in levels) * (8 if options.ensemble else 1) if options.strength else 0
     if not count:
         return Treated(noisy, noisy, sigma, estimate)
@@ -127,8 +133,7 @@ def treat(picture: Picture, options: Options, sigma_range: SigmaRange) -> Steps:
     for plane, level, out in zip(planes, levels, denoised, strict=True):
         out[:] = (yield from _denoise_plane(plane, level, options.ensemble, sigma_range, indices, count)) if level else plane
     denoised = scheme.merge(denoised) if noisy.rgb else denoised
-    if (low, span) != (0.0, 1.0):
-        denoised = (denoised.astype(np.float64) * span + low).astype(np.float32)
+    denoised = scale.undone(denoised)
     if options.strength < 1:
         denoised = noisy.planes + np.float32(options.strength) * (denoised - noisy.planes)
     if noisy.alpha is not None:
@@ -139,9 +144,9 @@ def treat(picture: Picture, options: Options, sigma_range: SigmaRange) -> Steps:
 def estimate_sigma(picture: Picture, colour: Colour, sigma_range: SigmaRange) -> NoiseEstimate:
     """Find out the noise of a picture, on the 0-255 scale, as `treat` does."""
     picture = to_gray(picture) if colour == "gray" else picture
-    low, span = _scale(picture)
-    planes = _seen_by_network(picture, low, span)
-    return _joined([estimate_noise(plane) for plane in planes], picture.rgb, span, sigma_range)
+    scale = _whole_range(picture.planes)
+    estimates = [estimate_noise(plane) for plane in _seen_by_network(picture, scale)]
+    return _joined(estimates, picture.rgb, scale.span, sigma_range)
 
 
 def advance(steps: Steps, denoised: Plane | None) -> Run | Treated:
@@ -164,20 +169,40 @@ def treat_with(steps: Steps, denoise: Callable[[Run], Plane]) -> Treated:
     return step
 
 
-def _scale(picture: Picture) -> tuple[float, float]:
-    """Offset and factor (at least 1) of the range that goes to the network as [0, 1]."""
-    low, high = float(picture.planes.min()), float(picture.planes.max())
-    if low >= _NEAR[0] and high <= _NEAR[1]:
-        return 0.0, 1.0
-    low, high = min(low, 0.0), max(high, 1.0)
-    return low, high - low
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """Which samples the network sees as black and white: `low`, and `low` + `span`."""
+
+    low: float = 0.0
+    span: float = 1.0
+
+    def done(self, planes: Planes) -> Planes:
+        return planes if self == _Scale() else ((planes.astype(np.float64) - self.low) / self.span).astype(np.float32)
+
+    def undone(self, planes: Planes) -> Planes:
+        return planes if self == _Scale() else (planes.astype(np.float64) * self.span + self.low).astype(np.float32)
 
 
-def _seen_by_network(picture: Picture, low: float, span: float) -> Planes:
-    planes = picture.planes
-    if (low, span) != (0.0, 1.0):
-        planes = ((planes.astype(np.float64) - low) / span).astype(np.float32)
-    return scheme.separate(planes) if picture.rgb else planes
+def _whole_range(planes: Planes) -> _Scale:
+    """All samples, and black and white, if some are far outside; otherwise the scale as it is."""
+    low, high = float(planes.min()), float(planes.max())
+    if _NEAR[0] <= low and high <= _NEAR[1]:
+        return _Scale()
+    return _Scale(min(low, 0.0), max(high, 1.0) - min(low, 0.0))
+
+
+def _content_range(planes: Planes, sigma: float) -> _Scale:
+    """About what the samples span without their noise, and black and white, where noise alone does not explain it."""
+    if planes.min() >= 0 and planes.max() <= 1:
+        return _Scale()
+    low, high = (float(value) for value in np.quantile(planes, (_TAIL, 1 - _TAIL)))
+    low = low + sigma if low < -_TAIL_SIGMAS * sigma - _TOLERANCE else 0.0
+    high = high - sigma if high > 1 + _TAIL_SIGMAS * sigma + _TOLERANCE else 1.0
+    return _Scale(low, high - low)
+
+
+def _seen_by_network(picture: Picture, scale: _Scale) -> Planes:
+    return scheme.separate(scale.done(picture.planes)) if picture.rgb else scale.done(picture.planes)
 
 
 def _noise_factors(picture: Picture) -> list[float]:

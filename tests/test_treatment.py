@@ -158,11 +158,27 @@ def test_a_clean_picture_is_left_as_it_is() -> None:
     assert step.estimate.warnings == ("looks-clean",)
 
 
-def test_values_a_little_outside_are_taken_as_they_are() -> None:
-    plane = np.linspace(-0.5, 1.5, 36, dtype=np.float32).reshape(1, 6, 6)
-    step = advance(treat(Picture(plane, depth="float"), Options(25), RANGE), None)
+def test_noise_about_black_and_white_changes_no_scale() -> None:
+    plane = np.tile(np.array([0, 1], np.float32), (64, 32)) + noisy(25, size=64)[0] - np.float32(0.5)
+    step = advance(treat(Picture(plane[None], depth="float"), Options(25), RANGE), None)
     assert isinstance(step, Run)
-    assert np.array_equal(step.plane, plane[0])
+    assert np.array_equal(step.plane, plane)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_content_beyond_black_and_white_is_brought_between_them(channels: int) -> None:
+    """Its noise, which reaches further, is not counted as content."""
+    ramp = np.broadcast_to(np.linspace(-0.5, 1.5, 80, dtype=np.float32), (channels, 80, 80))
+    picture = Picture(ramp + noisy(20, channels) - np.float32(0.5), rgb=channels == 3, depth="float", format="tiff")
+    seen = Seen()
+    result = treat_with(treat(picture, Options(20, "rgb"), RANGE), seen)
+    slope, offset = np.polyfit(ramp[0, 0], seen[0].plane.mean(0), 1)
+    assert 0.45 < slope < 0.55
+    assert -0.05 < offset - 0.5 * slope < 0.05, "black"
+    assert 0.95 < offset + 1.5 * slope < 1.05, "white"
+    assert seen[0].sigma * 255 == pytest.approx(20 * slope * channels**-0.5, rel=0.01)
+    assert np.allclose(result.picture.planes, picture.planes, atol=1e-6)
+    assert result.sigma == 20
 
 
 @pytest.mark.parametrize(("offset", "factor"), [(0, 255.0), (-1000, 4000.0), (0, 1e30)])
