@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from models.data import image_files, read_gray
-from models.denoiser import Denoiser
+from models.methods import Method
 from models.metrics import psnr, ssim
 from models.noise import add_noise
 from models.weights import check_sigma
@@ -54,12 +54,12 @@ class Score:
 
 
 def evaluate(
-    denoiser: Denoiser, folder: Path | str, sigmas: Sequence[float], seeds: int = 1, ensemble: bool = False
+    method: Method, folder: Path | str, sigmas: Sequence[float], seeds: int = 1, ensemble: bool = False
 ) -> Iterator[Score]:
     """Denoise every image of a folder at every noise level with the noise of every seed.
 
     Args:
-        denoiser: What to evaluate.
+        method: What to evaluate.
         folder: Images, gray or colour; colour becomes gray as in `models.data.read_gray8`.
         sigmas: Noise levels on the 0-255 scale.
         seeds: How many draws of the noise.
@@ -72,28 +72,28 @@ def evaluate(
         ValueError: If the folder has no image, a file cannot be read, or the weights are not for a noise level.
     """
     for sigma in sigmas:
-        check_sigma(sigma, denoiser.sigma_range)
+        check_sigma(sigma, method.sigma_range)
     for index, path in enumerate(image_files(folder)):
         clean = read_gray(path)
         for sigma in sigmas:
             for seed in range(seeds):
                 noisy = add_noise(clean, sigma / 255, seed + index)
                 begin = time.perf_counter()
-                denoised = denoiser.denoise(noisy, sigma / 255)
+                denoised = method.denoise(noisy, sigma / 255)
                 seconds = time.perf_counter() - begin
                 score = (psnr(noisy, clean), psnr(denoised, clean), ssim(denoised, clean), seconds)
                 if ensemble:
-                    denoised = self_ensemble(denoiser, noisy, sigma / 255)
+                    denoised = self_ensemble(method, noisy, sigma / 255)
                     yield Score(path.name, sigma, seed, *score, psnr(denoised, clean), ssim(denoised, clean))
                 else:
                     yield Score(path.name, sigma, seed, *score)
 
 
-def self_ensemble(denoiser: Denoiser, noisy: Tensor, sigma: float) -> Tensor:
-    """Return the mean of what the denoiser makes of the image's eight flips and rotations, turned back.
+def self_ensemble(method: Method, noisy: Tensor, sigma: float) -> Tensor:
+    """Return the mean of what a method makes of the image's eight flips and rotations, turned back.
 
     Args:
-        denoiser: What to denoise with.
+        method: What to denoise with.
         noisy: (H, W).
         sigma: On the [0, 1] scale.
 
@@ -104,7 +104,7 @@ def self_ensemble(denoiser: Denoiser, noisy: Tensor, sigma: float) -> Tensor:
     for turns in range(4):
         for flip in (False, True):
             turned = torch.rot90(noisy, turns)
-            seen = denoiser.denoise((turned.flip(0) if flip else turned).contiguous(), sigma)
+            seen = method.denoise((turned.flip(0) if flip else turned).contiguous(), sigma)
             total += torch.rot90(seen.flip(0) if flip else seen, -turns)
     return total / 8
 

@@ -54,7 +54,7 @@ class Recipe:
         denoise: Denoises a plane at a sigma on the [0, 1] scale, and tells how far it is, from 0 to 1.
         sigma_range: What the model was trained for, on the 0-255 scale.
         model: Its name.
-        weights_sha256: Of its weights.
+        weights_sha256: Of its weights; None for a method that has none.
         options: Sigma, colour, strength, ensemble.
         file_format: Of the result; None as it came.
         depth: Likewise.
@@ -65,7 +65,7 @@ class Recipe:
     denoise: Denoise
     sigma_range: SigmaRange
     model: str
-    weights_sha256: str
+    weights_sha256: str | None
     options: Options
     file_format: Format | None = None
     depth: Depth | None = None

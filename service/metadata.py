@@ -79,9 +79,10 @@ def exif_of_tiff(data: bytes) -> Image.Exif:
     return exif
 
 
-def software_text(version: str, model: str, sigma: float, weights_sha256: str) -> str:
-    """What made the picture, for its Software entry."""
-    return f"n3denoise {version} model={model} sigma={sigma:.4g} weights=sha256:{weights_sha256}"
+def software_text(version: str, model: str, sigma: float, weights_sha256: str | None) -> str:
+    """What made the picture, for its Software entry; a method without weights has no hash."""
+    text = f"n3denoise {version} model={model} sigma={sigma:.4g}"
+    return f"{text} weights=sha256:{weights_sha256}" if weights_sha256 else text
 
 
 def prepared(metadata: Metadata, keep: Keep, software: str) -> Metadata:

@@ -164,3 +164,14 @@ def test_mistakes_are_told(arguments: list[str], code: int, message: str, folder
     result = CliRunner().invoke(app, ["denoise", *(each.format(**places) for each in arguments)])
     assert result.exit_code == code
     assert message in result.output
+
+
+def test_another_method_can_be_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(size=(24, 24)))
+    command = ["denoise", str(tmp_path / "a.png"), "-o", str(tmp_path / "out"), "--sigma", "20"]
+    done = CliRunner().invoke(app, [*command, "--model", "nlm"])
+    assert done.exit_code == 0, done.output
+    software = opened(tmp_path / "out" / "a.png").info["Software"]
+    assert "model=nlm" in software
+    assert "weights" not in software
+    assert CliRunner().invoke(app, [*command, "--model", "magic", "--force"]).exit_code == 2

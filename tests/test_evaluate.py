@@ -16,6 +16,7 @@ from models.denoiser import Denoiser
 from models.evaluate import Score, evaluate, mean_scores, report, self_ensemble
 from models.metrics import psnr, ssim
 from models.n3net import N3Net, N3NetConfig
+from models.nlm import NonLocalMeans
 from models.weights import save_weights
 from service.__main__ import app
 
@@ -147,3 +148,10 @@ def test_the_command_says_what_is_wrong(folder: Path, weights: Path) -> None:
         done = CliRunner().invoke(app, ["evaluate", *arguments])
         assert done.exit_code == 2
         assert message in done.output.replace("\n", " ")
+
+
+def test_another_method_can_be_evaluated(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    invoke(folder, "--sigma", 25, "--model", "nlm", "--json", out)
+    expected = [score.psnr for score in evaluate(NonLocalMeans(), folder, [25])]
+    assert [row["psnr"] for row in json.loads(out.read_text())["images"]] == pytest.approx(expected)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from models.denoiser import Denoiser
+    from models.methods import Method
     from service.batch import Denoise, Outcome, Recipe
 
 STREAM = Path("-")
@@ -46,12 +46,14 @@ def denoise(
         Literal["no-gps", "keep", "strip"], typer.Option(help="Keep all but the place, all, or nothing.")
     ] = "no-gps",
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
-    weights: Annotated[str, typer.Option(help="Name or file.")] = "default",
+    model: Annotated[str, typer.Option(help="n3net; or nlm, non-local means, to compare with.")] = "n3net",
+    weights: Annotated[str, typer.Option(help="Name or file, for n3net.")] = "default",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     dtype: Annotated[Literal["auto", "float32", "bfloat16", "float16"], typer.Option(help="Of the convolutions.")] = "auto",
 ) -> None:
     """Denoise files; the exit code is 1 if any could not be done."""
     from models.denoiser import Denoiser
+    from models.methods import load_method
     from models.weights import check_sigma
     from service.batch import Recipe
     from service.picture import Limits
@@ -61,17 +63,17 @@ def denoise(
     if any(streams) and (len(inputs) > 1 or out != STREAM):
         raise typer.BadParameter("- stands for the one input and for the output together: n3denoise denoise - -o -")
     try:
-        denoiser = Denoiser.load(weights, device, dtype)
+        method = load_method(model, weights=weights, device=device, dtype=dtype)
         if not math.isnan(sigma):
-            check_sigma(sigma, denoiser.sigma_range)
+            check_sigma(sigma, method.sigma_range)
     except ValueError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     recipe = Recipe(
-        denoise=plane_denoiser(denoiser),
-        sigma_range=denoiser.sigma_range,
-        model=denoiser.name,
-        weights_sha256=denoiser.weights.sha256,
+        denoise=plane_denoiser(method),
+        sigma_range=method.sigma_range,
+        model=model,
+        weights_sha256=method.weights.sha256 if isinstance(method, Denoiser) else None,
         options=Options(None if math.isnan(sigma) else sigma, color, strength, ensemble),
         file_format=file_format,
         depth=depth,
@@ -81,15 +83,15 @@ def denoise(
     raise typer.Exit(denoise_stream(inputs[0], recipe) if out == STREAM else denoise_folders(inputs, out, recipe, force))
 
 
-def plane_denoiser(denoiser: "Denoiser") -> "Denoise":
-    """A denoiser for arrays that tells its progress."""
+def plane_denoiser(method: "Method") -> "Denoise":
+    """A method for arrays that tells its progress."""
     import torch
 
     from service.batch import Progress
     from service.picture import Plane
 
     def denoise_plane(plane: Plane, sigma: float, progress: Progress) -> Plane:
-        steps = denoiser.steps(torch.from_numpy(plane), sigma)
+        steps = method.steps(torch.from_numpy(plane), sigma)
         while True:
             try:
                 progress(next(steps))

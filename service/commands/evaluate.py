@@ -18,7 +18,8 @@ def evaluate(
     ],
     seeds: Annotated[int, typer.Option(min=1, help="Draws of the noise.")] = 1,
     ensemble: Annotated[bool, typer.Option("--ensemble", help="Also average over the eight flips and rotations.")] = False,
-    weights: Annotated[str, typer.Option(help="Name or file.")] = "default",
+    model: Annotated[str, typer.Option(help="n3net; or nlm, non-local means, to compare with.")] = "n3net",
+    weights: Annotated[str, typer.Option(help="Name or file, for n3net.")] = "default",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     dtype: Annotated[Literal["auto", "float32", "bfloat16", "float16"], typer.Option(help="Of the convolutions.")] = "auto",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
@@ -30,19 +31,19 @@ def evaluate(
     from rich.progress import Progress
 
     from models.data import image_files
-    from models.denoiser import Denoiser
     from models.evaluate import evaluate as evaluate_folder
     from models.evaluate import report
+    from models.methods import load_method
 
     sets: dict[str, list[Score]] = {}
     try:
-        denoiser = Denoiser.load(weights, device, dtype)
+        method = load_method(model, weights=weights, device=device, dtype=dtype)
         total = sum(len(image_files(folder)) for folder in folders) * len(sigma) * seeds
         with Progress(console=Console(stderr=True)) as progress:
             task = progress.add_task("denoising", total=total)
             for folder in folders:
                 scores = sets.setdefault(str(folder), [])
-                for score in evaluate_folder(denoiser, folder, sigma, seeds, ensemble):
+                for score in evaluate_folder(method, folder, sigma, seeds, ensemble):
                     scores.append(score)
                     progress.advance(task)
     except ValueError as error:
