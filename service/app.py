@@ -16,7 +16,7 @@ from service.engine import Engine
 from service.errors import ServiceError
 from service.middleware import ApiKeys, Front, Uploads
 from service.problems import handle
-from service.routes import denoise, evaluate, health, info, noise
+from service.routes import denoise, evaluate, health, info, noise, page
 from service.settings import Settings
 from service.state import State
 from service.telemetry import Metrics
@@ -59,7 +59,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         redoc_url=None,
     )
     app.state.shared = state
-    for routes in (denoise, evaluate, noise, info, health):
+    for routes in (denoise, evaluate, noise, info, health, page):
         app.include_router(routes.router)
     return app
 

@@ -1,0 +1,226 @@
+"""What takes long: a hundred thousand bad requests, a soak, and terminations under load; writes ENDURANCE.md.
+
+python -m benchmarks.endurance [--bad 100000] [--soak 3000] [--terminations 20] [--out benchmarks]
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from benchmarks.load_client import client, picture, post
+from benchmarks.load_report import provenance
+from benchmarks.servers import Running, serving
+from tests.bad_inputs import BadRequest, bad_requests
+from tests.live import tiny_weights
+
+SIZES = ((64, 64), (96, 128), (128, 128), (200, 150), (256, 256), (512, 512))
+
+
+def main() -> None:
+    """Run what is asked for and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bad", type=int, default=100_000)
+    parser.add_argument("--soak", type=int, default=3_000)
+    parser.add_argument("--terminations", type=int, default=20)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    arguments = parser.parse_args()
+    path = arguments.out / "endurance.json"
+    results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    for name, count, measure in (
+        ("terminations", arguments.terminations, terminations),
+        ("soak", arguments.soak, soak),
+        ("bad", arguments.bad, bad),
+    ):
+        if count:
+            results[name] = measure(count) | {"when": provenance()}
+            path.write_text(json.dumps(results, indent=1) + "\n")
+            write_report(results, arguments.out)
+
+
+def bad(count: int) -> dict[str, Any]:
+    """Send bad requests; count the answers and follow the memory."""
+    folder = Path("/tmp/n3denoise-endurance")
+    folder.mkdir(exist_ok=True)
+    statuses: Counter[int] = Counter()
+    memory: list[tuple[int, int]] = []
+    with serving(weights=tiny_weights(folder), device="cpu", max_megapixels=0.02) as service, httpx2.Client(timeout=120) as http:
+
+        def send(request: BadRequest) -> None:
+            answer = http.post(
+                f"{service.url}/v1/denoise", content=request.content, headers=request.headers, params=dict(request.params)
+            )
+            statuses[answer.status_code] += 1
+            if answer.status_code >= 500:
+                print(answer.status_code, answer.text, request)
+
+        batch = 2_000  # a run of Hypothesis each, for one of all would keep every case in memory
+        for number in range(-(-count // batch)):
+
+            @seed(number)
+            @settings(
+                max_examples=min(batch, count - number * batch),
+                deadline=None,
+                database=None,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            )
+            @given(request=bad_requests())
+            def run(request: BadRequest) -> None:
+                send(request)
+
+            run()
+            memory.append((sum(statuses.values()), service.memory()[0]))
+            if number % 5 == 0:
+                print(sum(statuses.values()), dict(statuses), memory[-1][1], "KiB", flush=True)
+        alive = http.post(f"{service.url}/v1/denoise", params={"sigma": 5}, content=picture((64, 64))).status_code
+    return {"statuses": {str(status): statuses[status] for status in sorted(statuses)}, "memory_kib": memory, "alive": alive}
+
+
+def soak(count: int) -> dict[str, Any]:
+    """Send good requests of mixed sizes, two at a time; follow memory, threads and open files."""
+    rng = random.Random(0)
+    rows: list[tuple[int, int, int, int]] = []
+
+    async def run(service: Running) -> None:
+        async with client() as http:
+            for done in range(0, count, 50):
+                sizes = [rng.choice(SIZES) for _ in range(50)]
+                for pair in zip(sizes[::2], sizes[1::2], strict=True):
+                    answers = await asyncio.gather(*(post(http, service.url, size) for size in pair))
+                    assert {answer.status for answer in answers} == {200}
+                rows.append((done + 50, *service.memory()))
+
+    with serving() as service:
+        began = time.monotonic()
+        asyncio.run(run(service))
+    return {"rows": rows, "seconds": time.monotonic() - began, **slope(rows)}
+
+
+def slope(rows: list[tuple[int, int, int, int]]) -> dict[str, float]:
+    """Growth of resident memory in KiB a request after the first third, with its standard error.
+
+    Neighbouring samples resemble each other, so the error comes from the spread of the slopes of ten blocks.
+    """
+    warm = np.array(rows[len(rows) // 3 :], float)
+    whole = float(np.polyfit(warm[:, 0], warm[:, 1], 1)[0])
+    blocks = [block for block in np.array_split(warm, 10) if len(block) > 1]
+    slopes = [float(np.polyfit(block[:, 0], block[:, 1], 1)[0]) for block in blocks]
+    return {"slope_kib": whole, "slope_error_kib": float(np.std(slopes, ddof=1) / np.sqrt(len(slopes)))}
+
+
+def terminations(count: int) -> dict[str, Any]:
+    """SIGTERM under load, again and again."""
+    rows = [terminate(number) for number in range(count)]
+    return {"rows": rows}
+
+
+def terminate(number: int) -> dict[str, Any]:
+    """Eight clients that never pause; SIGTERM at some moment; what became of every request."""
+    outcomes: Counter[str] = Counter()
+    with serving(drain_delay_seconds=1) as service, ThreadPoolExecutor(9) as threads:
+        ended = False
+
+        def work() -> None:
+            with httpx2.Client(timeout=120) as http:
+                while not ended:
+                    try:
+                        answer = http.post(f"{service.url}/v1/denoise", params={"sigma": 25}, content=picture((192, 192)))
+                    except httpx2.ConnectError:
+                        outcomes["refused"] += 1  # after the listener was closed: never accepted
+                        return
+                    except httpx2.TransportError as error:
+                        outcomes[f"lost: {type(error).__name__}"] += 1
+                        return
+                    outcomes[str(answer.status_code)] += 1
+
+        def watch() -> bool:
+            seen = False
+            while not ended:
+                try:
+                    seen |= httpx2.get(f"{service.url}/readyz", timeout=30).status_code == 503
+                except httpx2.TransportError:
+                    return seen
+                time.sleep(0.02)
+            return seen
+
+        clients = [threads.submit(work) for _ in range(8)]
+        watcher = threads.submit(watch)
+        time.sleep(random.Random(number).uniform(1, 3))
+        code = service.terminate()
+        ended = True
+        for task in clients:
+            task.result()
+        row = {"exit": code, "seen_not_ready": watcher.result(), "outcomes": dict(sorted(outcomes.items()))}
+    print(row, flush=True)
+    return row
+
+
+def write_report(results: dict[str, Any], out: Path) -> None:
+    """Write ENDURANCE.md, and a plot of the memory."""
+    lines = ["# Endurance", "", "`python -m benchmarks.endurance`; each part says when and where."]
+    if ended := results.get("terminations"):
+        outcomes = sum((Counter(row["outcomes"]) for row in ended["rows"]), Counter[str]())
+        lost = sum(amount for name, amount in outcomes.items() if name.startswith("lost"))
+        lines += [
+            *("", "## Terminations under load", "", ended["when"] + ".", ""),
+            f"{len(ended['rows'])} times SIGTERM with eight clients that never pause: {outcomes['200']} requests answered,",
+            f"{outcomes['503']} told that the service drains, {outcomes['refused']} not connected any more, {lost} lost;",
+            f"readiness 503 seen {sum(row['seen_not_ready'] for row in ended['rows'])} times;",
+            f"exit codes {sorted({row['exit'] for row in ended['rows']})}.",
+        ]
+    if soaked := results.get("soak"):
+        first, last = soaked["rows"][len(soaked["rows"]) // 3], soaked["rows"][-1]
+        lines += [
+            *("", "## Soak", "", soaked["when"] + ".", ""),
+            f"{last[0]} requests of 64² to 512² in {soaked['seconds']:.0f} s. Resident memory after a third and at the end:",
+            f"{first[1] / 1024:.0f} and {last[1] / 1024:.0f} MiB,",
+            f"{soaked['slope_kib']:+.3f} ± {soaked['slope_error_kib']:.3f} KiB a request;",
+            f"threads from {first[2]} to {last[2]}, open files from {first[3]} to {last[3]}.",
+            *("", "![Resident memory](endurance-soak.svg)"),
+        ]
+    if sent := results.get("bad"):
+        counts = ", ".join(f"{status}: {amount}" for status, amount in sent["statuses"].items())
+        kib = [row[1] for row in sent["memory_kib"]]
+        lines += [
+            *("", "## Bad requests", "", sent["when"] + ".", ""),
+            f"{sum(sent['statuses'].values())} answers by status: {counts}. A good request afterwards: {sent['alive']}.",
+            f"Resident memory {kib[len(kib) // 10] / 1024:.0f} MiB after a tenth, {kib[-1] / 1024:.0f} MiB at the end.",
+            *("", "![Resident memory](endurance-bad.svg)"),
+        ]
+    (out / "ENDURANCE.md").write_text("\n".join(lines) + "\n")
+    for name, curve in (
+        ("soak", [row[:2] for row in results.get("soak", {}).get("rows", [])]),
+        ("bad", results.get("bad", {}).get("memory_kib", [])),
+    ):
+        if curve:
+            plot(curve, out / f"endurance-{name}.svg")
+
+
+def plot(curve: list[tuple[int, int]], path: Path) -> None:
+    """Resident memory over requests."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "n3denoise"
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(5, 2.6), layout="constrained")
+    axes.plot([requests for requests, _ in curve], [kib / 1024 for _, kib in curve])
+    axes.set(xlabel="requests", ylabel="resident MiB")
+    axes.set_ylim(bottom=0)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()
