@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from models.denoiser import Denoiser
+from models.methods import Method, load_method, method_names
 from models.plan import STRIP_PIXELS, Plan, make_plan
 from models.weights import Weights
 from service import selftest
@@ -35,11 +36,11 @@ class Denoises(Protocol):
 
 @dataclass(frozen=True)
 class Facts:
-    """What callers may know of the compute, plain values only."""
+    """What callers may know of a model and the device it runs on, plain values only; not every method has weights."""
 
     model: str
-    weights: str
-    weights_sha256: str
+    weights: str | None
+    weights_sha256: str | None
     weights_facts: dict[str, str]
     sigma_range: tuple[float, float]
     device: str
@@ -56,6 +57,7 @@ class Compute:
     Args:
         load: Makes the denoiser.
         load_reference: Makes one in float32 on the CPU, for the self-test of weights that have no stored result.
+        load_others: Makes the other methods that can be asked for, by name.
         on_device_error: Told the kind of each failure: out_of_memory, fault or non_finite.
     """
 
@@ -64,8 +66,10 @@ class Compute:
         load: Callable[[], Denoises],
         load_reference: Callable[[], Denoises],
         on_device_error: Callable[[str], None] = lambda _: None,
+        load_others: Callable[[], dict[str, Method]] = dict,
     ) -> None:
         self._denoiser = load()
+        self._others = load_others()
         self._load_reference = load_reference
         self._on_device_error = on_device_error
         self._golden: Plane | None = None
@@ -83,6 +87,11 @@ class Compute:
             lambda: Denoiser.load(settings.weights, settings.device, settings.dtype, budget),
             lambda: Denoiser.load(settings.weights, "cpu", "float32", budget),
             on_device_error,
+            lambda: {
+                name: load_method(name, device=settings.device, dtype=settings.dtype, memory_budget=budget)
+                for name in method_names()
+                if name != MODEL
+            },
         )
         if settings.require_gpu and compute.facts.device == "cpu":
             raise NotReady(f"A GPU is required, but {compute.facts.fallback_reason or 'the CPU was asked for'}.")
@@ -90,11 +99,23 @@ class Compute:
 
     @property
     def facts(self) -> Facts:
-        """What runs on what."""
-        denoiser = self._denoiser
+        """The default model, and what it runs on."""
+        return self._network_facts(MODEL, self._denoiser)
+
+    @property
+    def models(self) -> dict[str, Facts]:
+        """All models that can be asked for, the default first."""
+        return {MODEL: self.facts} | {name: self._method_facts(name, method) for name, method in self._others.items()}
+
+    def _method_facts(self, name: str, method: Method) -> Facts:
+        if isinstance(method, Denoiser):
+            return self._network_facts(name, method)
+        return Facts(name, None, None, {}, method.sigma_range, "cpu", platform.processor() or "CPU", "float32", None)
+
+    def _network_facts(self, name: str, denoiser: Denoises) -> Facts:
         cuda = denoiser.device.type == "cuda"
         return Facts(
-            model=MODEL,
+            model=name,
             weights=denoiser.weights.name,
             weights_sha256=denoiser.weights.sha256,
             weights_facts=dict(denoiser.weights.facts),
@@ -105,12 +126,13 @@ class Compute:
             fallback_reason=denoiser.fallback_reason,
         )
 
-    def steps(self, noisy: Plane, sigma: float) -> Generator[float, None, Plane]:
+    def steps(self, noisy: Plane, sigma: float, model: str = MODEL) -> Generator[float, None, Plane]:
         """Denoise a plane, yielding after each strip.
 
         Args:
             noisy: (H, W), [0, 1].
             sigma: On the [0, 1] scale.
+            model: One of `models`.
 
         Yields:
             The share of the work that is done; it falls back when memory runs out and smaller strips are tried.
@@ -128,7 +150,8 @@ class Compute:
         plan = None
         while True:
             try:
-                denoised = yield from self._denoiser.steps(plane, sigma, plan)
+                other = self._others.get(model)
+                denoised = yield from (other.steps(plane, sigma) if other else self._denoiser.steps(plane, sigma, plan))
                 break
             except (MemoryError, RuntimeError) as error:
                 self._fail(error, last=plan is not None)

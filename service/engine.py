@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Any
 
-from service.compute import Compute, Facts
+from service.compute import MODEL, Compute, Facts
 from service.errors import (
     DeadlineExceeded,
     Draining,
+    InvalidParameter,
     NotReady,
     QueueFull,
     ServiceError,
@@ -65,15 +67,18 @@ class Engine:
         """What is being run on what; None until the weights are loaded."""
         return self.worker.facts
 
-    def loaded_facts(self) -> Facts:
-        """As `facts`.
+    def loaded_facts(self, model: str = MODEL) -> Facts:
+        """What is known of a model.
 
         Raises:
             ServiceError: If the weights are not loaded.
+            InvalidParameter: If there is no such model here.
         """
         if self.facts is None:
             raise self.trouble or NotReady("The weights are being loaded.", retry_after=5)
-        return self.facts
+        if model not in self.worker.models:
+            raise InvalidParameter(f"The models here are {', '.join(self.worker.models)}.", parameters=["model"])
+        return self.worker.models[model]
 
     @property
     def pixels_per_second(self) -> float | None:
@@ -117,7 +122,7 @@ class Engine:
         if trouble := self.trouble:
             raise trouble
         if len(self.worker.queue.places) >= self.settings.queue_requests:
-            raise QueueFull("As many requests wait as may wait.", retry_after=self._backlog_seconds())
+            raise QueueFull("As many requests wait as may wait.", **self._backlog())
 
     def admit(self, pixels: int, arrived: float, *, held: int | None = None) -> Ticket:
         """Give a request a place in the queue, if there is room and it and all admitted before it will end in time.
@@ -138,21 +143,19 @@ class Engine:
         now, pace = time.monotonic(), self.worker.pace
         held = pixels if held is None else held
         if self._held() and self._held() + held > self.settings.queue_pixels:
-            raise QueueFull("As many pixels are held as may be held.", retry_after=self._backlog_seconds())
+            raise QueueFull("As many pixels are held as may be held.", **self._backlog())
         ticket = Ticket(pixels, held, arrived + self.settings.timeout_seconds, self._give_back)
         if pace.seconds(pixels) > self.settings.timeout_seconds:
             limit = int((pace.pixels_per_second or 0) * self.settings.timeout_seconds)
             raise TooManyPixels("At the device's pace the image takes longer than a request may.", limit_pixels=limit)
         for ahead, deadline in self.worker.finishes(pixels, ticket.deadline):
             if now + pace.seconds(ahead) > deadline:
-                raise WouldMissDeadline(
-                    "With the work admitted before, a deadline would be missed.", retry_after=self._backlog_seconds()
-                )
+                raise WouldMissDeadline("With the work admitted before, a deadline would be missed.", **self._backlog())
         self.worker.add(ticket)
         self.metrics.input_pixels.observe(held)
         return ticket
 
-    async def denoise(self, ticket: Ticket, noisy: Plane, sigma: float) -> Plane:
+    async def denoise(self, ticket: Ticket, noisy: Plane, sigma: float, model: str = MODEL) -> Plane:
         """Denoise one plane (H, W), [0, 1], with sigma on the [0, 1] scale; the result is not clipped.
 
         When the caller is cancelled, the device stops within one strip.
@@ -173,7 +176,7 @@ class Engine:
                     if not result.done():
                         timer.reschedule(end)
 
-                result = self.worker.submit(ticket, noisy, sigma, begun)
+                result = self.worker.submit(ticket, noisy, sigma, model, begun)
                 return await result
         except TimeoutError:
             raise DeadlineExceeded("The result was not ready within the time limit.") from None
@@ -187,5 +190,7 @@ class Engine:
     def _held(self) -> int:
         return sum(place.held for place in self.worker.queue.places if isinstance(place, Ticket))
 
-    def _backlog_seconds(self) -> float:
-        return self.worker.pace.seconds(self.worker.queue.pixels)
+    def _backlog(self) -> dict[str, Any]:
+        """What a refusal says of the work ahead."""
+        pixels = self.worker.queue.pixels
+        return {"retry_after": self.worker.pace.seconds(pixels), "queued_pixels": round(pixels)}

@@ -11,6 +11,7 @@ from service.picture import Depth, Format
 from service.treatment import Colour
 
 T = TypeVar("T", bound=BaseModel)
+Model = Literal["n3net", "dncnn", "nlm"]
 
 
 class TreatmentOptions(BaseModel):
@@ -22,7 +23,7 @@ class TreatmentOptions(BaseModel):
         Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["auto"],
         Field(description="Standard deviation of the noise, 0-255 scale, or auto to find it out."),
     ] = "auto"
-    model: Annotated[Literal["n3net"], Field(description="Which model; see /v1/models.")] = "n3net"
+    model: Annotated[Model, Field(description="Which model; /v1/models lists those that are here.")] = "n3net"
     color: Annotated[Colour, Field(description="gray turns colour to gray as the paper does; rgb keeps it.")] = "gray"
     strength: Annotated[float, Field(ge=0, le=1, description="Blend of the input (0) and the result (1).")] = 1.0
     ensemble: Annotated[bool, Field(description="Average over the eight flips and rotations, in eight times the time.")] = False
@@ -43,7 +44,7 @@ class EvaluateOptions(BaseModel):
 
     sigma: Annotated[float, Field(gt=0, allow_inf_nan=False, description="Standard deviation, 0-255 scale.")] = 25.0
     seed: Annotated[int, Field(ge=0, lt=2**63, description="Of the noise: the same seed, the same noise.")] = 0
-    model: Annotated[Literal["n3net"], Field(description="Which model; see /v1/models.")] = "n3net"
+    model: Annotated[Model, Field(description="Which model; /v1/models lists those that are here.")] = "n3net"
     color: Annotated[Colour, Field(description="gray turns colour to gray as the paper does; rgb keeps it.")] = "gray"
     ensemble: Annotated[bool, Field(description="Average over the eight flips and rotations, in eight times the time.")] = False
 
@@ -88,7 +89,7 @@ class Denoised(BaseModel):
     sigma: float = Field(description="Used, 0-255 scale.")
     noise: Noise | None = Field(description="For sigma=auto.")
     model: str
-    weights_sha256: str
+    weights_sha256: str | None = Field(description="Null for a method without weights.")
     device: str
     noisy: FigurePair | None = Field(description="Of what was sent, against the reference.")
     denoised: FigurePair | None = Field(description="Of the pixels returned, rounded and encoded, against the reference.")
@@ -104,7 +105,7 @@ class Evaluated(BaseModel):
     width: int
     height: int
     model: str
-    weights_sha256: str
+    weights_sha256: str | None = Field(description="Null for a method without weights.")
     device: str
     noisy: FigurePair
     denoised: FigurePair
@@ -123,8 +124,9 @@ class ModelCard(BaseModel):
     """One model that can be asked for."""
 
     name: str
-    weights: str
-    weights_sha256: str
+    weights: str | None = Field(description="Null for a method without weights.")
+    weights_sha256: str | None
+    device: str
     sigma_min: float
     sigma_max: float
     facts: dict[str, str]
@@ -159,7 +161,7 @@ class Info(BaseModel):
     dtype: str
     fallback_reason: str | None = Field(description="Why the CPU is used although a GPU was allowed; null otherwise.")
     model: str
-    weights_sha256: str
+    weights_sha256: str | None
     pixels_per_second: float | None = Field(description="Measured rate of the device.")
     limits: Limits
 

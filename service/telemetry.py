@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from service.settings import Settings
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+SHORT = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 PIXELS = tuple(float(side * side) for side in (64, 128, 256, 512, 1024, 2048, 4096, 6400))
 DECIBELS = (0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0, 50.0)
 SIGMAS = (0.0, 1.0, 2.0, 5.0, 10.0, 15.0, 25.0, 35.0, 50.0, 75.0)
@@ -70,7 +71,8 @@ class Metrics:
         self.gpu_reserved = gauge("denoise_gpu_memory_reserved_bytes", "Device memory held by torch; 0 on a CPU.")
         self.device_errors = counter("denoise_device_errors", "Failures of the device.", "kind")
         self.selftest = gauge("denoise_selftest_success", "1 when the last self-test gave the stored result.")
-        self.loop_lag = histogram("denoise_event_loop_lag_seconds", "How late the event loop runs its timers.")
+        self.strip_seconds = histogram("denoise_strip_duration_seconds", "Time of one strip on the device.", buckets=SHORT)
+        self.loop_lag = histogram("denoise_event_loop_lag_seconds", "How late the event loop runs its timers.", buckets=SHORT)
 
 
 @dataclass

@@ -49,12 +49,14 @@ class Run:
 
     Attributes:
         steps: The computation.
+        model: What computes.
         pixels: Of the plane.
         result: Belongs to the event loop, as does the call of `on_begun` at the first strip of the ticket.
         fraction: Share that is done.
     """
 
     steps: Generator[float, None, Plane]
+    model: str
     pixels: int
     result: "asyncio.Future[Plane]"
     on_begun: Callable[[], None]
@@ -78,6 +80,7 @@ class Worker:
         self.queue = FairQueue(interleave)
         self.pace = Pace()
         self.facts: Facts | None = None
+        self.models: dict[str, Facts] = {}
         self.state: Literal["loading", "ready", "lost"] = "loading"
         self._make_compute = make_compute
         self._idle_seconds = idle_seconds
@@ -120,9 +123,11 @@ class Worker:
         with self._changed:
             self.queue.remove(ticket)
 
-    def submit(self, ticket: Ticket, noisy: Plane, sigma: float, on_begun: Callable[[], None]) -> "asyncio.Future[Plane]":
+    def submit(
+        self, ticket: Ticket, noisy: Plane, sigma: float, model: str, on_begun: Callable[[], None]
+    ) -> "asyncio.Future[Plane]":
         """Give a ticket a plane to denoise; `on_begun` is called on the event loop if its first strip comes."""
-        run = Run(self._compute.steps(noisy, sigma), noisy.size, self._loop.create_future(), on_begun)
+        run = Run(self._compute.steps(noisy, sigma, model), model, noisy.size, self._loop.create_future(), on_begun)
         with self._changed:
             if self.state == "lost":
                 raise device_lost()
@@ -135,7 +140,7 @@ class Worker:
     def _run(self) -> None:
         try:
             self._compute = self._make_compute()
-            self._describe(self._compute.facts)
+            self._describe(self._compute.models)
             self._self_test()
             self.pace.note(*self._compute.warm_up())
             self.state = "ready"
@@ -149,11 +154,13 @@ class Worker:
         except Exception as error:
             self._lose(error)
 
-    def _describe(self, facts: Facts) -> None:
-        self.facts = facts
+    def _describe(self, models: dict[str, Facts]) -> None:
+        facts = next(iter(models.values()))
+        self.models, self.facts = models, facts
         metrics = self._metrics
         metrics.build.labels(version(), facts.torch_version, facts.python_version).set(1)
-        metrics.model.labels(facts.model, facts.weights_sha256, facts.dtype).set(1)
+        for each in models.values():
+            metrics.model.labels(each.model, each.weights_sha256 or "", each.dtype).set(1)
         metrics.device.labels(facts.device, facts.device_name, facts.fallback_reason or "").set(1)
         metrics.gpu_allocated.set_function(lambda: self._compute.memory()[0])
         metrics.gpu_reserved.set_function(lambda: self._compute.memory()[1])
@@ -183,7 +190,7 @@ class Worker:
             log().exception("computation failed")
             outcome = InternalError("The computation failed.")
         self._strip_began = None
-        self._account(ticket, max(0.0, run.fraction - before) * run.pixels, time.monotonic() - began)
+        self._account(ticket, run.model, max(0.0, run.fraction - before) * run.pixels, time.monotonic() - began)
         if outcome is not None:
             self._settle(ticket, run, outcome)
         if isinstance(outcome, DeviceFailure):
@@ -191,13 +198,13 @@ class Worker:
             # One failure may be the image's own; a device that fails the self-test as well is lost.
             self._self_test()
 
-    def _account(self, ticket: Ticket, pixels: float, seconds: float) -> None:
+    def _account(self, ticket: Ticket, model: str, pixels: float, seconds: float) -> None:
         ticket.computing += seconds
         self.pace.note(pixels, seconds)
         with self._changed:
             self.queue.serve(ticket, pixels)
-        if self.facts:
-            self._metrics.pixels.labels(self.facts.model, self.facts.device).inc(pixels)
+        self._metrics.strip_seconds.observe(seconds)
+        self._metrics.pixels.labels(model, self.models[model].device).inc(pixels)
 
     def _settle(self, ticket: Ticket, run: Run, outcome: "Plane | ServiceError") -> None:
         """Hand the outcome of a run to the event loop."""

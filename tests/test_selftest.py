@@ -26,7 +26,7 @@ def test_the_default_weights_have_a_stored_result() -> None:
 def test_the_stored_result_is_met_in_every_precision(dtype: str) -> None:
     compute = compute_with(dtype)
     compute.check()
-    golden = selftest.decode(selftest.stored_results()[compute.facts.weights_sha256])
+    golden = selftest.decode(selftest.stored_results()[str(compute.facts.weights_sha256)])
     deviation = selftest.deviation(compute.denoise, golden)
     assert deviation < selftest.TOLERANCE / (50 if dtype == "float32" else 3)
 

@@ -56,18 +56,19 @@ async def denoise(request: Request) -> Response:
     as_json = wants_json(request)
     upload = await read_upload(request, state)
     options = parse(DenoiseOptions, upload.fields)
+    current_record().model = options.model
     return await attend(request, state, work(state, upload, options, as_json))
 
 
 async def work(state: State, upload: Upload, options: DenoiseOptions, as_json: bool) -> Response:
     """All between the bytes that came and the bytes that go."""
-    facts, wanted = state.engine.loaded_facts(), treatment_options(options)
+    facts, wanted = state.engine.loaded_facts(options.model), treatment_options(options)
     headers = [await state.codec("decode", codec.probe, file, state.limits) for file in upload.files]
     held = sum(header.pixels for header in headers)
     with state.engine.admit(headers[0].pixels * runs(headers[0], wanted), current_record().arrived, held=held) as ticket:
         picture = await state.codec("decode", _decode, upload.image, state, options)
         reference = await state.codec("decode", _reference, upload.reference, state, picture) if upload.reference else None
-        treated = await run_treatment(state, ticket, picture, wanted)
+        treated = await run_treatment(state, ticket, picture, wanted, facts)
         software = metadata.software_text(version(), facts.model, treated.sigma, facts.weights_sha256)
         kept = metadata.prepared(treated.picture.metadata, options.metadata, software)
         ready = replace(treated.picture, metadata=kept)
@@ -108,9 +109,10 @@ def headers_of(result: Result) -> dict[str, str]:
     headers = {
         "x-sigma": f"{result.treated.sigma:.4g}",
         "x-model": facts.model,
-        "x-weights-sha256": facts.weights_sha256,
         "x-device": facts.device,
     }
+    if facts.weights_sha256:
+        headers["x-weights-sha256"] = facts.weights_sha256
     if facts.fallback_reason:
         headers["x-device-fallback"] = facts.fallback_reason
     if estimate:

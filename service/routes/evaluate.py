@@ -58,12 +58,13 @@ async def evaluate(request: Request) -> Response:
     as_json = wants_json(request)
     upload = await read_upload(request, state)
     options = parse(EvaluateOptions, upload.fields)
+    current_record().model = options.model
     return await attend(request, state, work(state, upload, options, as_json))
 
 
 async def work(state: State, upload: Upload, options: EvaluateOptions, as_json: bool) -> Response:
     """All between the bytes that came and the bytes that go."""
-    facts = state.engine.loaded_facts()
+    facts = state.engine.loaded_facts(options.model)
     least, most = facts.sigma_range
     if not least <= options.sigma <= most:
         raise SigmaOutOfRange(f"Sigma must be from {least:g} to {most:g}.", sigma_min=least, sigma_max=most)
@@ -73,7 +74,7 @@ async def work(state: State, upload: Upload, options: EvaluateOptions, as_json: 
     with state.engine.admit(header.pixels * runs(header, wanted), current_record().arrived, held=held) as ticket:
         clean = await state.codec("decode", _clean, upload.image, state, options)
         noisy = await state.codec("treat", _noisy, clean, options)
-        treated = await run_treatment(state, ticket, noisy, wanted)
+        treated = await run_treatment(state, ticket, noisy, wanted, facts)
         before = await state.codec("metric", figures, noisy.planes, clean.planes)
         after = await state.codec("metric", figures, treated.picture.planes, clean.planes)
         observe(state, before, after)
@@ -127,11 +128,12 @@ def headers_of(result: Result, options: EvaluateOptions) -> dict[str, str]:
         "x-sigma": f"{options.sigma:.4g}",
         "x-seed": str(options.seed),
         "x-model": result.facts.model,
-        "x-weights-sha256": result.facts.weights_sha256,
         "x-device": result.facts.device,
         "x-psnr-noisy": f"{result.before.psnr:.3f}",
         "x-psnr-denoised": f"{result.after.psnr:.3f}",
     }
+    if result.facts.weights_sha256:
+        headers["x-weights-sha256"] = result.facts.weights_sha256
     if result.before.ssim is not None and result.after.ssim is not None:
         headers |= {"x-ssim-noisy": f"{result.before.ssim:.4f}", "x-ssim-denoised": f"{result.after.ssim:.4f}"}
     return headers

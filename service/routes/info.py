@@ -14,17 +14,21 @@ router = APIRouter(tags=["about"])
 @router.get("/v1/models", responses=problems(NotReady, Draining, DeviceLost))
 async def models(request: Request) -> Models:
     """The models that can be asked for, with the noise levels they are for and how they were trained."""
-    facts = state_of(request).engine.loaded_facts()
-    low, high = facts.sigma_range
-    card = ModelCard(
-        name=facts.model,
-        weights=facts.weights,
-        weights_sha256=facts.weights_sha256,
-        sigma_min=low,
-        sigma_max=high,
-        facts=facts.weights_facts,
-    )
-    return Models(models=[card])
+    engine = state_of(request).engine
+    engine.loaded_facts()
+    cards = [
+        ModelCard(
+            name=facts.model,
+            weights=facts.weights,
+            weights_sha256=facts.weights_sha256,
+            device=facts.device,
+            sigma_min=facts.sigma_range[0],
+            sigma_max=facts.sigma_range[1],
+            facts=facts.weights_facts,
+        )
+        for facts in engine.worker.models.values()
+    ]
+    return Models(models=cards)
 
 
 @router.get("/v1/info", responses=problems(NotReady, Draining, DeviceLost))

@@ -1,5 +1,6 @@
 """Runs a treatment with the engine as its network."""
 
+from service.compute import Facts
 from service.picture import Picture
 from service.schemas import TreatmentOptions
 from service.state import State
@@ -13,16 +14,16 @@ def treatment_options(options: TreatmentOptions) -> Options:
     return Options(sigma, options.color, options.strength, options.ensemble)
 
 
-async def run_treatment(state: State, ticket: Ticket, picture: Picture, options: Options) -> Treated:
-    """Denoise a picture: arithmetic on the codec threads, each run of the network on the device, under one ticket.
+async def run_treatment(state: State, ticket: Ticket, picture: Picture, options: Options, facts: Facts) -> Treated:
+    """Denoise a picture: arithmetic on the codec threads, each run of the model on its device, under one ticket.
 
     Raises:
         ServiceError: As `treat` and `Engine.denoise`.
     """
-    steps = treat(picture, options, state.engine.loaded_facts().sigma_range)
+    steps = treat(picture, options, facts.sigma_range)
     step = await state.codec("treat", advance, steps, None)
     while isinstance(step, Run):
-        denoised = await state.engine.denoise(ticket, step.plane, step.sigma)
+        denoised = await state.engine.denoise(ticket, step.plane, step.sigma, facts.model)
         step = await state.codec("treat", advance, steps, denoised)
     if step.estimate is not None:
         state.metrics.estimated_sigma.observe(step.sigma)
