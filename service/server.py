@@ -1,9 +1,11 @@
 """uvicorn, made to keep its listener open while draining, to answer protocol errors as problems, and to cut off the slow."""
 
 import asyncio
+import contextlib
 import ipaddress
 import json
 import math
+import os
 import socket
 import time
 from types import FrameType
@@ -21,6 +23,7 @@ from service.settings import Settings
 from service.state import State
 from service.telemetry import Metrics, configure_logs, log, open_record
 
+LAST_WORDS_SECONDS = 0.3
 EXIT_FORCED = 1
 EXIT_LOST = 3
 
@@ -112,13 +115,14 @@ class Server(uvicorn.Server):
         class TimedProtocol(Protocol):
             header_seconds = settings.header_timeout_seconds
 
+        self._protocol_class = TimedProtocol
         self.app = create_app(settings, self.engine)
         self.state: State = self.app.state.shared
         config = uvicorn.Config(
             self.app,
             host=settings.host,
             port=settings.port,
-            http=TimedProtocol,
+            http=self._protocol_class,
             ws="none",
             h11_max_incomplete_event_size=settings.max_header_kib * 1024,
             timeout_keep_alive=settings.keep_alive_seconds,
@@ -155,9 +159,30 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the listener, and give answers that are being written what is left of the grace period."""
+        await self._close_listeners()
         drained = time.monotonic() - (self._drain_began or time.monotonic())
         self.config.timeout_graceful_shutdown = max(1, math.ceil(self.settings.grace_seconds - drained))
         await super().shutdown(sockets)
+
+    async def _close_listeners(self) -> None:
+        """Tell who connected at the last moment that the service drains; uvicorn would cut such connections off."""
+        loop = asyncio.get_running_loop()
+        listeners = [socket.socket(fileno=os.dup(each.fileno())) for server in self.servers for each in server.sockets]
+        for server in self.servers:
+            server.close()
+        for listener in listeners:
+            listener.settimeout(0)
+            waiting = []
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    waiting.append(listener.accept()[0])
+            listener.close()
+            for connection in waiting:
+                await loop.connect_accepted_socket(self._protocol, connection)
+        await asyncio.sleep(LAST_WORDS_SECONDS)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self._protocol_class(self.config, self.server_state, self.lifespan.state)
 
 
 def _is_loopback(host: str) -> bool:
