@@ -23,7 +23,8 @@ FLAT_CONFIDENCE = 1 - 1e-6  # the share of patches of pure noise that count as f
 # (Marchenko and Pastur). These overlap, which weakens the pull: the factor was fitted on 20 training images of BSDS500.
 EDGE = 0.7
 CLEAN = 1.5 / 255  # clean training images are estimated at about 1 / 255 at most
-DEPENDENT_RATIO = 1.4  # of 180 tries with white noise on training images two came over it; nine in ten with photon noise do
+ROUGH, ROUGH_RATIO = 3 / 255, 1.5  # white noise leaves a hundredth of the patches with less than three quarters of sigma
+DEPENDENT_RATIO = 1.4  # of 180 tries with white noise on training images two came over it; three in four with photon noise do
 ROUNDS = 8
 
 
@@ -46,6 +47,7 @@ class NoiseEstimate:
 WARNINGS = {
     "too-small": "The picture is too small to tell its noise.",
     "looks-clean": "The picture looks clean already.",
+    "not-white": "Even the flattest parts vary by more than this: noise that was compressed or smoothed, or texture all over.",
     "signal-dependent": "The noise differs between dark and bright parts, so that one sigma does not fit all of it.",
     "out-of-range": "The noise is outside the range that the model was trained for; the nearest end of it is used.",
 }
@@ -69,7 +71,10 @@ def estimate_noise(image: NDArray[np.floating]) -> NoiseEstimate:
     parts = [_level(patches[quarters == quarter]) for quarter in range(4)]
     spread = float(np.median(np.abs(np.array(parts) - sigma))) / max(sigma, 1 / 255)
     warnings: tuple[str, ...] = ()
-    if sigma < CLEAN:
+    flattest = float(np.quantile(_roughness(patches), 0.01))
+    if flattest > max(ROUGH, ROUGH_RATIO * sigma):
+        warnings = ("not-white",)
+    elif sigma < CLEAN:
         warnings = ("looks-clean",)
     elif _depends_on_signal(patches):
         warnings = ("signal-dependent",)
@@ -119,6 +124,14 @@ def _level(patches: Array) -> float:
         if abs(variance - before) < 1e-3 * before:
             break
     return math.sqrt(variance)
+
+
+def _roughness(patches: Array) -> Array:
+    """(N,) standard deviations about the plane that fits each patch best, so that a slope counts as flat."""
+    side = patches.shape[-1]
+    slope = np.linspace(-1, 1, side) / math.sqrt(np.square(np.linspace(-1, 1, side)).sum() / side)
+    tilts = (patches.mean(1) @ slope / side, patches.mean(2) @ slope / side)
+    return np.asarray(np.sqrt(np.maximum(patches.var((1, 2)) - np.square(tilts).sum(0), 0)))
 
 
 def _depends_on_signal(patches: Array) -> bool:
