@@ -74,7 +74,7 @@ def probe(data: bytes, limits: Limits) -> Header:
     if not header.width * header.height:
         raise UndecodableImage("The image has no pixels.")
     if header.pixels * -(-header.channels // 4) > limits.pixels:
-        raise TooManyPixels(f"The limit is {limits.pixels} pixels.", limit=limits.pixels)
+        raise TooManyPixels(f"The limit is {limits.pixels} pixels.", limit_pixels=limits.pixels)
     return header
 
 
@@ -101,10 +101,10 @@ def decode(data: bytes, limits: Limits) -> Picture:
     samples = samples.transpose(2, 1, 0) if transpose else samples.transpose(2, 0, 1)
     samples = samples[:, :: -1 if rows else 1, :: -1 if columns else 1]
     planes = np.ascontiguousarray(samples, np.float32)
-    if not np.isfinite(planes).all():
-        raise UndecodableImage("The image has samples that are not finite numbers.")
     if levels is not None:
         planes /= levels
+    elif not np.isfinite(planes).all():
+        raise UndecodableImage("The image has samples that are not finite numbers.")
     alpha = planes[header.channels] if len(planes) > header.channels else None
     return Picture(planes[: header.channels], header.rgb, alpha, header.format, header.depth, metadata)
 
