@@ -14,13 +14,13 @@ from models.noise_level import SIDES, WARNINGS, _flat_texture, estimate_noise
 Gray = NDArray[np.float64]
 
 
-def camera(size: int = 256) -> Gray:
+def camera(size: int = 192) -> Gray:
     return np.asarray(data.camera()[:size, :size] / 255.0)
 
 
 def grass() -> Gray:
     """Texture all over: what a wavelet estimate takes for noise."""
-    return np.asarray(data.grass()[:256, :256] / 255.0)
+    return np.asarray(data.grass()[:192, :192] / 255.0)
 
 
 def noisy(clean: Gray, sigma: float, seed: int = 0) -> Gray:
@@ -48,7 +48,7 @@ def test_on_texture_it_beats_the_wavelet_estimate(sigma: float) -> None:
     assert ours < 2
 
 
-@pytest.mark.parametrize("clean", [camera(512), smooth(), np.full((64, 64), 0.3)])
+@pytest.mark.parametrize("clean", [camera(320), smooth(), np.full((64, 64), 0.3)])
 def test_a_clean_picture_is_seen_as_one(clean: Gray) -> None:
     estimate = estimate_noise(clean)
     assert estimate.sigma * 255 < 1.5
@@ -85,7 +85,7 @@ def test_noise_that_jpeg_has_hidden_is_not_called_clean() -> None:
 
 
 def test_noise_that_grows_with_brightness_is_told() -> None:
-    clean = camera()
+    clean = camera(256)
     photons = np.random.default_rng(1).poisson(clean * 60) / 60
     assert "signal-dependent" in estimate_noise(photons).warnings
 
