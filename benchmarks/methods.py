@@ -27,6 +27,8 @@ from models.plan import make_plan
 from models.weights import Weights, load_weights
 
 Image = NDArray[np.float32]
+SMALL_BUDGET = 96 << 20
+"""Bytes that cut images larger than half a megapixel into panels and strips of a row or a few."""
 Method = Callable[[Image], Image]
 SIGMA = 25 / 255
 SPEND = 6.0
@@ -136,13 +138,13 @@ def one_plane(weights: Weights) -> Weights:
 
 
 def strips(rows: int, planes: int, noisy: Image) -> Image:
-    """Denoise in float32, in strips of so many rows, 0 for one strip."""
+    """Denoise in float32, in strips of so many rows and panels as a small budget needs them, or for 0 in one strip."""
     denoiser = Denoiser.load(device="cpu", dtype="float32")
     if planes == 1:
         denoiser = Denoiser(one_plane(load_weights()), denoiser.device, denoiser.dtype, denoiser.memory_budget)
     height, width = noisy.shape
-    budget = 1 << 24 if rows else 1 << 40
-    plan = make_plan(denoiser.config, height, width, budget, strip_pixels=rows * width or 1 << 40)
+    plan = make_plan(denoiser.config, height, width, SMALL_BUDGET if rows else 1 << 40, strip_pixels=1 << 40)
+    plan = replace(plan, rows=min(plan.rows, rows or plan.rows))
     steps = denoiser.steps(torch.from_numpy(noisy), SIGMA, plan)
     while True:
         try:

@@ -26,6 +26,7 @@ class Denoiser:
         weights: What it was loaded from, without the tensors' use: name, sigma range, SHA-256, facts.
         device: Where it computes.
         dtype: What its convolutions are computed in; everything else is float32.
+        network: The weights as inference needs them, on the device.
         fallback_reason: Why "auto" chose the CPU, or None when a GPU is used or the CPU was asked for.
         unfused_reason: Why the N3 blocks do not run as one fused kernel, or None where they do.
         memory_budget: Bytes that denoising may hold beside the image.
@@ -40,7 +41,7 @@ class Denoiser:
         self.fallback_reason: str | None = None
         self.unfused_reason = unfused_reason(weights.config, device, dtype)
         self.denormals_flushed = False
-        self._network = fold(weights.network(), device, dtype)
+        self.network = fold(weights.network(), device, dtype)
 
     @classmethod
     def load(
@@ -145,7 +146,7 @@ class Denoiser:
         done, total = 0, 2 * full_height * len(plan.panels)  # rows that went in and rows that came out
         for panel in plan.panels:
             shape = Shape(panel.padding, plan.side, plan.batch, fused=self.unfused_reason is None)
-            stage = NetworkStage(self._network, full_height, panel.stop - panel.start, shape)
+            stage = NetworkStage(self.network, full_height, panel.stop - panel.start, shape)
             finished = 0
             for start in range(0, full_height, plan.rows):
                 rows = transfers.take(slice(start, start + plan.rows), slice(panel.start, panel.stop))
