@@ -165,7 +165,9 @@ def to_gray(picture: Picture) -> Picture:
     if not picture.rgb:
         return picture
     levels = LEVELS[picture.depth]
-    gray: NDArray[np.float64] = np.tensordot(GRAY_WEIGHTS, picture.planes, axes=1)
+    gray = np.zeros(picture.planes.shape[1:])
+    for weight, plane in zip(GRAY_WEIGHTS, picture.planes, strict=True):  # one by one, for a large picture's sake
+        gray += weight * plane
     if levels is not None:
         gray = np.rint(gray * levels) / levels
     return replace(picture, planes=gray[None].astype(np.float32), rgb=False)

@@ -2,6 +2,8 @@
 
 import io
 import struct
+import tracemalloc
+import zlib
 from typing import Any
 
 import numpy as np
@@ -70,6 +72,40 @@ def test_pixels_are_limited_from_the_header() -> None:
         probe(whole, Limits(pixels=50 * 41 - 1))
 
 
+def bomb(kind: Format) -> bytes:
+    """A small file whose header claims 16,000 x 16,000 pixels and more."""
+    data = bytearray(file(np.zeros((16, 16, 3), np.uint8), kind, **({"lossless": True} if kind == "webp" else {})))
+    if kind == "png":
+        data[16:24] = struct.pack(">II", 20_000, 20_000)
+        data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    elif kind == "bmp":
+        data[18:26] = struct.pack("<ii", 20_000, 20_000)
+    elif kind == "jpeg":
+        start = data.index(b"\xff\xc0") + 5
+        data[start : start + 4] = struct.pack(">HH", 20_000, 20_000)
+    elif kind == "webp":
+        start = data.index(b"VP8L") + 9  # 14 bits each for width and height, less one
+        data[start : start + 4] = struct.pack("<I", struct.unpack_from("<I", data, start)[0] | (1 << 28) - 1)
+    else:
+        data = bytearray(tagged_size(bytes(data), 20_000))
+    return bytes(data)
+
+
+def tagged_size(data: bytes, side: int) -> bytes:
+    return overwritten(overwritten(data, 256, 4, 1, side), 257, 4, 1, side)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_bomb_is_refused_from_its_header(kind: Format) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooManyPixels):
+            decode(bomb(kind), Limits())
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_depth_the_format_cannot_hold_is_refused() -> None:
     with pytest.raises(InvalidParameter):
         encode(Picture(np.zeros((1, 2, 2), np.float32)), "jpeg", "16")
@@ -80,17 +116,15 @@ def test_errors_are_the_services_own() -> None:
         decode(b"\x89PNG\r\n\x1a\n" + bytes(64), Limits())
 
 
-def tagged(tag: int, kind: int, count: int, value: int) -> bytes:
-    """A gray TIFF file with alpha, one of whose tags is overwritten."""
-    buffer = io.BytesIO()
-    Image.fromarray(ramp(9, 12, 2)).save(buffer, "TIFF")
-    data = bytearray(buffer.getvalue())
-    (start,) = struct.unpack_from("<I", data, 4)
-    (entries,) = struct.unpack_from("<H", data, start)
+def overwritten(data: bytes, tag: int, kind: int, count: int, value: int) -> bytes:
+    """A TIFF file, one of whose tags is overwritten."""
+    changed = bytearray(data)
+    (start,) = struct.unpack_from("<I", changed, 4)
+    (entries,) = struct.unpack_from("<H", changed, start)
     for entry in range(start + 2, start + 2 + 12 * entries, 12):
-        if struct.unpack_from("<H", data, entry)[0] == tag:
-            struct.pack_into("<HHII", data, entry, tag, kind, count, value)
-            return bytes(data)
+        if struct.unpack_from("<H", changed, entry)[0] == tag:
+            struct.pack_into("<HHII", changed, entry, tag, kind, count, value)
+            return bytes(changed)
     raise AssertionError(tag)
 
 
@@ -101,7 +135,7 @@ def tagged(tag: int, kind: int, count: int, value: int) -> bytes:
 )
 def test_a_damaged_tag_ends_in_an_error_of_ours_or_in_a_picture(tag: int, kind: int, count: int, value: int) -> None:
     try:
-        picture = decode(tagged(tag, kind, count, value), Limits(pixels=1_000_000))
+        picture = decode(overwritten(file(ramp(9, 12, 2), "tiff"), tag, kind, count, value), Limits(pixels=1_000_000))
     except ServiceError:
         return
     assert decode(encode(picture), Limits()).planes.shape == picture.planes.shape
