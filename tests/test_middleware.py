@@ -21,7 +21,7 @@ from service import codec
 from service.compute import Compute
 from service.server import Server
 from service.telemetry import configure_logs
-from tests.faulty import Gate, scripted
+from tests.faulty import Gate, Strip, scripted
 from tests.live import PATIENCE, Live, live, png, settings_for, tiny_weights, wait_for
 
 KEYS = ("first-key", "second-key")
@@ -148,6 +148,28 @@ def test_logs_tell_the_request_but_neither_names_nor_paths_nor_tags(stream: io.S
     assert any(line.get("route") == "/livez" and line["level"] == "debug" for line in lines)
     server_lines = [line for line in stream.getvalue().splitlines() if "HTTP Request" not in line]  # this test's own client
     assert "holiday" not in "".join(server_lines)
+
+
+def test_tracebacks_show_no_pixels(weights: Path) -> None:
+    def fail(strip: Strip) -> None:
+        if strip.noisy.shape[1] == 32:
+            raise ValueError("of the test")
+
+    root = logging.getLogger()
+    before = root.handlers, root.level
+    stream = io.StringIO()
+    configure_logs(settings_for(weights), stream)
+    try:
+        with live(settings_for(weights), scripted(weights, fail)) as service:
+            assert service.denoise(png(32, 32)).status_code == 500
+    finally:
+        root.handlers, root.level = before
+        structlog.reset_defaults()
+        logging.captureWarnings(capture=False)
+    assert "computation failed" in stream.getvalue()
+    assert "ValueError" in stream.getvalue()
+    assert "tensor(" not in stream.getvalue()
+    assert "array(" not in stream.getvalue()
 
 
 def test_no_middleware_hides_hang_ups(service: Live) -> None:

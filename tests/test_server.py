@@ -27,9 +27,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def strict(weights: Path) -> Iterator[Live]:
-    """A server with little patience."""
-    with live(settings_for(weights, header_timeout_seconds=0.1, body_timeout_seconds=0.1, max_header_kib=4)) as running:
+def service(weights: Path) -> Iterator[Live]:
+    with live(settings_for(weights, max_header_kib=4)) as running:
         yield running
 
 
@@ -132,36 +131,37 @@ def test_a_client_that_hangs_up_gives_its_place_back(weights: Path) -> None:
         assert gate.strips == [160]
 
 
-def test_a_connection_without_a_request_is_cut_off(strict: Live) -> None:
-    with connect(strict) as connection:
+def test_a_connection_without_a_request_is_cut_off(service: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.server._protocol_class, "header_seconds", 0.05)
+    with connect(service) as connection:
         assert read_all(connection) == b""
 
 
-def test_headers_that_dribble_in_are_cut_off(strict: Live) -> None:
-    with connect(strict) as connection:
+def test_headers_that_dribble_in_are_cut_off(service: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    with connect(service) as later:
+        later.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"200 OK" in later.recv(4096)
+        monkeypatch.setattr(service.server._protocol_class, "header_seconds", 0.05)
+        later.sendall(b"GET /livez HTT")
+        assert b"200 OK" not in read_all(later)
+    with connect(service) as connection:
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n")
         assert read_all(connection) == b""
-    with connect(strict) as connection:
-        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert b"200 OK" in connection.recv(4096)
-        connection.sendall(b"GET /livez HTT")
-        assert b"200 OK" not in read_all(connection)
 
 
-def test_a_body_that_dribbles_in_is_answered(strict: Live) -> None:
-    with connect(strict) as connection:
-        connection.sendall(
-            b"POST /v1/denoise?sigma=5 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1000\r\n\r\nabc"
-        )
+def test_a_body_that_dribbles_in_is_answered(weights: Path) -> None:
+    with live(settings_for(weights, body_timeout_seconds=0.1)) as service, connect(service) as connection:
+        head = b"POST /v1/denoise?sigma=5 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1000\r\n\r\n"
+        connection.sendall(head + b"abc")
         assert problem_in(read_all(connection))["type"] == "urn:n3denoise:error:slow-request"
 
 
-def test_a_client_gone_amid_its_body_is_no_failure(strict: Live) -> None:
-    before = strict.metric("denoise_jobs_total", model="n3net", outcome="cancelled")
-    with connect(strict) as connection:
+def test_a_client_gone_amid_its_body_is_no_failure(service: Live) -> None:
+    before = service.metric("denoise_jobs_total", model="n3net", outcome="cancelled")
+    with connect(service) as connection:
         connection.sendall(b"POST /v1/denoise?sigma=5 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
-    wait_for(lambda: strict.metric("denoise_jobs_total", model="n3net", outcome="cancelled") > before)
-    assert strict.metric("denoise_jobs_total", model="n3net", outcome="internal") == 0
+    wait_for(lambda: service.metric("denoise_jobs_total", model="n3net", outcome="cancelled") > before)
+    assert service.metric("denoise_jobs_total", model="n3net", outcome="internal") == 0
 
 
 @pytest.mark.parametrize(
@@ -172,8 +172,8 @@ def test_a_client_gone_amid_its_body_is_no_failure(strict: Live) -> None:
         (b"GET /" + b"y" * 9000, "headers-too-large"),
     ],
 )
-def test_broken_protocol_is_answered_with_a_problem(strict: Live, sent: bytes, code: str) -> None:
-    with connect(strict) as connection:
+def test_broken_protocol_is_answered_with_a_problem(service: Live, sent: bytes, code: str) -> None:
+    with connect(service) as connection:
         connection.sendall(sent)
         assert problem_in(read_all(connection))["type"] == f"urn:n3denoise:error:{code}"
 
