@@ -17,7 +17,7 @@ from models.data import image_files, read_gray
 from models.denoiser import Denoiser
 from models.evaluate import Score, evaluate
 
-CURVE = (5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70, 75)
+CURVE = (5, 15, 25, 35, 45, 55, 65, 75)
 CLEAN = (0, 0.5, 1)
 WEAK = (3, 5)
 
