@@ -240,6 +240,11 @@ def plot(results: Results, path: Path) -> None:
     plt.close(figure)
 
 
+def git(*words: str) -> str:
+    """Return what git says, or nothing where it has nothing to say."""
+    return subprocess.run(["git", *words], cwd=HERE.parent, capture_output=True, text=True, check=False).stdout.strip()
+
+
 def machine() -> list[str]:
     """Return date, machine, versions and commit as a Markdown list."""
     import torch
@@ -250,14 +255,14 @@ def machine() -> list[str]:
     formats = [flag for flag in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if flag in flags]
     name = facts.get("model name", platform.machine())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=10"], cwd=HERE, capture_output=True, text=True, check=False
-    )
+    commit = git("rev-parse", "--short=10", "HEAD")
+    if git("status", "--porcelain", "--", "models", "benchmarks/*.py"):
+        commit += ", with changes"
     return [
         f"- Date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
         f"- Machine: {name}, {resources.usable_cores()} cores, {memory:.0f} GiB of memory; {', '.join(formats)}",
         f"- Versions: Python {platform.python_version()}, PyTorch {torch.__version__}",
-        f"- Commit: {described.stdout.strip() or 'unknown'}",
+        f"- Commit: {commit or 'unknown'}",
     ]
 
 
