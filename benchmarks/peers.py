@@ -256,7 +256,7 @@ def machine() -> list[str]:
     name = facts.get("model name", platform.machine())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     commit = git("rev-parse", "--short=10", "HEAD")
-    if git("status", "--porcelain", "--", "models", "benchmarks/*.py"):
+    if git("status", "--porcelain", "--", "models", "benchmarks/peers.py", "benchmarks/methods.py"):
         commit += ", with changes"
     return [
         f"- Date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
