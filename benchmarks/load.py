@@ -64,11 +64,12 @@ async def _level(server: Running, per_second: float, seconds: float, load: float
     stop.set()
     live, served = await health, await counter
     good = [answer for answer in answers if answer.status == 200 and answer.seconds <= TIMEOUT_SECONDS]
-    inside = sum(answer.pixels for answer in good if answer.ended <= began + seconds)
+    # Until the last good answer, for what was admitted at the end of the arrivals is computed after it.
+    ended = max([began + seconds, *(answer.ended for answer in good)])
     return {
         "load": load,
         "requests": len(answers),
-        "goodput": inside / seconds,
+        "goodput": sum(answer.pixels for answer in good) / (ended - began),
         "statuses": {str(status): sum(answer.status == status for answer in answers) for status in {a.status for a in answers}},
         "late": sum(answer.seconds > TIMEOUT_SECONDS + 1 for answer in answers),
         "longest": max(answer.seconds for answer in answers),

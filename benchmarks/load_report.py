@@ -33,7 +33,7 @@ def write_report(results: dict[str, Any], out: Path) -> None:
         "",
         f"Open-loop arrivals, {results['seconds']:g} s a level, seed {results['seed']}, 128² to 2 MP, client and server on",
         f"the same cores. A request may take {limit} s. Capacity, three clients in a closed loop: {capacity / 1e6:.2f} MP/s.",
-        "Goodput counts the pixels of answers within that time. The plain server is a FastAPI endpoint around the same",
+        "Goodput: pixels of answers within that time, over the time until the last of them. The plain server is a FastAPI endpoint around the same",
         "`Denoiser` in a thread pool.",
         "",
         "![Goodput](load-goodput.svg) ![Latency](load-latency.svg)",
