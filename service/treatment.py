@@ -110,9 +110,10 @@ def treat(picture: Picture, options: Options, sigma_range: SigmaRange) -> Steps:
     scale = _whole_range(noisy.planes)
     planes = _seen_by_network(noisy, scale)
     estimate = None
+    levels: list[float | None]  # None: the plane is left as it is
     if options.sigma is None:
         estimates = [estimate_noise(plane) for plane in planes]
-        levels = [0.0 if {"looks-clean", "too-small"} & {*each.warnings} else each.sigma for each in estimates]
+        levels = [None if {"looks-clean", "too-small"} & {*each.warnings} else each.sigma for each in estimates]
         estimate = _joined(estimates, noisy.rgb, scale.span, sigma_range)
         sigma = estimate.sigma
     else:
@@ -123,15 +124,18 @@ def treat(picture: Picture, options: Options, sigma_range: SigmaRange) -> Steps:
         levels = [sigma / scale.span / 255 * factor for factor in _noise_factors(noisy)]
     if scale == _Scale():
         scale = _content_range(noisy.planes, sigma / 255)
-        planes, levels = _seen_by_network(noisy, scale), [level / scale.span for level in levels]
-    count = sum(level > 0 for level in levels) * (8 if options.ensemble else 1) if options.strength else 0
+        planes, levels = _seen_by_network(noisy, scale), [level if level is None else level / scale.span for level in levels]
+    count = sum(level is not None for level in levels) * (8 if options.ensemble else 1) if options.strength else 0
     if not count:
         return Treated(noisy, noisy, sigma, estimate)
 
     indices = iter(range(count))
     denoised = np.empty_like(planes)
     for plane, level, out in zip(planes, levels, denoised, strict=True):
-        out[:] = (yield from _denoise_plane(plane, level, options.ensemble, sigma_range, indices, count)) if level else plane
+        if level is None:
+            out[:] = plane
+        else:
+            out[:] = yield from _denoise_plane(plane, level, options.ensemble, sigma_range, indices, count)
     denoised = scheme.merge(denoised) if noisy.rgb else denoised
     denoised = scale.undone(denoised)
     if options.strength < 1:
@@ -233,7 +237,7 @@ def _denoise_plane(
     """
     least, most = (bound / 255 for bound in sigma_range)
     fitting = min(max(level, least), most)
-    gain = np.float32(min(fitting / level, _MOST_GAIN))
+    gain = np.float32(min(fitting / level, _MOST_GAIN) if level else 1)
     stretched = np.float32(0.5) + (plane - np.float32(0.5)) * gain if gain != 1 else plane
     total = np.zeros(plane.shape, np.float64 if ensemble else np.float32)
     turns = [(quarter, mirrored) for mirrored in (False, True) for quarter in range(4)] if ensemble else [(0, False)]

@@ -107,9 +107,15 @@ def test_a_sigma_out_of_range_is_refused_and_the_range_named(sigma: float, bound
     assert f"{bounds[0]} to {bounds[1]}" in error.value.detail
 
 
-def test_sigma_nought_takes_no_run() -> None:
-    picture = Picture(planes(1, 4, 4))
-    step = advance(treat(picture, Options(0), RANGE), None)
+def test_sigma_nought_is_a_noise_level_like_any_other() -> None:
+    step = advance(treat(Picture(planes(1, 4, 4)), Options(0), RANGE), None)
+    assert isinstance(step, Run)
+    assert step.sigma == 0
+
+
+def test_a_picture_that_looks_clean_takes_no_run_when_sigma_is_to_be_found_out() -> None:
+    picture = Picture(np.full((1, 64, 64), 0.5, np.float32))
+    step = advance(treat(picture, Options(None), RANGE), None)
     assert isinstance(step, Treated)
     assert step.picture is picture
 
