@@ -170,6 +170,7 @@ class Compute:
         self._on_device_error("out_of_memory")
         if last:
             raise DeviceOutOfMemory("The image does not fit in the device's memory now.", retry_after=10) from error
+        error.__traceback__ = None  # its frames hold the strip's tensors
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

@@ -156,12 +156,15 @@ class Uploads:
             await self.app(scope, receive, send)
             return
         limit = self.state.settings.max_body_bytes
-        declared = Headers(scope=scope).get("content-length", "")
+        headers = Headers(scope=scope)
+        declared = headers.get("content-length", "")
         with self._account() as account:
             body = _Body(receive, self.state.settings.body_timeout_seconds)
             if declared.isdigit() and int(declared) > limit:
-                # Many clients read no answer before they have sent everything, so some of it is read and thrown away.
-                await body.discard(limit)
+                # Many clients read no answer before they have sent everything, so some of it is read and thrown away;
+                # not from one that asks first.
+                if "expect" not in headers:
+                    await body.discard(limit)
                 raise self._too_large()
 
             async def receive_bounded() -> Message:

@@ -1,5 +1,6 @@
 """Faults put into the computation: each ends in the documented answer and metric, and the service lives on or ends as told."""
 
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -72,6 +73,23 @@ def test_out_of_memory_is_tried_again_with_half_the_strip(service: Live, fault: 
     assert plans[2] is not None
     assert service.metric("denoise_device_errors_total", kind="out_of_memory") == 1
     assert service.metric("denoise_jobs_total", model="n3net", outcome="ok") == 1
+
+
+def test_the_memory_of_a_strip_that_ran_out_of_it_is_free_when_it_is_tried_again(service: Live, fault: Fault) -> None:
+    held: list[weakref.ref[torch.Tensor]] = []
+    alive: list[bool] = []
+
+    def act(strip: Strip) -> None:
+        if strip.plan is not None:
+            alive.append(held[0]() is not None)
+            return
+        tensor = torch.zeros(8)
+        held.append(weakref.ref(tensor))
+        raise torch.OutOfMemoryError
+
+    fault.act = act
+    assert service.denoise(png(16, 32)).status_code == 200
+    assert alive == [False]
 
 
 @pytest.mark.parametrize(

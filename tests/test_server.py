@@ -156,6 +156,13 @@ def test_a_body_that_dribbles_in_is_answered(weights: Path) -> None:
         assert problem_in(read_all(connection))["type"] == "urn:n3denoise:error:slow-request"
 
 
+def test_a_client_that_asks_first_is_refused_before_it_sends(service: Live) -> None:
+    with connect(service) as connection:
+        connection.sendall(b"POST /v1/denoise HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 99999999\r\n\r\n")
+        answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 413")
+
+
 def test_a_client_gone_amid_its_body_is_no_failure(service: Live) -> None:
     before = service.metric("denoise_jobs_total", model="n3net", outcome="cancelled")
     with connect(service) as connection:
