@@ -76,7 +76,7 @@ def main() -> None:
         lines.append(f"| {crop} | {batch} | {speed:.2f} | {frugality:.2f} | {frugality * crop * crop / 1e6:.4f} |")
         parts = parts or shares(trainer)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    where = f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}"
+    where = f"{name}, threads: {torch.get_num_threads()}, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}"
     text = [
         "# Training speed",
         "",
