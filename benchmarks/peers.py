@@ -308,12 +308,25 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--set12", type=Path, help="folder of the images to compare dtypes on")
     arguments = parser.parse_args(words)
     sizes = QUICK_SIZES if arguments.quick else SIZES
-    results = measure(arguments.methods, sizes, arguments.limit)
-    strips = [] if arguments.quick else strip_table(STRIP_SIZES)
-    halves = half_precision(arguments.set12) if arguments.set12 else []
+    size = sizes[-1] if arguments.quick else (512, 512)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "RESULTS.md").write_text(report(results, strips, halves, sizes[-1] if arguments.quick else (512, 512)))
+    results: Results = {}
+    strips: list[str] = []
+    halves: list[str] = []
+
+    def write() -> None:
+        (arguments.out / "RESULTS.md").write_text(report(results, strips, halves, size))
+
+    # What is measured is written at once: it stays when the rest is stopped.
+    results = measure(arguments.methods, sizes, arguments.limit)
     plot(results, arguments.out / "growth.svg")
+    write()
+    if not arguments.quick:
+        strips = strip_table(STRIP_SIZES)
+        write()
+    if arguments.set12:
+        halves = half_precision(arguments.set12)
+        write()
 
 
 if __name__ == "__main__":
