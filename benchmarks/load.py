@@ -18,7 +18,7 @@ from benchmarks.servers import Running, serving
 
 LEVELS = (0.5, 0.8, 1.0, 1.5, 3.0)
 SMALL, MIDDLE, LARGE = (256, 256), (512, 512), (4000, 5000)
-TIMEOUT_SECONDS = 20
+TIMEOUT_SECONDS = 30
 SEED = 0
 STRIP = "denoise_strip_duration_seconds"
 
@@ -37,7 +37,7 @@ def main() -> None:
         results["service"] = [level(service, load, capacity, arguments.seconds) for load in LEVELS]
         results["loop_lag_p99"] = service.quantile("denoise_event_loop_lag_seconds", 0.99)
         results["overhead"] = asyncio.run(overhead(service))
-    with serving() as service:
+    with serving(timeout_seconds=3600, queue_timeout_seconds=3600) as service:
         results["fairness"] = asyncio.run(fairness(service))
         results["hang_ups"] = asyncio.run(hang_ups(service))
     with serving("benchmarks.plain_server") as plain:
