@@ -1,0 +1,97 @@
+"""Servers in processes of their own, on loopback: the service, and the plain endpoint it is compared with."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+
+
+@dataclass
+class Running:
+    """A server that answers."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric's samples of one name over all labels."""
+        text = httpx2.get(f"{self.url}/metrics", timeout=30).text
+        return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if re.match(rf"{name}[ {{]", line))
+
+    def quantile(self, name: str, share: float) -> float:
+        """The upper bound of the histogram's bucket in which a share of its samples ends."""
+        text = httpx2.get(f"{self.url}/metrics", timeout=30).text
+        buckets = re.findall(rf'{name}_bucket{{.*?le="([^"]+)".*?}} (\S+)', text)
+        total = float(buckets[-1][1])
+        return next(float(bound) for bound, count in buckets if float(count) >= share * total)
+
+    def memory(self) -> tuple[int, int, int]:
+        """Resident KiB, threads, open files."""
+        folder = Path(f"/proc/{self.process.pid}")
+        fields = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines() if ":" in line)
+        return int(fields["VmRSS"].split()[0]), int(fields["Threads"]), len(list((folder / "fd").iterdir()))
+
+    def terminate(self, seconds: float = 120) -> int:
+        """Send SIGTERM and return the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def serving(module: str = "service", **settings: object) -> Iterator[Running]:
+    """Run `service`, or another module with a server, until the context ends.
+
+    Args:
+        module: What to run, as `python -m MODULE serve --port N`.
+        settings: Settings of the service, by their names.
+    """
+    port = free_port()
+    environment = os.environ | {f"N3DENOISE_{name.upper()}": str(value) for name, value in settings.items()}
+    environment |= {"N3DENOISE_LOG_LEVEL": "warning", "MALLOC_ARENA_MAX": "2"}
+    process = subprocess.Popen([sys.executable, "-m", module, "serve", "--port", str(port)], env=environment)
+    running = Running(process, f"http://127.0.0.1:{port}")
+    try:
+        wait_ready(running)
+        yield running
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(90)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def wait_ready(running: Running) -> None:
+    """Wait until a server is ready.
+
+    Raises:
+        RuntimeError: If it ends, or takes two minutes.
+    """
+    end = time.monotonic() + 120
+    while time.monotonic() < end and running.process.poll() is None:
+        try:
+            if httpx2.get(f"{running.url}/readyz", timeout=5).status_code == 200:
+                return
+        except httpx2.TransportError:
+            pass
+        time.sleep(0.1)
+    raise RuntimeError("the server did not become ready")
