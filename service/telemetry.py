@@ -172,7 +172,7 @@ def configure_logs(settings: Settings, stream: TextIO | None = None) -> None:
     root.setLevel(max(logging.INFO, logging.getLevelName(settings.log_level.upper())))
     # What they say of damaged input is as long as a client wants it to be.
     logging.captureWarnings(capture=True)
-    for library in ("PIL", "tifffile", "python_multipart", "py.warnings"):
+    for library in ("PIL", "imagecodecs", "tifffile", "python_multipart", "py.warnings"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
     logging.getLogger(LOGGER).setLevel(settings.log_level.upper())
 
