@@ -20,14 +20,16 @@ def test_one_command_writes_table_and_plot(tmp_path: Path, monkeypatch: pytest.M
     text = (tmp_path / "RESULTS.md").read_text()
     rows = [line.split("|") for line in text.splitlines() if line.startswith("| scikit-image total variation")]
     assert [row[2].strip() for row in rows] == ["64 x 48"]
-    assert all(float(row[3]) > 22 and float(row[4]) >= 0 and float(row[6]) > 20 for row in rows)
+    assert all(float(row[3]) > 22 and float(row[4]) >= 0 and float(row[7]) > 20 for row in rows)
     assert "Commit:" in text
     assert "<svg" in (tmp_path / "growth.svg").read_text()
 
 
 def test_what_would_take_too_long_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        peers, "child", lambda _, height, width: json.dumps({"seconds": height * width, "psnr": 30, "idle": 1, "peak": 2})
+        peers,
+        "child",
+        lambda _, height, width: json.dumps({"seconds": height * width, "core_seconds": 1, "psnr": 30, "idle": 1, "peak": 2}),
     )
     sizes = ((1, 2), (2, 2), (2, 3))
     results = peers.measure(["bm3d", peers.EVERY_SIZE], sizes, limit=5)
@@ -46,15 +48,15 @@ def test_a_method_that_is_not_installed_is_named_so(monkeypatch: pytest.MonkeyPa
 
 def test_ratios_compare_with_the_bounds() -> None:
     def results(factor: float) -> peers.Results:
-        entry = Measurement(factor, 30.0, 1, 1 << 30)
+        entry = Measurement(factor, factor, 30.0, 1, 1 << 30)
         ours: dict[peers.Size, Measurement | str] = {
             (512, 512): entry,
             (1024, 1024): entry,
-            (4000, 6000): Measurement(factor * 23, 30.0, 1, 3 << 30),
+            (4000, 6000): Measurement(factor * 23, factor * 23, 30.0, 1, 3 << 30),
         }
-        return {"n3denoise bfloat16": ours, "DnCNN-17 bfloat16": {(512, 512): Measurement(1.0, None, 1, 1)}}
+        return {"n3denoise bfloat16": ours, "DnCNN-17 bfloat16": {(512, 512): Measurement(1.0, 1.0, None, 1, 1)}}
 
-    assert [line.split("|")[4].strip() for line in peers.ratios(results(1.9))[2:]] == ["yes", "yes", "yes", "no"]
+    assert [line.split("|")[4].strip() for line in peers.ratios(results(1.9))[2:]] == ["yes", "yes", "yes", "yes", "yes", "no"]
     assert peers.ratios(results(2.1))[2].split("|")[4].strip() == "no"
     assert peers.ratios({}) == []
 
