@@ -215,4 +215,4 @@ def default_budget(device: torch.device) -> int:
     """Return the bytes that denoising may hold: a quarter of what is free, within sensible bounds."""
     if device.type == "cuda":
         return min(4 << 30, torch.cuda.mem_get_info(device)[0] // 4)
-    return max(64 << 20, min(1 << 30, resources.free_memory() // 4))
+    return max(256 << 20, min(1 << 30, resources.free_memory() // 4))
