@@ -21,6 +21,9 @@ from service.settings import Settings
 from service.telemetry import Metrics, current_record, note_stage
 from service.worker import Ticket, Worker, device_lost
 
+CAUTION = 1.1
+"""Admission plans with this much more time than the pace says: what misses its deadline by a second was computed for nothing."""
+
 MakeCompute = Callable[[Settings, Callable[[str], None]], Compute]
 
 
@@ -149,7 +152,7 @@ class Engine:
             limit = int((pace.pixels_per_second or 0) * self.settings.timeout_seconds)
             raise TooManyPixels("At the device's pace the image takes longer than a request may.", limit_pixels=limit)
         for ahead, deadline in self.worker.finishes(pixels, ticket.deadline):
-            if now + pace.seconds(ahead) > deadline:
+            if now + CAUTION * pace.seconds(ahead) > deadline:
                 raise WouldMissDeadline("With the work admitted before, a deadline would be missed.", **self._backlog())
         self.worker.add(ticket)
         self.metrics.input_pixels.observe(held)

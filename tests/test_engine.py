@@ -129,7 +129,7 @@ def test_what_would_end_too_late_is_refused_at_once(weights: Path, gate: Gate) -
                     # Small enough to be in time itself, but the first would end after its 10 seconds.
                     with pytest.raises(WouldMissDeadline):
                         engine.admit(20_000, time.monotonic())
-                    engine.admit(9_000, time.monotonic())
+                    engine.admit(500, time.monotonic())
             with pytest.raises(TooManyPixels) as hopeless:
                 engine.admit(110_000, time.monotonic())
             assert hopeless.value.members["limit_pixels"] == pytest.approx(100_000, rel=1e-3)
