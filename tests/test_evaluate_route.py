@@ -119,7 +119,7 @@ def test_gains_stand_beside_the_figures(service: Live) -> None:
 
 def test_an_infinite_psnr_is_null_and_is_not_counted(service: Live) -> None:
     before = service.metric("denoise_psnr_decibels_count", kind="noisy")
-    answer = service.client.post("/v1/denoise?sigma=0", files={"image": png(), "reference": png()}, headers=JSON)
+    answer = service.client.post("/v1/denoise?sigma=25&strength=0", files={"image": png(), "reference": png()}, headers=JSON)
     assert answer.json()["denoised"]["psnr"] is None
     assert answer.headers["x-psnr-denoised"] == "inf"
     assert service.metric("denoise_psnr_decibels_count", kind="noisy") == before
