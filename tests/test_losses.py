@@ -47,7 +47,37 @@ def test_agrees_with_the_loops(distance: Distance, temperature: float) -> None:
     assert loss.item() == pytest.approx(by_loops(features, labels, temperature, distance), rel=1e-12)
 
 
-def test_worked_example() -> None:
+def test_worked_example_of_the_article() -> None:
+    # Agarap 2023, "Implementing Soft Nearest Neighbor Loss in PyTorch": its features, and both matrices to the digits it prints.
+    features = torch.tensor(
+        [
+            [1.0999, -0.9438, 0.7996, -0.4247],
+            [1.2150, -0.2953, 0.0417, -1.2913],
+            [1.3218, 0.4214, -0.1541, 0.0961],
+            [-0.7253, 1.1685, -0.1070, 1.3683],
+        ]
+    )
+    distances = torch.tensor(
+        [
+            [0.0, 0.28502, 0.62687, 1.7732],
+            [0.28502, 0.0, 0.46293, 1.8581],
+            [0.62687, 0.46293, 0.0, 1.1171],
+            [1.7732, 1.8581, 1.1171, 0.0],
+        ]
+    )
+    torch.testing.assert_close(pairwise_distances(features), distances, atol=5e-5, rtol=0)
+    similarities = torch.tensor(
+        [
+            [1.0000, 0.7520, 0.5343, 0.1698],
+            [0.7520, 1.0000, 0.6294, 0.1560],
+            [0.5343, 0.6294, 1.0000, 0.3272],
+            [0.1698, 0.1560, 0.3272, 1.0000],
+        ]
+    )
+    torch.testing.assert_close((-pairwise_distances(features)).exp(), similarities, atol=5e-5, rtol=0)
+
+
+def test_worked_example_by_hand() -> None:
     # Unit vectors with cosines one can work out by hand: 3-4-5 and 5-12-13 triangles.
     features = torch.tensor([[1.0, 0, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1.0, 0], [0, 5 / 13, 12 / 13, 0]])
     distances = torch.tensor(
