@@ -168,7 +168,7 @@ def terminate(number: int) -> dict[str, Any]:
 
 def write_report(results: dict[str, Any], out: Path) -> None:
     """Write ENDURANCE.md, and a plot of the memory."""
-    lines = ["# Endurance", "", "`python -m benchmarks.endurance`; each part says when and where."]
+    lines = ["# Endurance", "", "`make endurance`; each part says when and where."]
     if ended := results.get("terminations"):
         outcomes = sum((Counter(row["outcomes"]) for row in ended["rows"]), Counter[str]())
         lost = sum(amount for name, amount in outcomes.items() if name.startswith("lost"))

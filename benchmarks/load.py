@@ -1,6 +1,6 @@
 """Overload, fairness and hang-ups against the real server on loopback, a plain endpoint beside it; writes LOAD.md.
 
-python -m benchmarks.load [--seconds 40] [--out benchmarks]
+python -m benchmarks.load [--seconds 60] [--out benchmarks]
 """
 
 import argparse
@@ -26,7 +26,7 @@ STRIP = "denoise_strip_duration_seconds"
 def main() -> None:
     """Measure both servers and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=40, help="of arrivals at each level of load")
+    parser.add_argument("--seconds", type=float, default=60, help="of arrivals at each level of load")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     arguments = parser.parse_args()
     results: dict[str, Any] = {"seconds": arguments.seconds, "seed": SEED, "timeout_seconds": TIMEOUT_SECONDS}
