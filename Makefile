@@ -30,6 +30,9 @@ bench: .venv/benched ## compare with other denoisers; writes benchmarks/RESULTS.
 load: .venv/tested ## overload, fairness and hang-ups against a real server; writes benchmarks/LOAD.md
 	$(BIN)/python -m benchmarks.load
 
+endurance: .venv/tested ## 20 terminations, a soak and 100,000 bad requests; writes benchmarks/ENDURANCE.md
+	$(BIN)/python -m benchmarks.endurance
+
 studies: .venv/tested ## run the studies; writes docs/studies/
 	$(BIN)/python -m studies
 
@@ -49,4 +52,4 @@ studies: .venv/tested ## run the studies; writes docs/studies/
 	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev,bench]'
 	@touch $@ .venv/tested .venv/served
 
-.PHONY: help serve test check fix train bench load studies
+.PHONY: help serve test check fix train bench load endurance studies

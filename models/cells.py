@@ -70,9 +70,8 @@ def coverage(h: int, w: int, like: Tensor) -> Tensor:
 def window_mask(p: int, q: int, window: int, device: torch.device) -> Tensor:
     """Return which patches are candidates of which: bool (p, q, p, q), the window pushed inside the image, the query left out."""
     rows, columns = (_inside(count, window, device) for count in (p, q))
-    mask = rows[:, None, :, None] & columns[None, :, None, :]
-    mask.view(p * q, p * q).fill_diagonal_(0)
-    return mask
+    own = torch.eye(p * q, dtype=torch.bool, device=device).view(p, q, p, q)
+    return rows[:, None, :, None] & columns[None, :, None, :] & ~own
 
 
 def _inside(count: int, window: int, device: torch.device) -> Tensor:

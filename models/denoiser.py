@@ -159,16 +159,17 @@ class Denoiser:
         denoised = transfers.finish()
         return denoised[0, 0, top : top + height, left : left + width]
 
-    def plan(self, height: int, width: int) -> Plan:
-        """Return how an image of this size, at least the network's smallest side, is cut."""
+    def plan(self, height: int, width: int, shrink: int = 1) -> Plan:
+        """Return how an image of this size is cut; with `shrink`, into strips that many times smaller, in as much less memory."""
         cuda = self.device.type == "cuda"
+        smallest = self.config.smallest_side
         return make_plan(
             self.config,
-            height,
-            width,
-            self.memory_budget,
-            strip_pixels=CUDA_STRIP_PIXELS if cuda else STRIP_PIXELS,
-            batch=CUDA_BATCH if cuda else BATCH,
+            max(height, smallest),
+            max(width, smallest),
+            self.memory_budget // shrink,
+            strip_pixels=(CUDA_STRIP_PIXELS if cuda else STRIP_PIXELS) // shrink,
+            batch=max(1, (CUDA_BATCH if cuda else BATCH) // shrink),
             fused=self.unfused_reason is None,
         )
 

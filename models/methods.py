@@ -7,10 +7,13 @@ from typing import Protocol
 from torch import Tensor
 
 from models.denoiser import Denoiser, DType
+from models.n3net import N3NetConfig
 from models.nlm import NonLocalMeans
 from models.weights import weights_names
 
 METHODS = ("n3net", "dncnn", "nlm")
+NETWORKS = {"n3net": N3NetConfig(), "dncnn": N3NetConfig(blocks=0, depth=17, features=48)}
+"""The methods that are trained, and the geometry of their shipped weights: DnCNN's is as deep as Zhang et al.'s (2017)."""
 
 
 class Method(Protocol):
@@ -44,7 +47,7 @@ def load_method(
     device: str = "auto",
     dtype: DType = "auto",
     memory_budget: int | None = None,
-) -> Method:
+) -> Denoiser | NonLocalMeans:
     """Load a method. Networks want to be loaded in the thread that is going to compute, see `Denoiser.load`.
 
     Args:

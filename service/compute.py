@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from models.denoiser import Denoiser
-from models.methods import Method, load_method, method_names
-from models.plan import STRIP_PIXELS, Plan, make_plan
+from models.methods import load_method, method_names
+from models.nlm import NonLocalMeans
+from models.plan import Plan
 from models.weights import Weights
 from service import selftest
 from service.errors import DeviceFault, DeviceOutOfMemory, NonFiniteResult, NotReady
@@ -28,10 +29,12 @@ class Denoises(Protocol):
     device: torch.device
     dtype: torch.dtype
     fallback_reason: str | None
-    memory_budget: int
 
     def steps(self, noisy: torch.Tensor, sigma: float, plan: Plan | None = None) -> Generator[float, None, torch.Tensor]:
         """Denoise one image strip by strip."""
+
+    def plan(self, height: int, width: int, shrink: int = 1) -> Plan:
+        """Return how an image of this size is cut, into strips `shrink` times smaller than usual."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Compute:
         load: Callable[[], Denoises],
         load_reference: Callable[[], Denoises],
         on_device_error: Callable[[str], None] = lambda _: None,
-        load_others: Callable[[], dict[str, Method]] = dict,
+        load_others: Callable[[], Mapping[str, Denoises | NonLocalMeans]] = dict,
     ) -> None:
         self._denoiser = load()
         self._others = load_others()
@@ -107,10 +110,10 @@ class Compute:
         """All models that can be asked for, the default first."""
         return {MODEL: self.facts} | {name: self._method_facts(name, method) for name, method in self._others.items()}
 
-    def _method_facts(self, name: str, method: Method) -> Facts:
-        if isinstance(method, Denoiser):
-            return self._network_facts(name, method)
-        return Facts(name, None, None, {}, method.sigma_range, "cpu", platform.processor() or "CPU", "float32", None)
+    def _method_facts(self, name: str, method: Denoises | NonLocalMeans) -> Facts:
+        if isinstance(method, NonLocalMeans):
+            return Facts(name, None, None, {}, method.sigma_range, "cpu", platform.processor() or "CPU", "float32", None)
+        return self._network_facts(name, method)
 
     def _network_facts(self, name: str, denoiser: Denoises) -> Facts:
         cuda = denoiser.device.type == "cuda"
@@ -147,15 +150,19 @@ class Compute:
         """
         # A copy, for torch takes no negative strides, which NumPy leaves on a plane of one row or column.
         plane = torch.from_numpy(np.array(noisy, np.float32, order="C"))
-        plan = None
+        method = self._others.get(model, self._denoiser)
+        (height, width), retried = noisy.shape, False
         while True:
             try:
-                other = self._others.get(model)
-                denoised = yield from (other.steps(plane, sigma) if other else self._denoiser.steps(plane, sigma, plan))
+                if isinstance(method, NonLocalMeans):
+                    denoised = yield from method.steps(plane, sigma)
+                else:
+                    plan = method.plan(height, width, shrink=2) if retried else None
+                    denoised = yield from method.steps(plane, sigma, plan)
                 break
             except (MemoryError, RuntimeError) as error:
-                self._fail(error, last=plan is not None)
-                plan = self._smaller_plan(*noisy.shape)
+                self._fail(error, last=retried)
+                retried = True
         result: Plane = denoised.float().cpu().numpy()
         if not np.isfinite(result).all():
             self._on_device_error("non_finite")
@@ -173,12 +180,6 @@ class Compute:
         error.__traceback__ = None  # its frames hold the strip's tensors
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-    def _smaller_plan(self, height: int, width: int) -> Plan:
-        """Half the strip in half the memory."""
-        config = self._denoiser.weights.config
-        sides = max(height, config.smallest_side), max(width, config.smallest_side)
-        return make_plan(config, *sides, self._denoiser.memory_budget // 2, strip_pixels=STRIP_PIXELS // 2)
 
     def check(self) -> None:
         """Run the golden self-test.

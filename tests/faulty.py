@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.plan import Plan
+from models.n3net import N3NetConfig
+from models.plan import Plan, make_plan
 from models.weights import load_weights
 from service.compute import Compute
 from service.engine import MakeCompute
@@ -32,7 +33,6 @@ class Scripted:
     device = torch.device("cpu")
     dtype = torch.float32
     fallback_reason: str | None = None
-    memory_budget = 1 << 28
 
     def __init__(self, weights: Path, script: Callable[[Strip], object]) -> None:
         self.weights = load_weights(weights)
@@ -44,6 +44,9 @@ class Scripted:
             self.script(Strip(noisy, index, plan))
             yield (index + 1) / strips
         return noisy.clone()
+
+    def plan(self, height: int, width: int, shrink: int = 1) -> Plan:
+        return make_plan(N3NetConfig(), height, width, (1 << 28) // shrink)
 
 
 def scripted(weights: Path, script: Callable[[Strip], object]) -> MakeCompute:

@@ -48,7 +48,7 @@ def test_every_command_line_exists() -> None:
 
 def test_every_make_target_exists() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("serve", "test", "check", "fix", "train", "bench", "load", "studies"):
+    for target in ("serve", "test", "check", "fix", "train", "bench", "load", "endurance", "studies"):
         assert f"make {target}" in listed
 
 

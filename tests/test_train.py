@@ -13,6 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from models.data import ImageSet
+from models.methods import NETWORKS
 from models.n3net import N3NetConfig
 from models.recipe import Recipe
 from models.train import CHECKPOINT, COLUMNS, SCALARS, Progress, Result, train
@@ -207,6 +208,21 @@ def test_the_command_trains_tunes_and_says_what_is_wrong(pictures: Path, tmp_pat
     failed = CliRunner().invoke(app, run)
     assert failed.exit_code == 2
     assert "training needs an end" in failed.output
+
+
+def test_the_command_trains_a_network_without_neighbours(pictures: Path, tmp_path: Path) -> None:
+    run = ["train", str(pictures), "-o", str(tmp_path), "--model", "dncnn", "--relaxation", "paper"]
+    done = CliRunner().invoke(app, [*run, "--crop", "16", "--batch", "1", "--steps", "1", "--device", "cpu"])
+    assert done.exit_code == 0, done.output
+    assert load_weights(tmp_path / "weights.safetensors").config == replace(NETWORKS["dncnn"], relaxation="paper")
+
+
+@pytest.mark.filterwarnings("ignore:<class 'torch.autograd.function.Function'>:DeprecationWarning")  # the compiler's own doing
+def test_a_compiler_can_trace_the_network(pictures: Path) -> None:
+    one, traced = trainer(pictures), trainer(pictures)
+    torch.compiler.reset()
+    traced.forward = torch.compile(traced.network, backend="aot_eager", fullgraph=True)  # what compilers ask for, without one
+    assert traced.step(0).loss == pytest.approx(one.step(0).loss, rel=1e-4)
 
 
 def test_frozen_statistics_stay(pictures: Path) -> None:

@@ -23,6 +23,7 @@ def train(
     crop: Annotated[int | None, typer.Option(min=1, help="Side of a crop in pixels.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="At its peak.")] = None,
     loss: Annotated[Literal["log_mse", "mse"] | None, typer.Option(help="What to minimise.")] = None,
+    model: Annotated[Literal["n3net", "dncnn"] | None, typer.Option(help="Of fresh weights: n3net unless told.")] = None,
     relaxation: Annotated[Literal["code", "paper"] | None, typer.Option(help="Of fresh weights.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of crops, noise and fresh weights.")] = None,
     freeze_statistics: Annotated[bool, typer.Option("--freeze-statistics", help="Of batch normalisation; to fine-tune.")] = False,
@@ -34,7 +35,7 @@ def train(
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    from models.n3net import N3NetConfig
+    from models.methods import NETWORKS
     from models.recipe import Recipe
     from models.train import Progress
     from models.train import train as train_run
@@ -60,7 +61,9 @@ def train(
         )
         if levels:
             recipe = replace(recipe, sigma_range=levels)
-        config = replace(N3NetConfig(), relaxation=relaxation) if relaxation else None
+        config = NETWORKS[model or "n3net"] if model or relaxation else None
+        if config and relaxation:
+            config = replace(config, relaxation=relaxation)
         with Bar(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task("", total=1.0, step=0, loss=float("nan"), rate=0.0, skipped=0)
 
