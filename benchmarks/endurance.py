@@ -180,12 +180,12 @@ def write_report(results: dict[str, Any], out: Path) -> None:
             f"exit codes {sorted({row['exit'] for row in ended['rows']})}.",
         ]
     if soaked := results.get("soak"):
-        first, last = soaked["rows"][len(soaked["rows"]) // 3], soaked["rows"][-1]
+        first, later, last = (soaked["rows"][len(soaked["rows"]) * third // 3 - (third == 3)] for third in (1, 2, 3))
         lines += [
             *("", "## Soak", "", soaked["when"] + ".", ""),
             f"{last[0]} requests of 64² to 512² in {soaked['seconds']:.0f} s. Resident memory after a third and at the end:",
             f"{first[1] / 1024:.0f} and {last[1] / 1024:.0f} MiB,",
-            f"{soaked['slope_kib']:+.3f} ± {soaked['slope_error_kib']:.3f} KiB a request;",
+            f"{soaked['slope_kib']:+.3f} ± {soaked['slope_error_kib']:.3f} KiB a request, and in the last third {last[1] - later[1]:+d} KiB in all;",
             f"threads from {first[2]} to {last[2]}, open files from {first[3]} to {last[3]}.",
             *("", "![Resident memory](endurance-soak.svg)"),
         ]
