@@ -34,6 +34,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "crops 100": {"crop": 100, "batch": 5},
     "learning rate x 3": {"learning_rate": 3.0},
     "learning rate / 3": {"learning_rate": 1 / 3},
+    "no warm-up": {"warmup_steps": 0},
     "no weight decay": {"weight_decay": 0.0},
     "frozen statistics": {"freeze_statistics": True},
 }

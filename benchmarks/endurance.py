@@ -185,7 +185,8 @@ def write_report(results: dict[str, Any], out: Path) -> None:
             *("", "## Soak", "", soaked["when"] + ".", ""),
             f"{last[0]} requests of 64² to 512² in {soaked['seconds']:.0f} s. Resident memory after a third and at the end:",
             f"{first[1] / 1024:.0f} and {last[1] / 1024:.0f} MiB,",
-            f"{soaked['slope_kib']:+.3f} ± {soaked['slope_error_kib']:.3f} KiB a request, and in the last third {last[1] - later[1]:+d} KiB in all;",
+            f"{soaked['slope_kib']:+.3f} ± {soaked['slope_error_kib']:.3f} KiB a request, and in the last third",
+            f"{last[1] - later[1]:+d} KiB in all;",
             f"threads from {first[2]} to {last[2]}, open files from {first[3]} to {last[3]}.",
             *("", "![Resident memory](endurance-soak.svg)"),
         ]
