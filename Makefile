@@ -24,8 +24,8 @@ fix: .venv/tested ## format, and mend what the linter can
 train: .venv/served ## train on the image folders in DATA (make train DATA="a b")
 	$(BIN)/n3denoise train $(DATA) -o runs/default
 
-bench: .venv/benched ## compare with other denoisers; writes benchmarks/RESULTS.md
-	$(BIN)/python -m benchmarks.peers
+bench: .venv/benched ## compare with other denoisers, and dtypes on a folder (SET12=...); writes benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.peers $(if $(SET12),--set12 $(SET12))
 
 load: .venv/tested ## overload, fairness and hang-ups against a real server; writes benchmarks/LOAD.md
 	$(BIN)/python -m benchmarks.load

@@ -30,8 +30,6 @@ SIZES = ((256, 256), (512, 512), (1024, 1024), (1024, 2048), (2048, 2048), (3000
 QUICK_SIZES = ((24, 32), (48, 64))
 STRIP_SIZES = ((768, 1024), (321, 481), (1201, 97), (40, 3000))
 DTYPES: tuple[DType, ...] = ("bfloat16", "float32")
-SMALLEST = 5
-"""Rows of the smallest strips at most: one row of patches."""
 LIMIT = 60.0
 """Seconds for one image."""
 EVERY_SIZE = "n3denoise bfloat16"
@@ -187,13 +185,15 @@ def limits(results: Results, size: Size) -> list[str]:
 def strip_table(sizes: tuple[Size, ...]) -> list[str]:
     """Return how much one strip and the smallest differ, float32, and the peak memory of both, as Markdown."""
     lines = [
+        "float32; the smallest strips are of one row.",
+        "",
         "| image | input planes | largest difference | peak, one strip, MiB | peak, smallest strips, MiB |",
         "|---|---:|---:|---:|---:|",
     ]
     with tempfile.TemporaryDirectory() as folder:
         for size in sizes:
             for planes in (1, 2):
-                paths = [Path(folder) / f"{rows}.npy" for rows in (0, SMALLEST)]
+                paths = [Path(folder) / f"{rows}.npy" for rows in (0, 1)]
                 peaks = []
                 for rows, path in enumerate(paths):
                     output = child("n3denoise float32", *size, "--strips", rows, "--planes", planes, "--save", path)
@@ -206,9 +206,11 @@ def strip_table(sizes: tuple[Size, ...]) -> list[str]:
 
 
 def half_precision(folder: Path) -> list[str]:
-    """Return the mean PSNR of both dtypes on the images of a folder, as Markdown."""
+    """Return the mean PSNR of both dtypes on the images of a folder, noise seeded by the image's index, as Markdown."""
     denoisers = [Denoiser.load(device="cpu", dtype=dtype) for dtype in DTYPES]
-    lines = ["| sigma | bfloat16, dB | float32, dB | cost of bfloat16, dB |", "|---:|---:|---:|---:|"]
+    name = folder.resolve().name
+    lines = [f"Mean PSNR over the {len(image_files(folder))} images of {name}.", ""]
+    lines += ["| sigma | bfloat16, dB | float32, dB | cost of bfloat16, dB |", "|---:|---:|---:|---:|"]
     images = [read_gray(path) for path in image_files(folder)]
     for sigma in (15, 25, 50):
         means = []
@@ -279,7 +281,8 @@ CONDITIONS = """\
 Image: scikit-image's camera man, cut or mirrored to size, sigma 25 on the 0-255 scale. Seconds: the best of up to seven runs in
 six seconds, or the only one. Core seconds: what all cores spent on it, which other work on the machine hardly changes. Memory:
 peak resident size of a process that does nothing else. DnCNN-17 has random weights: time and memory are what it is here for. An
-image that would take a method more than the limit is left out."""
+image that would take a method more than {limit:.0f} s is left out; n3denoise in bfloat16 is run at every size. float16 is for
+GPUs."""
 OWED = """\
 ## Owed
 
@@ -287,14 +290,14 @@ Figures of a GPU: none was at hand, and the N3 block's CUDA kernel was run under
 benchmarks.cuda` takes them."""
 
 
-def report(results: Results, strips: list[str], halves: list[str], size: Size) -> str:
+def report(results: Results, strips: list[str], halves: list[str], size: Size, limit: float, command: str) -> str:
     """Return RESULTS.md."""
     plotted = "![Time and memory over the size of the image](growth.svg)"
     parts = [
         "# Results",
-        "Written by `make bench` in one run.",
+        f"Written by `{command}` in one run.",
         "\n".join(machine()),
-        CONDITIONS,
+        CONDITIONS.format(limit=limit),
         "\n".join(table(results)),
         plotted,
     ]
@@ -302,7 +305,7 @@ def report(results: Results, strips: list[str], halves: list[str], size: Size) -
         "What it comes to": ratios(results),
         f"Share of the physical limit, {size_name(size)}": limits(results, size),
         "The result does not depend on the strips": strips,
-        "What bfloat16 costs": halves,
+        "What bfloat16 costs, noise seeded by the image's index": halves,
     }
     parts += [f"## {title}\n\n" + "\n".join(lines) for title, lines in sections.items() if lines]
     return "\n\n".join([*parts, OWED]) + "\n"
@@ -326,7 +329,8 @@ def main(words: list[str] | None = None) -> None:
     halves: list[str] = []
 
     def write() -> None:
-        (arguments.out / "RESULTS.md").write_text(report(results, strips, halves, size))
+        command = "make bench" + (f" SET12={arguments.set12.resolve().name}" if arguments.set12 else "")
+        (arguments.out / "RESULTS.md").write_text(report(results, strips, halves, size, arguments.limit, command))
 
     # What is measured is written at once: it stays when the rest is stopped.
     results = measure(arguments.methods, sizes, arguments.limit)

@@ -29,11 +29,14 @@ def serve_api(
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
     require_gpu: Annotated[bool | None, typer.Option("--require-gpu", help="Fail without a GPU.")] = None,
+    memory_budget: Annotated[
+        int | None, typer.Option(metavar="MIB", help="Working memory of the network beside the images; a share of what is free.")
+    ] = None,
 ) -> None:
     """Serve the HTTP API; every other setting comes from the environment, see docs/operations.md."""
     # The imports below take seconds, and process 1 ignores a signal that has no handler.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    settings = _settings(host=host, port=port, device=device, require_gpu=require_gpu)
+    settings = _settings(host=host, port=port, device=device, require_gpu=require_gpu, memory_budget_mib=memory_budget)
     from service.server import serve
 
     code = serve(settings)

@@ -22,6 +22,7 @@ SEEDS = (0, 1, 2)
 CODE = 10
 WEIGHT = 1.0  # of the loss beside the reconstruction's binary cross-entropy
 BATCH = 128
+YARDSTICK = 0.1  # the temperature at which all variants are compared
 LAYERS = ("hidden 1", "hidden 2", "code", "hidden 4", "hidden 5")
 
 
@@ -96,8 +97,10 @@ def run(options: Options) -> None:
         temperature = f"{found[0].temperature:.2f}" if "T" in name else "-"
         rows.append([name, *(spread(score, ".3f") for score in scores), temperature])
     report.table("clustering", ("code", "k-means accuracy", "NMI", "accuracy, directions", "NMI, directions", "last T"), rows)
-    rows = [[name, *(f"{curve[-1]:.2f}" for curve in found[0].curves)] for name, found in runs.items()]
-    report.table("layers", ("entanglement at the end", *LAYERS), rows)
+    first = next(iter(runs.values()))[0]
+    rows = [["before training", *(f"{curve[0]:.2f}" for curve in first.curves)]]
+    rows += [[name, *(f"{curve[-1]:.2f}" for curve in found[0].curves)] for name, found in runs.items()]
+    report.table("layers", ("entanglement", *LAYERS), rows)
 
 
 def train(data: Digits, variant: Variant, seed: int, epochs: int) -> Run:
@@ -108,10 +111,10 @@ def train(data: Digits, variant: Variant, seed: int, epochs: int) -> Run:
     optimiser = torch.optim.Adam([*network.parameters(), *learned.parameters()], 1e-3)
     seen = torch.rand(len(data.labels)) < variant.labelled
     result = Run(curves=[[] for _ in LAYERS])
+    if seed == SEEDS[0]:  # the one that is drawn
+        follow(result, network, data)
     for epoch in range(epochs):
-        sums = torch.zeros(len(LAYERS))
-        batches = torch.randperm(len(data.images)).split(BATCH)
-        for batch in batches:
+        for batch in torch.randperm(len(data.images)).split(BATCH):
             images, labels = data.images[batch], data.labels[batch]
             *layers, logits = network(images)
             loss = nn.functional.binary_cross_entropy_with_logits(logits, images.flatten(1))
@@ -123,15 +126,22 @@ def train(data: Digits, variant: Variant, seed: int, epochs: int) -> Run:
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-            if seed == SEEDS[0]:  # the one that is drawn, with one yardstick for all variants
-                sums += layer_losses([layer.detach() for layer in layers], labels, annealed_temperature(epoch))
-        for curve, value in zip(result.curves, sums.tolist(), strict=True):
-            curve.append(value / len(batches))
+        if seed == SEEDS[0]:
+            follow(result, network, data)
     with torch.no_grad():
         result.codes = network(data.held_images)[LAYERS.index("code")]
     result.scores = score(result.codes, data, seed)
     result.direction_scores = score(directions(result.codes), data, seed)
     return result
+
+
+@torch.no_grad()
+def follow(result: Run, network: Autoencoder, data: Digits) -> None:
+    """Append the loss of each layer on the training digits, by the same yardstick for all variants and epochs."""
+    batches = list(zip(data.images.split(BATCH), data.labels.split(BATCH), strict=True))
+    losses = torch.stack([layer_losses(network(images)[:-1], labels, YARDSTICK) for images, labels in batches]).mean(0)
+    for curve, value in zip(result.curves, losses.tolist(), strict=True):
+        curve.append(value)
 
 
 def directions(codes: Tensor) -> Tensor:
@@ -150,11 +160,10 @@ def score(codes: Tensor, data: Digits, seed: int) -> tuple[float, float]:
 
 def draw_curves(report: Report, runs: dict[str, list[Run]]) -> None:
     """The loss of each layer over the epochs, first seed."""
-    names = list(runs)[:4]
-    with report.figure("entanglement-layers", height=2.8) as figure:
-        axes = figure.subplots(1, len(names), sharey=True)
-        for axis, name in zip(axes, names, strict=True):
-            for layer, curve in zip(LAYERS, runs[name][0].curves, strict=True):
+    with report.figure("entanglement-layers", width=12.5, height=2.8) as figure:
+        axes = figure.subplots(1, len(runs), sharey=True)
+        for axis, (name, found) in zip(axes, runs.items(), strict=True):
+            for layer, curve in zip(LAYERS, found[0].curves, strict=True):
                 axis.plot(curve, label=layer)
             axis.set(title=name, xlabel="epoch")
         axes[0].set_ylabel("soft nearest neighbour loss")

@@ -105,18 +105,19 @@ def membership(report: Report, number: int) -> None:
     apart = distances(points, queries)
     hard = (hard_neighbors(points, queries)[:, :, None] == points).any(1).float()
     temperatures = np.logspace(2, -7, 46)
-    curves: dict[str, list[Tensor]] = {"membership": [], "paper, summed": [], "code, summed": []}
+    curves: dict[str, list[Tensor]] = {"membership": [], "paper, summed": [], "code, summed": [], "code, exact, summed": []}
     for t in temperatures:
         curves["membership"].append(neighbor_membership(apart, t, K))
         curves["paper, summed"].append(soft_neighbors(points, apart, t, "paper")[0].sum(2))
-        curves["code, summed"].append(exact_code(apart, t).sum(2))
+        curves["code, summed"].append(soft_neighbors(points, apart, t, "code")[0].sum(2))
+        curves["code, exact, summed"].append(exact_code(apart, t).sum(2))
     with report.figure("selection-membership") as figure:
         bars, peak, off = figure.subplots(1, 3)
         chosen, t = number // 3, 0.03
         near = apart[chosen].topk(9, largest=False).indices.sort().values
         for colour, (name, values) in enumerate(curves.items()):
             index = int(np.abs(temperatures - t).argmin())
-            bars.bar(np.arange(9) + 0.28 * (colour - 1), values[index][chosen][near].tolist(), 0.28, label=name)
+            bars.bar(np.arange(9) + 0.21 * (colour - 1.5), values[index][chosen][near].tolist(), 0.21, label=name)
             peak.plot(temperatures, [v.max().item() for v in values], label=name)
             off.plot(temperatures, [(v - hard).abs().sum(1).mean().item() / (2 * K) for v in values], label=name)
         bars.set(title=f"one query, T = {temperatures[index]:.2g}", xlabel="its nearest points, in order", ylabel="weight")

@@ -84,7 +84,7 @@ def run(options: Options) -> None:
                 pictures[candidate.name] = denoised["brick"]
         parameters = f"{sum(p.numel() for p in network.parameters()):,}"
         means = spread([sum(result.values()) / len(result) for result in results])
-        each = (f"{sum(result[name] for result in results) / len(results):.2f}" for name in tested)
+        each = (spread([result[name] for result in results]) for name in tested)
         rows.append([candidate.name, parameters, means, *each])
     report.table("denoisers", ("PSNR at sigma 25, dB", "parameters", "mean over the images", *TESTED_ON), rows)
     draw(report, tested["brick"], pictures)

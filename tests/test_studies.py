@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from models.neighbors import Relaxation, neighbor_weights
 from studies import digits
 from studies.__main__ import STUDIES
+from studies.attention import Classifier
 from studies.entanglement import score
-from studies.points import distances, draw, error, hard_neighbors, soft_neighbors
+from studies.points import as_written, distances, draw, error, exact_code, hard_neighbors, soft_neighbors
 from studies.report import PAGES, Options, Report, spread
+from studies.selection import ARRIVED, arrival
 from studies.small_budget import CANDIDATES, NonLocalNet
 
 TEXTS = {page.name: page.read_text(encoding="utf-8") for page in PAGES.glob("*.md")}
@@ -66,10 +69,39 @@ def test_spread() -> None:
 def test_cold_selection_of_3000_points_is_hard() -> None:
     """Distributions sum to 1 within 1e-5 at T = 1e-8, and the mean error against scikit-learn is below 1e-6."""
     points = draw("normal", 3000)
-    queries = torch.arange(0, 3000, 3)
-    weights, neighbors = soft_neighbors(points, distances(points, queries), 1e-8, "paper")
-    assert (weights.sum(1) - 1).abs().max() < 1e-5
-    assert error(neighbors, hard_neighbors(points, queries)) < 1e-6
+    errors = []
+    for queries in torch.arange(3000).split(500):
+        weights, neighbors = soft_neighbors(points, distances(points, queries), 1e-8, "paper")
+        assert (weights.sum(1) - 1).abs().max() < 1e-5
+        errors.append(error(neighbors, hard_neighbors(points, queries)))
+    assert sum(errors) / len(errors) < 1e-6
+
+
+@pytest.mark.parametrize("relaxation", ["paper", "code"])
+def test_forms_written_out_are_the_selection_where_nothing_is_rounded(relaxation: Relaxation) -> None:
+    points = draw("normal", 12).double()
+    apart = distances(points, torch.arange(12))
+    expected = neighbor_weights(apart[None], 1.0, 3, relaxation)[0]
+    torch.testing.assert_close(as_written(apart, 1.0, relaxation), expected)
+    if relaxation == "code":
+        torch.testing.assert_close(exact_code(apart, 1.0), expected)
+
+
+@pytest.mark.parametrize("form", ["paper", "code"])
+def test_arrival_is_where_the_error_falls_for_good(form: Relaxation) -> None:
+    points = draw("normal", 10)
+    queries, temperature = torch.arange(10), arrival(points, form)
+    apart, hard = distances(points.double(), queries), hard_neighbors(points.double(), queries)
+    below, above = (error(soft_neighbors(points.double(), apart, t, form)[1], hard) for t in (temperature, 1.25 * temperature))
+    assert below <= ARRIVED < above
+
+
+def test_heat_sums_to_the_logits() -> None:
+    torch.manual_seed(0)
+    network, images = Classifier(8, blocks=True).eval(), torch.rand(3, 1, 8, 8)
+    classes = torch.tensor([1, 9, 4])
+    logits = network(images).gather(1, classes[:, None])[:, 0]
+    torch.testing.assert_close(network.heat(images, classes).sum((1, 2)) + network.head.bias[classes], logits)
 
 
 def test_hard_neighbors_by_hand() -> None:
