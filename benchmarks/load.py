@@ -14,13 +14,14 @@ import numpy as np
 
 from benchmarks.load_client import MEAN_PIXELS, Answer, client, closed_loop, open_loop, picture, post, probe
 from benchmarks.load_report import write_report
-from benchmarks.servers import Running, serving
+from benchmarks.servers import Running, quantile, serving
 
 LEVELS = (0.5, 0.8, 1.0, 1.5, 3.0)
 SMALL, MIDDLE, LARGE = (256, 256), (512, 512), (4000, 5000)
 TIMEOUT_SECONDS = 30
 SEED = 0
 STRIP = "denoise_strip_duration_seconds"
+LAG = "denoise_event_loop_lag_seconds"
 
 
 def main() -> None:
@@ -35,7 +36,6 @@ def main() -> None:
         print(f"capacity {capacity / 1e6:.3f} MP/s")
         results["capacity"] = capacity
         results["service"] = [level(service, load, capacity, arguments.seconds) for load in LEVELS]
-        results["loop_lag_p99"] = service.quantile("denoise_event_loop_lag_seconds", 0.99)
         results["overhead"] = asyncio.run(overhead(service))
     with serving(timeout_seconds=3600, queue_timeout_seconds=3600) as service:
         results["fairness"] = asyncio.run(fairness(service))
@@ -50,7 +50,9 @@ def main() -> None:
 
 def level(server: Running, load: float, capacity: float, seconds: float) -> dict[str, Any]:
     """One level of load: latencies by size, goodput, refusals, health meanwhile."""
+    before = server.buckets(LAG)
     row = asyncio.run(_level(server, load * capacity / MEAN_PIXELS, seconds, load))
+    row["loop_lag_p99"] = quantile({bound: count - before[bound] for bound, count in server.buckets(LAG).items()}, 0.99)
     print(json.dumps({key: value for key, value in row.items() if key != "latency"}))
     return row
 
@@ -76,7 +78,7 @@ async def _level(server: Running, per_second: float, seconds: float, load: float
         "livez_p99": float(np.quantile(live, 0.99)),
         "retry_after": retry_after_ratios(answers, served),
         "latency": {
-            f"{height}x{width}": [float(np.quantile(seconds_of, share)) for share in (0.5, 0.95, 0.99)]
+            f"{height}x{width}": [*(float(np.quantile(seconds_of, share)) for share in (0.5, 0.95, 0.99)), len(seconds_of)]
             for height, width in sorted({answer.size for answer in good})
             if (seconds_of := [answer.seconds for answer in good if answer.size == (height, width)])
         },
@@ -154,10 +156,10 @@ async def hang_ups(service: Running) -> dict[str, float]:
     """Fifty clients hang up while their images are computed or wait; how long the next one takes."""
     async with client(600) as http:
         alone = [(await post(http, service.url, SMALL)).seconds for _ in range(10)]
-        strips = service.metric(f"{STRIP}_count")
         gone = [asyncio.create_task(post(http, service.url, (768, 1024))) for _ in range(50)]
         await asyncio.sleep(4)  # until all are admitted and the first is being computed
         assert service.metric("denoise_queue_jobs") >= 45, "too few images were still to be computed"
+        begun = service.metric("denoise_jobs_in_progress")
         for task in gone:
             task.cancel()
         await asyncio.gather(*gone, return_exceptions=True)
@@ -165,7 +167,7 @@ async def hang_ups(service: Running) -> dict[str, float]:
         after = await post(http, service.url, SMALL)
         left = service.metric("denoise_queue_jobs")
         strips = service.metric(f"{STRIP}_count") - strips
-    return {"alone": float(np.median(alone)), "after": after.seconds, "strips_computed": strips, "left": left}
+    return {"alone": float(np.median(alone)), "after": after.seconds, "begun": begun, "strips_computed": strips, "left": left}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Open-loop load: requests come when they come, whether or not the server keeps up."""
 
 import asyncio
-import contextlib
 import io
 import random
 import time
@@ -117,8 +116,8 @@ async def probe(url: str, path: str, every: float, stop: asyncio.Event) -> list[
     async with client(30) as http:
         while not stop.is_set():
             began = time.monotonic()
-            with contextlib.suppress(httpx2.TransportError):
-                await http.get(url + path)
+            answer = await http.get(url + path)
+            assert answer.status_code == 200, answer.text
             latencies.append(time.monotonic() - began)
             await asyncio.sleep(every)
     return latencies

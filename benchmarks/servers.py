@@ -27,12 +27,10 @@ class Running:
         text = httpx2.get(f"{self.url}/metrics", timeout=30).text
         return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if re.match(rf"{name}[ {{]", line))
 
-    def quantile(self, name: str, share: float) -> float:
-        """The upper bound of the histogram's bucket in which a share of its samples ends."""
+    def buckets(self, name: str) -> dict[float, float]:
+        """A histogram's samples up to each bound; nothing where a server has none of that name."""
         text = httpx2.get(f"{self.url}/metrics", timeout=30).text
-        buckets = re.findall(rf'{name}_bucket{{.*?le="([^"]+)".*?}} (\S+)', text)
-        total = float(buckets[-1][1])
-        return next(float(bound) for bound, count in buckets if float(count) >= share * total)
+        return {float(le): float(count) for le, count in re.findall(rf'{name}_bucket{{.*?le="([^"]+)".*?}} (\S+)', text)}
 
     def memory(self) -> tuple[int, int, int]:
         """Resident KiB, threads, open files."""
@@ -44,6 +42,12 @@ class Running:
         """Send SIGTERM and return the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
+
+
+def quantile(buckets: dict[float, float], share: float) -> float | None:
+    """The upper bound of the bucket in which a share of the samples ends; None without samples."""
+    total = max(buckets.values(), default=0.0)
+    return next((bound for bound, count in sorted(buckets.items()) if total and count >= share * total), None)
 
 
 def free_port() -> int:
