@@ -101,8 +101,9 @@ def retries(rows: list[dict[str, Any]]) -> list[str]:
     low, middle, high = np.quantile(ratios, [0.05, 0.5, 0.95])
     return [
         "",
-        f"`Retry-After` over the time that the work ahead really took, {len(ratios)} of {refused} refusals (of the others the work ahead",
-        f"was not done when the level ended): median {middle:.2f}, 5% to 95% {low:.2f} to {high:.2f}; {within:.1%} within a factor of two.",
+        f"`Retry-After` over the time that the work ahead really took, {len(ratios)} of {refused} refusals (the work ahead of",
+        f"the others was not done when the level ended): median {middle:.2f}, 5% to 95% {low:.2f} to {high:.2f};",
+        f"{within:.1%} within a factor of two.",
     ]
 
 
