@@ -148,8 +148,8 @@ class Engine:
         if self._held() and self._held() + held > self.settings.queue_pixels:
             raise QueueFull("As many pixels are held as may be held.", **self._backlog())
         ticket = Ticket(pixels, held, arrived + self.settings.timeout_seconds, self._give_back)
-        if pace.seconds(pixels) > self.settings.timeout_seconds:
-            limit = int((pace.pixels_per_second or 0) * self.settings.timeout_seconds)
+        if CAUTION * pace.seconds(pixels) > self.settings.timeout_seconds:
+            limit = int((pace.pixels_per_second or 0) * self.settings.timeout_seconds / CAUTION)
             raise TooManyPixels("At the device's pace the image takes longer than a request may.", limit_pixels=limit)
         for ahead, deadline in self.worker.finishes(pixels, ticket.deadline):
             if now + CAUTION * pace.seconds(ahead) > deadline:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.engine import Engine
+from service.engine import CAUTION, Engine
 from service.errors import DeadlineExceeded, Draining, NotReady, QueueFull, TooManyPixels, WouldMissDeadline
 from service.pace import Pace
 from service.selftest import Plane
@@ -130,9 +130,19 @@ def test_what_would_end_too_late_is_refused_at_once(weights: Path, gate: Gate) -
                     with pytest.raises(WouldMissDeadline):
                         engine.admit(20_000, time.monotonic())
                     engine.admit(500, time.monotonic())
+
+    asyncio.run(scenario())
+
+
+def test_what_would_take_too_long_even_alone_is_told_how_large_it_may_be(weights: Path, gate: Gate) -> None:
+    async def scenario() -> None:
+        async with running(weights, gate, timeout_seconds=10) as engine:
             with pytest.raises(TooManyPixels) as hopeless:
-                engine.admit(110_000, time.monotonic())
-            assert hopeless.value.members["limit_pixels"] == pytest.approx(100_000, rel=1e-3)
+                engine.admit(95_000, time.monotonic())  # 9.5 seconds: too near to the end to be promised, whenever it comes
+            limit = hopeless.value.members["limit_pixels"]
+            assert limit == pytest.approx(100_000 / CAUTION, rel=1e-3)
+            assert isinstance(limit, int)
+            engine.admit(limit - 9_000, time.monotonic())  # a second less, for a busy machine
 
     asyncio.run(scenario())
 
