@@ -155,6 +155,7 @@ class Engine:
             if now + CAUTION * pace.seconds(ahead) > deadline:
                 raise WouldMissDeadline("With the work admitted before, a deadline would be missed.", **self._backlog())
         self.worker.add(ticket)
+        current_record().pixels = held
         self.metrics.input_pixels.observe(held)
         return ticket
 

@@ -43,7 +43,9 @@ class Settings(BaseSettings):
     interleave_images: int = Field(4, ge=1, description="Most images whose strips interleave on the device.")
     queue_timeout_seconds: float = Field(240, gt=0, description="Longest wait before the first strip.")
     timeout_seconds: float = Field(300, gt=0, description="Longest time of a request in all; past it the answer is 504.")
-    codec_threads: int = Field(2, ge=1, description="Threads that decode and encode images.")
+    codec_threads: int = Field(
+        2, ge=1, description="Threads for each stage of a picture off the device, and as many again for small ones."
+    )
 
     idle_selftest_seconds: float = Field(300, gt=0, description="Idle time after which the self-test runs again.")
     hang_seconds: float = Field(60, gt=0, description="A strip that takes longer counts as hung: /livez turns 503.")

@@ -10,14 +10,19 @@ from starlette.requests import HTTPConnection
 from service.engine import Engine
 from service.picture import Limits
 from service.settings import Settings
-from service.telemetry import Metrics, stage
+from service.telemetry import Metrics, current_record, stage
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+STAGES = ("read", "decode", "treat", "metric", "encode")
+SMALL_PIXELS = 1_000_000
+
 
 class State:
-    """Settings, metrics, the engine, and the threads for decoding and encoding.
+    """Settings, metrics, the engine, and the threads for all that is done to a picture off the device.
+
+    Each stage has threads of its own, and pictures under a megapixel have theirs, for one of 40 may be encoded for seconds.
 
     Args:
         settings: As read at start.
@@ -31,16 +36,26 @@ class State:
         self.engine = engine
         self.limits = Limits(pixels=settings.max_pixels)
         self.uploads_bytes = 0
-        self._codec_threads = ThreadPoolExecutor(settings.codec_threads, thread_name_prefix="codec")
+        self._threads = {
+            (stage_name, size): ThreadPoolExecutor(settings.codec_threads, thread_name_prefix=f"{stage_name}-{size}")
+            for stage_name in STAGES
+            for size in ("small", "large")
+        }
 
     async def codec(self, stage_name: str, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a function on a codec thread, for the event loop never computes, and time it as a stage."""
+        """Run a function on a thread of its stage, for the event loop never computes, and time it.
+
+        What comes before admission, forms and headers, is small whatever the picture.
+        """
+        size = "small" if current_record().pixels < SMALL_PIXELS else "large"
         with stage(self.metrics, stage_name):
-            return await asyncio.get_running_loop().run_in_executor(self._codec_threads, lambda: func(*args, **kwargs))
+            threads = self._threads[stage_name, size]
+            return await asyncio.get_running_loop().run_in_executor(threads, lambda: func(*args, **kwargs))
 
     def close(self) -> None:
-        """End the codec threads when their present work is done."""
-        self._codec_threads.shutdown(wait=False, cancel_futures=True)
+        """End the threads when their present work is done."""
+        for threads in self._threads.values():
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 def state_of(connection: HTTPConnection) -> State:

@@ -83,6 +83,7 @@ class Record:
         request_id: The client's own, or a fresh one.
         arrived: On the monotonic clock.
         model: The model asked for, once the request is known to be one for denoising.
+        pixels: Of all its pictures, once it is admitted.
         outcome: How it ended, in the words of `denoise_jobs_total`.
         error: Code of the error it was answered with.
         stages: Seconds in each stage, for Server-Timing.
@@ -92,6 +93,7 @@ class Record:
     request_id: str
     arrived: float
     model: str | None = None
+    pixels: int = 0
     outcome: str = "ok"
     error: str | None = None
     stages: dict[str, float] = field(default_factory=dict)
