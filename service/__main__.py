@@ -9,6 +9,7 @@ import typer
 
 from service.commands.denoise import denoise
 from service.commands.evaluate import evaluate
+from service.commands.options import MemoryBudget
 from service.commands.several import SeveralSigmas
 from service.commands.train import train
 from service.commands.weights import weights
@@ -29,9 +30,7 @@ def serve_api(
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
     require_gpu: Annotated[bool | None, typer.Option("--require-gpu", help="Fail without a GPU.")] = None,
-    memory_budget: Annotated[
-        int | None, typer.Option(metavar="MIB", help="Working memory of the network beside the images; a share of what is free.")
-    ] = None,
+    memory_budget: MemoryBudget = None,
 ) -> None:
     """Serve the HTTP API; every other setting comes from the environment, see docs/operations.md."""
     # The imports below take seconds, and process 1 ignores a signal that has no handler.

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from service.commands.options import Device, MemoryBudget, Model, Precision, Weights, in_bytes
+
 if TYPE_CHECKING:
     from models.methods import Method
     from service.batch import Denoise, Outcome, Recipe
@@ -46,15 +48,11 @@ def denoise(
         Literal["no-gps", "keep", "strip"], typer.Option(help="Keep all but the place, all, or nothing.")
     ] = "no-gps",
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
-    model: Annotated[
-        str, typer.Option(help="n3net; to compare: dncnn, without neighbours; nlm, non-local means.")
-    ] = "n3net",
-    weights: Annotated[str, typer.Option(help="Name or file, for n3net.")] = "default",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    dtype: Annotated[Literal["auto", "float32", "bfloat16", "float16"], typer.Option(help="Of the convolutions.")] = "auto",
-    memory_budget: Annotated[
-        int | None, typer.Option(min=1, metavar="MIB", help="Working memory beside the image; a share of what is free.")
-    ] = None,
+    model: Model = "n3net",
+    weights: Weights = "default",
+    device: Device = "auto",
+    dtype: Precision = "auto",
+    memory_budget: MemoryBudget = None,
 ) -> None:
     """Denoise files; the exit code is 1 if any could not be done."""
     from models.denoiser import Denoiser
@@ -68,8 +66,7 @@ def denoise(
     if any(streams) and (len(inputs) > 1 or out != STREAM):
         raise typer.BadParameter("- stands for the one input and for the output together: n3denoise denoise - -o -")
     try:
-        budget = None if memory_budget is None else memory_budget << 20
-        method = load_method(model, weights=weights, device=device, dtype=dtype, memory_budget=budget)
+        method = load_method(model, weights=weights, device=device, dtype=dtype, memory_budget=in_bytes(memory_budget))
         if not math.isnan(sigma):
             check_sigma(sigma, method.sigma_range)
     except ValueError as error:

@@ -1,9 +1,11 @@
 """`n3denoise evaluate`: the PSNR table of a model on folders of images."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from service.commands.options import Device, MemoryBudget, Model, Precision, Weights, in_bytes
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,15 +20,11 @@ def evaluate(
     ],
     seeds: Annotated[int, typer.Option(min=1, help="Draws of the noise.")] = 1,
     ensemble: Annotated[bool, typer.Option("--ensemble", help="Also average over the eight flips and rotations.")] = False,
-    model: Annotated[
-        str, typer.Option(help="n3net; to compare: dncnn, without neighbours; nlm, non-local means.")
-    ] = "n3net",
-    weights: Annotated[str, typer.Option(help="Name or file, for n3net.")] = "default",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    dtype: Annotated[Literal["auto", "float32", "bfloat16", "float16"], typer.Option(help="Of the convolutions.")] = "auto",
-    memory_budget: Annotated[
-        int | None, typer.Option(min=1, metavar="MIB", help="Working memory beside the image; a share of what is free.")
-    ] = None,
+    model: Model = "n3net",
+    weights: Weights = "default",
+    device: Device = "auto",
+    dtype: Precision = "auto",
+    memory_budget: MemoryBudget = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
 ) -> None:
     """Add noise to the images of folders, denoise them, and print PSNR, SSIM and seconds."""
@@ -42,8 +40,7 @@ def evaluate(
 
     sets: dict[str, list[Score]] = {}
     try:
-        budget = None if memory_budget is None else memory_budget << 20
-        method = load_method(model, weights=weights, device=device, dtype=dtype, memory_budget=budget)
+        method = load_method(model, weights=weights, device=device, dtype=dtype, memory_budget=in_bytes(memory_budget))
         total = sum(len(image_files(folder)) for folder in folders) * len(sigma) * seeds
         with Progress(console=Console(stderr=True)) as progress:
             task = progress.add_task("denoising", total=total)
