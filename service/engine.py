@@ -100,7 +100,7 @@ class Engine:
 
     @property
     def hung(self) -> bool:
-        """Whether the present strip takes longer than any strip should."""
+        """Whether the present strip, self-test or warm-up takes longer than any should."""
         return self.worker.strip_seconds > self.settings.hang_seconds
 
     @property

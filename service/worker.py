@@ -3,7 +3,8 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -104,7 +105,7 @@ class Worker:
 
     @property
     def strip_seconds(self) -> float:
-        """How long the present strip has been running; 0 between strips."""
+        """How long the present strip, self-test or warm-up has been running; 0 between them."""
         began = self._strip_began
         return 0.0 if began is None else time.monotonic() - began
 
@@ -142,7 +143,9 @@ class Worker:
             self._compute = self._make_compute()
             self._describe(self._compute.models)
             self._self_test()
-            self.pace.note(*self._compute.warm_up())
+            with self._watched():
+                pixels, seconds = self._compute.warm_up()
+            self.pace.note(pixels, seconds)
             self.state = "ready"
             log().info("ready", pixels_per_second=round(self.pace.pixels_per_second or 0))
             while not self._stopping:
@@ -175,21 +178,20 @@ class Worker:
             return place if isinstance(place, Ticket) else None
 
     def _strip(self, ticket: Ticket, run: Run) -> None:
-        began = self._strip_began = time.monotonic()
-        if ticket.begun_at is None:
-            ticket.begun_at = began
-            self._loop.call_soon_threadsafe(run.on_begun)
         before, outcome = run.fraction, None
-        try:
-            run.fraction = next(run.steps)
-        except StopIteration as end:
-            run.fraction, outcome = 1.0, end.value
-        except ServiceError as error:
-            outcome = error
-        except Exception:
-            log().exception("computation failed")
-            outcome = InternalError("The computation failed.")
-        self._strip_began = None
+        with self._watched() as began:
+            if ticket.begun_at is None:
+                ticket.begun_at = began
+                self._loop.call_soon_threadsafe(run.on_begun)
+            try:
+                run.fraction = next(run.steps)
+            except StopIteration as end:
+                run.fraction, outcome = 1.0, end.value
+            except ServiceError as error:
+                outcome = error
+            except Exception:
+                log().exception("computation failed")
+                outcome = InternalError("The computation failed.")
         self._account(ticket, run.model, max(0.0, run.fraction - before) * run.pixels, time.monotonic() - began)
         if outcome is not None:
             self._settle(ticket, run, outcome)
@@ -224,12 +226,18 @@ class Worker:
 
     def _self_test(self) -> None:
         self._metrics.selftest.set(0)
-        self._strip_began = time.monotonic()
-        try:
+        with self._watched():
             self._compute.check()
+        self._metrics.selftest.set(1)
+
+    @contextmanager
+    def _watched(self) -> Iterator[float]:
+        """Let the event loop see how long this computation takes, from the moment that is yielded."""
+        self._strip_began = began = time.monotonic()
+        try:
+            yield began
         finally:
             self._strip_began = None
-        self._metrics.selftest.set(1)
 
     def _lose(self, error: Exception) -> None:
         """Answer everything that waits, and let the process end: only a new one can get the device back."""

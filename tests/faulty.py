@@ -58,17 +58,18 @@ def scripted(weights: Path, script: Callable[[Strip], object]) -> MakeCompute:
 
 @dataclass
 class Gate:
-    """A script that holds images up: every strip of an image of the test's waits for `open`, and is noted.
+    """A script that holds images of one width up: every strip of theirs waits for `open`, and is noted.
 
-    The self-test and the warm-up pass: the tests' images are 32 pixels wide, theirs are not.
+    The self-test and the warm-up pass: the tests' images are 32 pixels wide, theirs are 88 and 256.
     """
 
+    width: int = 32
     strips: list[int] = field(default_factory=list)  # the height of the image, strip by strip
     arrived: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     _open: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     def __call__(self, strip: Strip) -> None:
-        if strip.noisy.shape[1] == 32:
+        if strip.noisy.shape[1] == self.width:
             self.strips.append(strip.noisy.shape[0])
             self.arrived.release()
             assert self._open.acquire(timeout=PATIENCE)

@@ -174,6 +174,21 @@ def test_a_hang_turns_liveness_off_and_is_answered_at_the_deadline(weights: Path
         assert service.denoise(png(16, 40)).status_code == 200
 
 
+@pytest.mark.parametrize("width", [88, 256], ids=["self-test", "warm-up"])
+def test_a_hang_while_starting_turns_liveness_off(weights: Path, width: int) -> None:
+    gate = Gate(width)
+    try:
+        with live(settings_for(weights, hang_seconds=0.1), scripted(weights, gate), ready=False) as service:
+            gate.wait()
+            wait_for(lambda: service.client.get("/livez").status_code == 503)
+            assert service.client.get("/readyz").status_code == 503
+            gate.open(1000)
+            wait_for(lambda: service.client.get("/readyz").status_code == 200)
+            assert service.client.get("/livez").status_code == 200
+    finally:
+        gate.open(1000)
+
+
 def test_weights_that_do_not_load_end_the_process(weights: Path) -> None:
     broken = weights.with_name("broken.safetensors")
     broken.write_bytes(weights.read_bytes()[:-10])
