@@ -144,7 +144,7 @@ class Compute:
             (H, W), not clipped.
 
         Raises:
-            DeviceOutOfMemory: If halving the strips did not help.
+            DeviceOutOfMemory: If halving the strips did not help, or the method cannot.
             DeviceFault: If the device failed otherwise.
             NonFiniteResult: If the result holds NaN or infinity.
         """
@@ -161,7 +161,8 @@ class Compute:
                     denoised = yield from method.steps(plane, sigma, plan)
                 break
             except (MemoryError, RuntimeError) as error:
-                self._fail(error, last=retried)
+                # The strips of non-local means are small and have one size: the same again would run out of memory again.
+                self._fail(error, last=retried or isinstance(method, NonLocalMeans))
                 retried = True
         result: Plane = denoised.float().cpu().numpy()
         if not np.isfinite(result).all():

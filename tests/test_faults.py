@@ -1,15 +1,20 @@
 """Faults put into the computation: each ends in the documented answer and metric, and the service lives on or ends as told."""
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from structlog.testing import capture_logs
 
+from models.nlm import NonLocalMeans
 from service.compute import Compute, Denoises
+from service.engine import MakeCompute
+from service.errors import DeviceLost
 from service.server import EXIT_LOST
+from service.settings import Settings
 from tests.faulty import Gate, Scripted, Strip, scripted
 from tests.live import PATIENCE, Live, live, png, settings_for, tiny_weights, wait_for
 
@@ -111,6 +116,30 @@ def test_out_of_memory_twice_is_the_answer(service: Live, fault: Fault, error: E
     assert service.denoise(png(32, 40)).status_code == 200
 
 
+def test_a_method_without_smaller_strips_is_not_tried_again(weights: Path) -> None:
+    tried = []
+
+    class Hungry(NonLocalMeans):
+        def steps(self, noisy: torch.Tensor, sigma: float) -> Generator[float, None, torch.Tensor]:
+            tried.append(noisy.shape)
+            yield 0.5
+            raise MemoryError(sigma)
+
+    def load() -> Denoises:
+        return Scripted(weights, lambda _: None)
+
+    def make(settings: Settings, on_error: Callable[[str], None]) -> Compute:  # noqa: ARG001
+        return Compute(load, load, on_error, lambda: {"nlm": Hungry()})
+
+    with live(settings_for(weights), make) as service:
+        answer = service.denoise(png(32, 32), model="nlm")
+        assert answer.status_code == 503
+        assert answer.json()["type"].endswith(":device-out-of-memory")
+        assert tried == [(32, 32)]
+        assert service.metric("denoise_device_errors_total", kind="out_of_memory") == 1
+        assert service.denoise(png(32, 32)).status_code == 200
+
+
 def test_a_result_that_is_not_finite_is_not_returned(service: Live, fault: Fault) -> None:
     def act(strip: Strip) -> None:
         strip.noisy[3, 3] = torch.nan
@@ -154,6 +183,18 @@ def test_a_device_error_that_stays_ends_the_process(service: Live, fault: Fault)
     service.thread.join(PATIENCE)
     assert not service.thread.is_alive()
     assert service.server.exit_code == EXIT_LOST
+
+
+def test_an_idle_device_that_fails_its_self_test_ends_the_process(weights: Path, fault: Fault) -> None:
+    with live(settings_for(weights, idle_selftest_seconds=0.02), scripted(weights, fault)) as service:
+        assert service.metric("denoise_ready") == 1
+        fault.act, fault.everywhere = fails(RuntimeError("CUDA error: unspecified launch failure")), True
+        service.thread.join(PATIENCE)
+        assert not service.thread.is_alive()
+        assert service.server.exit_code == EXIT_LOST
+        assert isinstance(service.engine.trouble, DeviceLost)
+        assert service.metric("denoise_ready") == 0
+        assert service.metric("denoise_selftest_success") == 0
 
 
 def test_a_hang_turns_liveness_off_and_is_answered_at_the_deadline(weights: Path) -> None:
@@ -224,7 +265,8 @@ def test_the_fallback_to_the_cpu_is_in_every_place(weights: Path) -> None:
     def load() -> Denoises:
         return Fallen(weights, lambda _: None)
 
-    with live(settings_for(weights), lambda settings, on_error: Compute(load, load, on_error)) as service:  # noqa: ARG005
+    make_compute: MakeCompute = lambda settings, on_error: Compute(load, load, on_error)  # noqa: ARG005, E731
+    with capture_logs() as lines, live(settings_for(weights), make_compute) as service:
         assert service.denoise().headers["x-device-fallback"] == "torch sees no CUDA device"
         assert service.client.get("/v1/info").json()["fallback_reason"] == "torch sees no CUDA device"
         labels = {"device": "cpu", "fallback_reason": "torch sees no CUDA device"}
@@ -234,3 +276,5 @@ def test_the_fallback_to_the_cpu_is_in_every_place(weights: Path) -> None:
             for sample in metric.samples
             if sample.name == "denoise_device_info"
         )
+    (line,) = [line for line in lines if line["event"] == "device"]
+    assert (line["log_level"], line["fallback_reason"]) == ("warning", "torch sees no CUDA device")
