@@ -2,20 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor
 
+from models.plan import Plan
+from service.compute import Compute
 from service.engine import CAUTION, Engine
 from service.errors import DeadlineExceeded, Draining, NotReady, QueueFull, TooManyPixels, WouldMissDeadline
 from service.pace import Pace
 from service.selftest import Plane
 from service.telemetry import Metrics
-from tests.faulty import Gate, scripted
+from tests.faulty import Gate, Scripted, Strip, scripted
 from tests.live import PATIENCE, settings_for, tiny_weights
 
 
@@ -90,6 +93,45 @@ def test_who_leaves_stops_costing_within_a_strip(weights: Path, gate: Gate) -> N
             gate.open(7)
             await staying
         assert gate.strips == [80] + [96] * 6  # one strip of those who left, then none
+
+    asyncio.run(scenario())
+
+
+class AtOnce(Scripted):
+    """Computes everything in one strip, whose end is the image's."""
+
+    def steps(self, noisy: Tensor, sigma: float, plan: Plan | None = None) -> Generator[float, None, Tensor]:  # noqa: ARG002
+        self.script(Strip(noisy, 0, plan))
+        yield from ()
+        return noisy.clone()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_comes_out_after_the_caller_left_goes_nowhere(weights: Path, gate: Gate, fails: bool) -> None:
+    def script(strip: Strip) -> None:
+        gate(strip)
+        if fails and strip.noisy.shape == (16, 32):
+            raise ZeroDivisionError
+
+    def make_compute(*_: object) -> Compute:
+        return Compute(lambda: AtOnce(weights, script), lambda: AtOnce(weights, lambda _: None))
+
+    async def scenario() -> None:
+        raised: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
+        engine = Engine(settings_for(weights), Metrics(), make_compute)
+        engine.start()
+        await until(lambda: engine.trouble is None)
+        leaving = asyncio.create_task(denoise(engine, 1))
+        await asyncio.to_thread(gate.wait)
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        assert leaving.cancelled()
+        gate.open(2)
+        # Results come in order, so that the one that nobody waits for has come when the next has.
+        np.testing.assert_array_equal(await denoise(engine, 2), image(2))
+        assert raised == []
+        await engine.stop()
 
     asyncio.run(scenario())
 
@@ -245,14 +287,3 @@ def test_several_runs_of_one_request_keep_its_place(weights: Path, gate: Gate) -
             assert ticket.computing > 0
 
     asyncio.run(scenario())
-
-
-def test_pace_learns_the_rate_of_the_recent_strips() -> None:
-    pace = Pace()
-    assert pace.seconds(1000) == 0
-    for _ in range(100):
-        pace.note(1000, 1)
-    for _ in range(300):
-        pace.note(3000, 1)
-    assert pace.pixels_per_second == pytest.approx(3000, rel=0.01)
-    assert pace.seconds(6000) == pytest.approx(2, rel=0.01)
