@@ -4,17 +4,15 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 
 from service.engine import Engine
 from service.errors import ServiceError
-from service.middleware import ApiKeys, Front, Uploads
+from service.middleware import ApiKeys, Front, Origins, Problems, Uploads
 from service.problems import handle
 from service.routes import denoise, evaluate, health, info, noise, page
 from service.settings import Settings
@@ -45,16 +43,14 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         await engine.stop()
         state.close()
 
-    middleware = [Middleware(Front, state), Middleware(ApiKeys, state), Middleware(Uploads, state)]
-    if settings.cors_origins:
-        # Outside everything, so that browsers can read the errors too.
-        middleware.insert(0, Middleware(CORSMiddleware, **_cors(settings)))
+    origins = [Middleware(Origins, settings.cors_origins)] if settings.cors_origins else []
+    inner = [Middleware(each, state) for each in (Problems, ApiKeys, Uploads)]
     app = FastAPI(
         title="n3denoise",
         summary="Denoises images with Neural Nearest Neighbors Networks.",
         version=version(),
         lifespan=lifespan,
-        middleware=middleware,
+        middleware=[Middleware(Front, state), *origins, *inner],
         exception_handlers=dict.fromkeys((ServiceError, HTTPException, RequestValidationError), handle),
         redoc_url=None,
     )
@@ -62,15 +58,6 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     for routes in (denoise, evaluate, noise, info, health, page):
         app.include_router(routes.router)
     return app
-
-
-def _cors(settings: Settings) -> dict[str, Any]:
-    return {
-        "allow_origins": settings.cors_origins,
-        "allow_methods": ["GET", "POST"],
-        "allow_headers": ["Content-Type", "X-API-Key", "Authorization", "X-Request-ID"],
-        "expose_headers": ["*"],
-    }
 
 
 async def _watch_loop(metrics: Metrics) -> None:

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BodyTooLarge, Draining, ServiceError, SlowRequest, Unauthorized, UploadsFull
+from service.errors import BadRequest, BodyTooLarge, Draining, ServiceError, SlowRequest, Unauthorized, UploadsFull
 from service.problems import as_service_error, response_to
 from service.state import State
-from service.telemetry import HTTP_METHODS, Record, log, open_record
+from service.telemetry import HTTP_METHODS, Metrics, Record, log, open_record
 
 PROBES = ("/livez", "/readyz", "/metrics")
 PLAIN = ("/", "/docs", "/openapi.json")
@@ -34,8 +36,45 @@ def _policy(path: str) -> str:
     return _PAGE_POLICY if path == "/" or path.startswith("/web/") else _BARE_POLICY
 
 
+def headers_of_all(record: Record, path: str) -> dict[str, str]:
+    """The headers of every answer."""
+    return {
+        "x-request-id": record.request_id,
+        "server-timing": record.server_timing(),
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "DENY",
+        "referrer-policy": "no-referrer",
+        "content-security-policy": _policy(path),
+    }
+
+
+def count(metrics: Metrics, record: Record, method: str, route: str, status: int) -> None:
+    """Count an answer and log it."""
+    method = method if method in HTTP_METHODS else "_OTHER"
+    seconds, probe = time.monotonic() - record.arrived, route in PROBES
+    metrics.http_seconds.labels(method, route, str(status)).observe(seconds)
+    if record.model:
+        metrics.jobs.labels(record.model, record.outcome).inc()
+    if record.error and not probe:
+        if record.outcome == "rejected":
+            metrics.rejections.labels(record.error).inc()
+        elif record.outcome == "client_error":
+            metrics.input_rejections.labels(record.error).inc()
+    level = log().debug if probe else log().info
+    level(
+        "request",
+        id=record.request_id,
+        method=method,
+        route=route,
+        status=status,
+        outcome=record.error or record.outcome,
+        seconds=round(seconds, 4),
+        **record.facts,
+    )
+
+
 class Front:
-    """Outermost: opens the request's record, renders what the inside raises, adds headers, counts and logs.
+    """Outermost: opens the request's record, adds headers to every answer, counts and logs.
 
     Args:
         app: The application inside.
@@ -59,12 +98,7 @@ class Front:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = record.request_id
-                headers["server-timing"] = record.server_timing()
-                headers["x-content-type-options"] = "nosniff"
-                headers["x-frame-options"] = "DENY"
-                headers["referrer-policy"] = "no-referrer"
-                headers["content-security-policy"] = _policy(scope["path"])
+                headers.update(headers_of_all(record, scope["path"]))
                 headers.setdefault("cache-control", "no-store")
                 if self.state.engine.draining:
                     headers["connection"] = "close"
@@ -73,44 +107,61 @@ class Front:
         with self.state.metrics.http_active.track_inprogress():
             try:
                 await self.app(scope, receive, send_with_headers)
-            except asyncio.CancelledError:
-                # The server does that when the grace period is over.
-                if status or not self.state.engine.draining:
-                    raise
-                ended = Draining("The service was shut down before the result was ready.", retry_after=5)
-                await response_to(ended)(scope, receive, send_with_headers)
-            except Exception as error:
-                # A failure after the answer began cannot be answered any more; the server closes the connection.
-                if status:
-                    raise
-                await response_to(as_service_error(error))(scope, receive, send_with_headers)
             finally:
-                self._count(scope, record, status)
+                # The route is known only now.
+                route = getattr(scope.get("route"), "path", None) or (scope["path"] if scope["path"] in PLAIN else "unmatched")
+                count(self.state.metrics, record, scope["method"], route, status)
 
-    def _count(self, scope: Scope, record: Record, status: int) -> None:
-        method = scope["method"] if scope["method"] in HTTP_METHODS else "_OTHER"
-        route = getattr(scope.get("route"), "path", None) or (scope["path"] if scope["path"] in PLAIN else "unmatched")
-        seconds = time.monotonic() - record.arrived
-        metrics, probe = self.state.metrics, route in PROBES
-        metrics.http_seconds.labels(method, route, str(status)).observe(seconds)
-        if record.model:
-            metrics.jobs.labels(record.model, record.outcome).inc()
-        if record.error and not probe:
-            if record.outcome == "rejected":
-                metrics.rejections.labels(record.error).inc()
-            elif record.outcome == "client_error":
-                metrics.input_rejections.labels(record.error).inc()
-        level = log().debug if probe else log().info
-        level(
-            "request",
-            id=record.request_id,
-            method=method,
-            route=route,
-            status=status,
-            outcome=record.error or record.outcome,
-            seconds=round(seconds, 4),
-            **record.facts,
-        )
+
+class Origins(CORSMiddleware):
+    """Lets scripts from some origins call, if any are set; around all that refuses, so that they can read the errors too."""
+
+    def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
+        allowed_headers = ("Content-Type", "X-API-Key", "Authorization", "X-Request-ID")
+        super().__init__(app, origins, ("GET", "POST"), allowed_headers, expose_headers=("*",))
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Answer a browser that asks before it sends."""
+        response = super().preflight_response(request_headers)
+        if response.status_code < 400:
+            return response
+        return response_to(BadRequest("The service does not take that origin, method or header from other sites."))
+
+
+class Problems:
+    """Renders what the inside raises.
+
+    Args:
+        app: The application inside.
+        state: The shared state.
+    """
+
+    def __init__(self, app: ASGIApp, state: State) -> None:
+        self.app = app
+        self.state = state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection (ASGI)."""
+        began = False
+
+        async def send_noted(message: Message) -> None:
+            nonlocal began
+            began = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_noted)
+        except asyncio.CancelledError:
+            # The server does that when the grace period is over.
+            if began or not self.state.engine.draining:
+                raise
+            ended = Draining("The service was shut down before the result was ready.", retry_after=5)
+            await response_to(ended)(scope, receive, send)
+        except Exception as error:
+            # A failure after the answer began cannot be answered any more; the server closes the connection.
+            if began or scope["type"] != "http":
+                raise
+            await response_to(as_service_error(error))(scope, receive, send)
 
 
 class ApiKeys:
@@ -159,7 +210,7 @@ class Uploads:
         headers = Headers(scope=scope)
         declared = headers.get("content-length", "")
         with self._account() as account:
-            body = _Body(receive, self.state.settings.body_timeout_seconds)
+            body = _Body(receive, self.state.settings.body_seconds)
             if declared.isdigit() and int(declared) > limit:
                 # Many clients read no answer before they have sent everything, so some of it is read and thrown away;
                 # not from one that asks first.

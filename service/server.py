@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import ipaddress
-import json
 import math
 import os
 import socket
@@ -18,7 +17,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from service.app import create_app
 from service.engine import Engine
 from service.errors import BadRequest, HeadersTooLarge, ServiceError
-from service.problems import MEDIA_TYPE
+from service.middleware import count, headers_of_all
+from service.problems import response_to
 from service.settings import Settings
 from service.state import State
 from service.telemetry import Metrics, configure_logs, log, open_record
@@ -29,11 +29,13 @@ EXIT_LOST = 3
 
 
 class Protocol(H11Protocol):
-    """HTTP/1.1 with a deadline for headers and for clients that do not read, and problem details for broken requests."""
+    """HTTP/1.1 with deadlines for all that a client does, and problem details for broken requests."""
 
     header_seconds = 10.0
-    _header_timer: asyncio.TimerHandle | None = None
-    _unread = 0
+    body_seconds = 60.0
+    metrics: Metrics
+    _clock: asyncio.TimerHandle | None = None
+    _reader_clock: asyncio.TimerHandle | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -42,57 +44,86 @@ class Protocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first request's headers."""
         super().connection_made(transport)
-        self._header_timer = self.loop.call_later(self.header_seconds, self._header_timeout)
+        self._start_clock(self.header_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all clocks."""
-        self._stop_header_timer()
+        self._stop_clock()
+        if self._reader_clock is not None:
+            self._reader_clock.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Run the clock while a request's headers are incomplete."""
+        """Run the clock while a request's headers are incomplete; that of a body which was answered goes on."""
+        was_answered = self._answered_early
         super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            self._stop_header_timer()
-        elif self._header_timer is None and not self.transport.is_closing():
-            self._header_timer = self.loop.call_later(self.header_seconds, self._header_timeout)
+        if self._answered_early and was_answered:
+            return
+        if self.conn.their_state is not h11.IDLE or was_answered:
+            self._stop_clock()
+        if self.conn.their_state is h11.IDLE and self._clock is None and not self.transport.is_closing():
+            self._start_clock(self.header_seconds)
 
-    def _stop_header_timer(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
+    def on_response_complete(self) -> None:
+        """Start the clocks for what is left: of the request, when it was answered before it had come, and of the answer."""
+        super().on_response_complete()
+        if self._answered_early and not self.transport.is_closing():
+            self._start_clock(self.body_seconds)
+        if self._reader_clock is None:
+            self._watch_reader()
 
-    def _header_timeout(self) -> None:
-        if not self.transport.is_closing():
+    @property
+    def _answered_early(self) -> bool:
+        """Whether the answer is out and the body still comes, to be thrown away; each byte of it ends uvicorn's own clock."""
+        return self.conn.their_state is h11.SEND_BODY and self.conn.our_state is h11.DONE
+
+    def _start_clock(self, seconds: float) -> None:
+        self._stop_clock()
+        self._clock = self.loop.call_later(seconds, self._cut_off)
+
+    def _cut_off(self) -> None:
+        if not self.transport.is_closing():  # else an answer may still be being read
             self.transport.abort()
+
+    def _stop_clock(self) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
+
+    def _watch_reader(self, before: int = 0) -> None:
+        """Cut off a client that reads nothing of its answer for the keep-alive time, as closing would wait for it."""
+        unread = self.transport.get_write_buffer_size()
+        self._reader_clock = None
+        if unread and unread == before:
+            self.transport.abort()
+        elif unread:
+            self._reader_clock = self.loop.call_later(self.timeout_keep_alive, self._watch_reader, unread)
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close an idle connection; one whose client does not even read its answer is cut off, as closing would wait."""
-        unread = self.transport.get_write_buffer_size()
-        if unread and unread != self._unread:
-            self._unread = unread
-            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
-        elif unread:
-            self.transport.abort()
-        else:
+        """Close an idle connection, which one that still reads its answer is not."""
+        if self._reader_clock is None:
             super().timeout_keep_alive_handler()
+        else:
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002, the message would name no type
         """Answer what is not HTTP, or has too long headers."""
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # the rest of a body that was answered
+            self.transport.close()
+            return
         buffered, _ = self.conn.trailing_data
         limit = self.config.h11_max_incomplete_event_size or 0
         error: ServiceError = BadRequest("That is not valid HTTP.")
         if len(buffered) > limit:
             error = HeadersTooLarge(f"The limit is {limit} bytes.", limit_bytes=limit)
-        body = json.dumps(error.problem(open_record(None).request_id)).encode()
-        headers = [
-            (b"content-type", MEDIA_TYPE.encode()),
-            (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
-        ]
-        for event in (h11.Response(status_code=error.status, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+        record = open_record(None)
+        response = response_to(error)
+        response.headers.update(headers_of_all(record, path="") | {"cache-control": "no-store", "connection": "close"})
+        head = h11.Response(status_code=error.status, headers=response.raw_headers)
+        for event in (head, h11.Data(data=bytes(response.body)), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
+        count(self.metrics, record, method="", route="unmatched", status=error.status)
 
 
 class Server(uvicorn.Server):
@@ -114,6 +145,8 @@ class Server(uvicorn.Server):
 
         class TimedProtocol(Protocol):
             header_seconds = settings.header_timeout_seconds
+            body_seconds = settings.body_seconds
+            metrics = self.engine.metrics
 
         self._protocol_class = TimedProtocol
         self.app = create_app(settings, self.engine)

@@ -90,6 +90,11 @@ class Settings(BaseSettings):
         return int(self.max_body_mib * MIB)
 
     @property
+    def body_seconds(self) -> float:
+        """Time in which a body must arrive, which is part of the time in all."""
+        return min(self.body_timeout_seconds, self.timeout_seconds)
+
+    @property
     def max_uploads_bytes(self) -> int:
         """Largest sum of request bodies."""
         return int(self.max_uploads_mib * MIB)

@@ -7,7 +7,7 @@ import logging
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -75,13 +75,36 @@ def test_cors_is_off_unless_set(service: Live, closed: Live) -> None:
     refused = closed.client.get("/v1/info", headers=origin)  # a browser can read the errors too
     assert refused.status_code == 401
     assert refused.headers["access-control-allow-origin"] == "https://a.example"
-    preflight = {**origin, "access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
-    assert closed.client.options("/v1/denoise", headers=preflight).status_code == 200
+    assert refused.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "method", "status"),
+    [("https://a.example", "POST", 200), ("https://b.example", "POST", 400), ("https://a.example", "DELETE", 400)],
+)
+def test_a_preflight_is_answered_as_any_request(closed: Live, origin: str, method: str, status: int) -> None:
+    preflight = {"origin": origin, "access-control-request-method": method, "access-control-request-headers": "x-api-key"}
+    labels = {"http_request_method": "OPTIONS", "http_route": "unmatched", "http_response_status_code": str(status)}
+    before = closed.metric("http_server_request_duration_seconds_count", **labels)
+    answer = closed.client.options("/v1/denoise", headers=preflight)
+    assert answer.status_code == status
+    assert_security_headers(answer.headers)
+    if status == 200:
+        assert answer.headers["access-control-allow-origin"] == origin
+    else:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["instance"].endswith(answer.headers["x-request-id"])
+        assert not {origin, method} & set(answer.text.split('"'))
+    wait_for(lambda: closed.metric("http_server_request_duration_seconds_count", **labels) == before + 1)
 
 
 @pytest.mark.parametrize("path", ["/livez", "/nowhere", "/v1/info", "/v1/denoise"])
 def test_every_answer_has_the_security_headers(service: Live, path: str) -> None:
-    headers = service.client.get(path).headers
+    assert_security_headers(service.client.get(path).headers)
+
+
+def assert_security_headers(headers: Mapping[str, str]) -> None:
+    assert headers["x-request-id"]
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-frame-options"] == "DENY"
     assert headers["referrer-policy"] == "no-referrer"
@@ -199,9 +222,9 @@ def test_the_event_loop_never_computes(weights: Path, monkeypatch: pytest.Monkey
     with live(settings_for(weights), scripted(weights, script)) as service:
         assert service.denoise().status_code == 200
     assert {name: thread.split("_")[0] for name, thread in threads.items()} == {
-        "probe": "codec",
-        "decode": "codec",
-        "encode": "codec",
+        "probe": "decode-small",
+        "decode": "decode-small",
+        "encode": "encode-small",
         "check": "compute",
         "strip": "compute",
     }

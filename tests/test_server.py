@@ -1,5 +1,6 @@
 """The server: draining, and clients that are slow, rude or gone."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -149,11 +150,37 @@ def test_headers_that_dribble_in_are_cut_off(service: Live, monkeypatch: pytest.
         assert read_all(connection) == b""
 
 
-def test_a_body_that_dribbles_in_is_answered(weights: Path) -> None:
-    with live(settings_for(weights, body_timeout_seconds=0.1)) as service, connect(service) as connection:
-        head = b"POST /v1/denoise?sigma=5 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1000\r\n\r\n"
-        connection.sendall(head + b"abc")
-        assert problem_in(read_all(connection))["type"] == "urn:n3denoise:error:slow-request"
+@pytest.mark.parametrize("limit", ["body_timeout_seconds", "timeout_seconds"])
+@pytest.mark.parametrize(("path", "code"), [("/v1/denoise?sigma=5", "slow-request"), ("/nowhere", "not-found")])
+def test_a_body_that_dribbles_in_is_cut_off_before_and_after_its_answer(weights: Path, path: str, code: str, limit: str) -> None:
+    with live(settings_for(weights, **{limit: 0.2})) as service, connect(service) as connection:
+        connection.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" % path.encode())
+        answer = connection.recv(65536)
+        with contextlib.suppress(OSError):  # it may be cut off already
+            connection.sendall(b"a")  # which ends the clock of an idle connection
+        assert problem_in(answer + read_all(connection))["type"] == f"urn:n3denoise:error:{code}"
+
+
+def test_a_connection_goes_on_after_a_body_that_was_refused(service: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.server._protocol_class, "header_seconds", 0.05)
+    with connect(service) as connection:
+        connection.sendall(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1234")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 404")
+        connection.sendall(b"56789GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1234")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 404")
+        connection.sendall(b"56789GET")  # and the headers have their own time again
+        assert read_all(connection) == b""
+
+
+def test_a_refused_body_that_is_not_http_ends_the_connection(service: Live, caplog: pytest.LogCaptureFixture) -> None:
+    with connect(service) as connection:
+        connection.sendall(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 404")
+        connection.sendall(b"no length of a chunk\r\n")
+        assert read_all(connection) == b""
+    assert "Fatal error" not in caplog.text
 
 
 def test_a_client_that_asks_first_is_refused_before_it_sends(service: Live) -> None:
@@ -180,12 +207,25 @@ def test_a_client_gone_amid_its_body_is_no_failure(service: Live) -> None:
     ],
 )
 def test_broken_protocol_is_answered_with_a_problem(service: Live, sent: bytes, code: str) -> None:
+    before = service.metric("denoise_input_rejections_total", reason=code)
     with connect(service) as connection:
         connection.sendall(sent)
-        assert problem_in(read_all(connection))["type"] == f"urn:n3denoise:error:{code}"
+        answer = read_all(connection)
+    document = problem_in(answer)
+    assert document["type"] == f"urn:n3denoise:error:{code}"
+    head = answer.decode().lower()
+    assert f"x-request-id: {str(document['instance']).rsplit(':', 1)[1]}" in head
+    assert "x-content-type-options: nosniff" in head
+    assert "content-security-policy: default-src 'none'" in head
+    labels = {"http_request_method": "_OTHER", "http_route": "unmatched"}
+    assert service.metric("denoise_input_rejections_total", reason=code) == before + 1
+    assert service.metric(
+        "http_server_request_duration_seconds_count", http_response_status_code=str(document["status"]), **labels
+    )
 
 
-def test_a_client_that_does_not_read_its_answer_is_cut_off(weights: Path) -> None:
+@pytest.mark.parametrize("more", ["", "Connection: close\r\n"])
+def test_a_client_that_does_not_read_its_answer_is_cut_off(weights: Path, more: str) -> None:
     with live(settings_for(weights), scripted(weights, lambda _: None)) as service:
         service.server.config.timeout_keep_alive = 0.05  # type: ignore[assignment]
         body = png(2000, 2000)
@@ -193,8 +233,8 @@ def test_a_client_that_does_not_read_its_answer_is_cut_off(weights: Path) -> Non
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.settimeout(PATIENCE)
             connection.connect(("127.0.0.1", service.port))
-            head = b"POST /v1/denoise?sigma=5&format=bmp HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
-            connection.sendall(head + body)
+            head = f"POST /v1/denoise?sigma=5&format=bmp HTTP/1.1\r\nHost: x\r\n{more}Content-Length: {len(body)}\r\n\r\n"
+            connection.sendall(head.encode() + body + (b"" if more else b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"))
             wait_for(lambda: service.metric("denoise_jobs_total", model="n3net", outcome="ok") == 1)
             wait_for(lambda: not service.server.server_state.connections)
 
