@@ -6,6 +6,17 @@ from pathlib import Path
 import yaml
 
 from service import server
+from service.errors import (
+    DeviceLost,
+    DeviceOutOfMemory,
+    Draining,
+    InternalError,
+    NonFiniteResult,
+    NotReady,
+    QueueFull,
+    UploadsFull,
+    WouldMissDeadline,
+)
 from service.settings import Settings
 from service.telemetry import Metrics
 
@@ -38,6 +49,29 @@ def test_every_metric_is_there() -> None:
 def test_every_alert_is_there() -> None:
     rules = yaml.safe_load((ROOT / "docker" / "alerts.yml").read_text())["groups"][0]["rules"]
     assert rows("Alerts").keys() == {rule["alert"] for rule in rules}
+
+
+def test_the_runbook_has_every_trouble_and_what_is_seen_of_it() -> None:
+    section = MANUAL.split("\n## Runbook\n", 1)[1]
+    paragraphs = dict(re.findall(r"^\*\*(.+?)\.\*\* (.+?)(?:\n\n|\Z)", section, re.MULTILINE | re.DOTALL))
+    seen = {
+        "The device is lost": (f"`{DeviceLost.code}`", f"exit code {server.EXIT_LOST}"),
+        "Out of memory on the device": (f"`{DeviceOutOfMemory.code}`", "half"),
+        "A result is not finite": (f"`{NonFiniteResult.code}`",),
+        "A computation fails": (f"`{InternalError.code}`",),
+        "A computation hangs": ("`N3DENOISE_HANG_SECONDS`", "`/livez`"),
+        "Overload": (f"`{QueueFull.code}`", f"`{WouldMissDeadline.code}`", f"`{UploadsFull.code}`"),
+        "Draining": (f"`{Draining.code}`", "exit code 0", f"code {server.EXIT_FORCED}", "`N3DENOISE_GRACE_SECONDS`"),
+        "It does not become ready": (f"`{NotReady.code}`", f"code {server.EXIT_LOST}"),
+        "The CPU is used although there is a GPU": ("`X-Device-Fallback`", "`N3DENOISE_REQUIRE_GPU`"),
+        "How much memory": ("`N3DENOISE_MEMORY_BUDGET_MIB`", "`N3DENOISE_QUEUE_MEGAPIXELS`"),
+    }
+    assert paragraphs.keys() == seen.keys()
+    for trouble, words in seen.items():
+        for word in words:
+            assert word in paragraphs[trouble], (trouble, word)
+    named = set(re.findall(r"`N3DENOISE_\w+", section))
+    assert named <= {f"`{name}" for name in rows("Settings")}
 
 
 def test_every_exit_code_is_there() -> None:
