@@ -25,7 +25,8 @@ _COMPRESSIONS = {1, 5, 8, 32773, 32946, 50000}
 _DEPTHS: dict[tuple[str, int], Depth] = {("uint8", 8): "8", ("uint16", 16): "16", ("float32", 32): "float"}
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE = 0, 1, 2, 3
 _STRAIGHT, _UNSPECIFIED = 2, 0
-_LARGEST_SEGMENT = 1 << 28
+_MOST_TILE_SAMPLES = 1 << 28
+_ANY_TILE_SAMPLES = 1 << 22  # writers have one tile size for all images: 1024 x 1024 RGBA suits the smallest
 _LONG = 4
 
 
@@ -160,8 +161,17 @@ def _header(page: Any) -> Header:
     }
     if not read.get(int(page.photometric), False):
         raise UnsupportedMode("Send TIFF as gray, RGB, palette or plain channels, with straight alpha or none.")
-    if page.is_tiled and page.tilewidth * page.tilelength * page.samplesperpixel > _LARGEST_SEGMENT:
+    if page.is_tiled and _tile_samples(page) > min(_MOST_TILE_SAMPLES, max(_ANY_TILE_SAMPLES, 4 * _samples(page))):
         raise UnsupportedMode("The tiles of the file are too large.")
     channels = 3 if page.photometric == _PALETTE else channels
     mode = f"{str(page.photometric).rsplit('.')[-1]} {page.dtype}"
     return Header("tiff", mode, page.imagewidth, page.imagelength, channels, depth, page.photometric in (_RGB, _PALETTE))
+
+
+def _tile_samples(page: Any) -> int:
+    """What one tile unpacks to, however little of it the image needs."""
+    return int(page.tilewidth * page.tilelength * page.tiledepth * page.samplesperpixel)
+
+
+def _samples(page: Any) -> int:
+    return int(page.imagewidth * page.imagelength * page.samplesperpixel)

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
 from service.codec import decode, encode, probe, to_gray
-from service.errors import InvalidParameter, ServiceError, TooManyPixels, UndecodableImage, UnsupportedFormat
+from service.errors import InvalidParameter, ServiceError, TooManyPixels, UndecodableImage, UnsupportedFormat, UnsupportedMode
 from service.picture import FORMATS, Format, Limits, Picture
 
 LOSSLESS: tuple[Format, ...] = ("png", "webp", "tiff", "bmp")
@@ -104,6 +105,37 @@ def test_a_bomb_is_refused_from_its_header(kind: Format) -> None:
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
         tracemalloc.stop()
+
+
+def tiled(side: int, tile: int, channels: int = 1) -> bytes:
+    buffer = io.BytesIO()
+    shape = (side, side, channels) if channels > 1 else (side, side)
+    layout: dict[str, Any] = {"photometric": "minisblack", "planarconfig": "contig" if channels > 1 else None}
+    tifffile.imwrite(buffer, np.zeros(shape, np.float32), tile=(tile, tile), compression="adobe_deflate", **layout)
+    return buffer.getvalue()
+
+
+def deep(data: bytes, layers: int) -> bytes:
+    """A TIFF file whose tiles claim to be so many layers deep; its name of the software has to go."""
+    entry = data.index(struct.pack("<HH", 305, 2))
+    return data[:entry] + struct.pack("<HHII", 32998, 4, 1, layers) + data[entry + 12 :]
+
+
+@pytest.mark.parametrize("data", [tiled(16, 4096), tiled(16, 1024, 5), deep(tiled(16, 256), 100)])
+def test_a_small_image_in_a_huge_tile_is_refused(data: bytes) -> None:
+    assert len(data) < 100_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnsupportedMode, match="tiles"):
+            decode(data, Limits())
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("side", "tile", "channels"), [(16, 256, 3), (16, 512, 3), (10, 1024, 4), (1100, 2064, 1)])
+def test_an_image_smaller_than_its_tile_is_read(side: int, tile: int, channels: int) -> None:
+    assert decode(tiled(side, tile, channels), Limits()).planes.shape == (channels, side, side)
 
 
 def test_a_depth_the_format_cannot_hold_is_refused() -> None:
