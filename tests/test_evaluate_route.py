@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,16 @@ def test_the_picture_shows_clean_noisy_and_denoised(service: Live) -> None:
     assert not np.array_equal(panels[1], panels[2])
     assert float(answer.headers["x-psnr-noisy"]) == pytest.approx(20 * np.log10(255 / 30), abs=0.3)
     assert answer.headers["x-seed"] == "5"
+
+
+@pytest.mark.parametrize("path", ["/v1/evaluate", "/v1/denoise"])
+def test_the_fallback_to_the_cpu_is_told(service: Live, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "x-device-fallback" not in service.client.post(path, content=png(), params={"sigma": 25}).headers
+    models = service.engine.worker.models
+    monkeypatch.setitem(models, "n3net", replace(models["n3net"], fallback_reason="no CUDA"))
+    for headers in ({}, JSON):
+        answer = service.client.post(path, content=png(), params={"sigma": 25}, headers=headers)
+        assert answer.headers["x-device-fallback"] == "no CUDA"
 
 
 def test_the_same_seed_gives_the_same_noise_and_colour_has_its_own(service: Live) -> None:

@@ -103,18 +103,21 @@ def observe(state: State, noisy: Figures, denoised: Figures) -> None:
         state.metrics.gain.observe(denoised.psnr - noisy.psnr)
 
 
-def headers_of(result: Result) -> dict[str, str]:
-    """The figures as headers."""
-    facts, estimate, quality = result.facts, result.treated.estimate, result.quality
+def headers_of_facts(facts: Facts) -> dict[str, str]:
+    """What computed a result, and why not on a GPU."""
     headers = {
-        "x-sigma": f"{result.treated.sigma:.4g}",
         "x-model": facts.model,
         "x-device": facts.device,
+        "x-weights-sha256": facts.weights_sha256,
+        "x-device-fallback": facts.fallback_reason,
     }
-    if facts.weights_sha256:
-        headers["x-weights-sha256"] = facts.weights_sha256
-    if facts.fallback_reason:
-        headers["x-device-fallback"] = facts.fallback_reason
+    return {name: value for name, value in headers.items() if value}
+
+
+def headers_of(result: Result) -> dict[str, str]:
+    """The figures as headers."""
+    estimate, quality = result.treated.estimate, result.quality
+    headers = {"x-sigma": f"{result.treated.sigma:.4g}", **headers_of_facts(result.facts)}
     if estimate:
         headers["x-sigma-confidence"] = f"{estimate.confidence:.2f}"
         if estimate.warnings:

@@ -17,7 +17,7 @@ from service.quality import Figures, figures, gain
 from service.routes.accept import wants_json
 from service.routes.attend import attend
 from service.routes.body import Upload, read_upload
-from service.routes.denoise import figures_of, observe
+from service.routes.denoise import figures_of, headers_of_facts, observe
 from service.routes.treated import run_treatment
 from service.schemas import Evaluated, EvaluateOptions, parse
 from service.state import State, state_of
@@ -27,7 +27,7 @@ from service.treatment import Options, runs
 router = APIRouter(tags=["denoise"])
 
 HEADERS = (
-    *("X-Sigma", "X-Seed", "X-Model", "X-Weights-SHA256", "X-Device"),
+    *("X-Sigma", "X-Seed", "X-Model", "X-Weights-SHA256", "X-Device", "X-Device-Fallback"),
     *("X-PSNR-Noisy", "X-PSNR-Denoised", "X-SSIM-Noisy", "X-SSIM-Denoised", "Server-Timing"),
 )
 
@@ -127,13 +127,10 @@ def headers_of(result: Result, options: EvaluateOptions) -> dict[str, str]:
     headers = {
         "x-sigma": f"{options.sigma:.4g}",
         "x-seed": str(options.seed),
-        "x-model": result.facts.model,
-        "x-device": result.facts.device,
+        **headers_of_facts(result.facts),
         "x-psnr-noisy": f"{result.before.psnr:.3f}",
         "x-psnr-denoised": f"{result.after.psnr:.3f}",
     }
-    if result.facts.weights_sha256:
-        headers["x-weights-sha256"] = result.facts.weights_sha256
     if result.before.ssim is not None and result.after.ssim is not None:
         headers |= {"x-ssim-noisy": f"{result.before.ssim:.4f}", "x-ssim-denoised": f"{result.after.ssim:.4f}"}
     return headers
