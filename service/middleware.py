@@ -250,7 +250,10 @@ class _Account:
 
     def add(self, count: int) -> None:
         if count and self.state.uploads_bytes + count > self.state.settings.max_uploads_bytes:
-            raise UploadsFull("Too many request bodies are being received at once.", retry_after=5)
+            # Bodies are held until their requests end.
+            worker = self.state.engine.worker
+            ahead = worker.pace.seconds(worker.queue.pixels)
+            raise UploadsFull("Too many request bodies are being received at once.", retry_after=ahead)
         self.state.uploads_bytes += count
         self.bytes += count
 

@@ -1,6 +1,7 @@
 """Keys, origins, headers, the account of uploads, and what logs and disks must never see."""
 
 import hashlib
+import hmac
 import io
 import json
 import logging
@@ -62,6 +63,20 @@ def test_without_a_key_the_api_is_closed_and_health_is_open(closed: Live, header
         assert closed.client.get(path, headers=headers).status_code == 200
 
 
+def test_every_key_is_compared_in_constant_time(closed: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+
+    def spy(one: str, other: str) -> bool:
+        compared.append(other)
+        return one == other
+
+    monkeypatch.setattr(hmac, "compare_digest", spy)
+    for key in (*KEYS, "wrong", ""):
+        compared.clear()
+        assert closed.client.get("/v1/info", headers={"x-api-key": key}).status_code == (200 if key in KEYS else 401)
+        assert tuple(compared) == closed.server.settings.api_key_hashes
+
+
 def test_a_hash_is_not_a_key(closed: Live) -> None:
     digest = hashlib.sha256(KEYS[0].encode()).hexdigest()
     assert closed.client.get("/v1/info", headers={"x-api-key": digest}).status_code == 401
@@ -113,17 +128,19 @@ def assert_security_headers(headers: Mapping[str, str]) -> None:
     assert "server" not in headers
 
 
-def test_bodies_are_bounded_together(weights: Path) -> None:
+def test_bodies_are_bounded_together(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate()
     settings = settings_for(weights, max_uploads_mib=0.1, max_body_mib=0.09)
     held = png(48, 32) + bytes(60_000)  # what follows a picture's end is no part of it
     with live(settings, scripted(weights, gate)) as service, ThreadPoolExecutor(1) as clients:
         first = clients.submit(service.denoise, held)
         gate.wait()
-        refused = service.denoise(held)
+        with monkeypatch.context() as slow:
+            slow.setattr(service.engine.worker.pace, "seconds", lambda pixels: pixels / 64)
+            refused = service.denoise(held)
         assert refused.status_code == 429
         assert refused.json()["type"] == "urn:n3denoise:error:uploads-full"
-        assert int(refused.headers["retry-after"]) > 0
+        assert refused.headers["retry-after"] == str(48 * 32 // 64)
         gate.open(10)
         assert first.result(PATIENCE).status_code == 200
         wait_for(lambda: service.server.state.uploads_bytes == 0)
@@ -251,6 +268,9 @@ def test_a_full_queue_refuses_before_the_body_is_read(weights: Path) -> None:
             answer = connection.recv(4096).lower()
         assert answer.startswith(b"http/1.1 429")
         assert b"retry-after: " in answer
+        # uvicorn's own limit would refuse these too, and without a Retry-After
+        assert service.server.config.limit_concurrency is None
+        assert service.client.get("/livez").status_code == service.client.get("/readyz").status_code == 200
         assert service.metric("denoise_rejections_total", reason="queue-full") == 1
         assert service.metric("denoise_jobs_total", model="n3net", outcome="rejected") == 1
         gate.open(2)
