@@ -184,7 +184,8 @@ def part(disposition: bytes, data: bytes = b"") -> bytes:
         part(b'; name="image"', png()),  # cut short
         part(b"", b"x") + b"--b--\r\n",  # without a name
         part(b'; name="sigma"', b"5") + b"--b--\r\n",  # without an image
-        b"--b\r\n" + b"X: y\r\n" * 100 + b"\r\n\r\n--b--\r\n",
+        part(b'; name="image"\r\n' + b"X: y\r\n" * 100 + b"X: y", png()) + b"--b--\r\n",
+        part(b'; name="image"\r\nX: ' + b"y" * 5000, png()) + b"--b--\r\n",
         b"".join(part(b'; name="%d"' % i) for i in range(40)) + b"--b--",
         part(b'; name="sigma"', b"5" * 2000) + b"--b--\r\n",
         part(b'; name="sigma"', b"\xff") + part(b'; name="image"', png()) + b"--b--\r\n",
