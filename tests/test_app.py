@@ -240,13 +240,17 @@ def test_the_default_weights_serve_a_better_picture() -> None:
 
 def test_another_method_can_be_asked_for(service: Live) -> None:
     models = {card["name"]: card for card in service.client.get("/v1/models").json()["models"]}
-    assert {"n3net", "nlm"} <= models.keys()
+    assert {"n3net", "dncnn", "nlm"} == models.keys()
     assert models["nlm"]["weights_sha256"] is None
     answer = service.denoise(model="nlm")
     assert answer.status_code == 200
     assert answer.headers["x-model"] == "nlm"
     assert "x-weights-sha256" not in answer.headers
     assert answer.content != service.denoise().content
+    network = service.denoise(model="dncnn")
+    assert network.headers["x-model"] == "dncnn"
+    assert network.headers["x-weights-sha256"] == models["dncnn"]["weights_sha256"]
+    assert network.content not in (answer.content, service.denoise().content)
     missing = service.denoise(model="magic")
     assert (missing.status_code, missing.json()["parameters"]) == (422, ["model"])
     assert service.denoise(model="nlm", sigma=0.5).json()["sigma_min"] == 1.0

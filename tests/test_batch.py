@@ -174,4 +174,9 @@ def test_another_method_can_be_asked_for(tmp_path: Path) -> None:
     software = opened(tmp_path / "out" / "a.png").info["Software"]
     assert "model=nlm" in software
     assert "weights" not in software
+    network = CliRunner().invoke(app, [*command, "--model", "dncnn", "--memory-budget", "64", "--force"])
+    assert network.exit_code == 0, network.output
+    software = opened(tmp_path / "out" / "a.png").info["Software"]
+    assert "model=dncnn" in software
+    assert "weights=sha256:" in software
     assert CliRunner().invoke(app, [*command, "--model", "magic", "--force"]).exit_code == 2
