@@ -125,7 +125,7 @@ def membership(report: Report, number: int) -> None:
         off.set(title="share outside the hard set", xscale="log", xlabel="temperature T")
         for axis in (peak, off):
             axis.invert_xaxis()
-        off.legend()
+        off.legend(loc="upper right")
     rows = []
     for name, values in curves.items():
         sums_off = max((v.sum(1) - K).abs().max().item() for v in values)
