@@ -21,7 +21,7 @@ fix: .venv/tested ## format, and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-train: .venv/served ## train on the image folders in DATA (make train DATA="a b")
+train: .venv/served ## train on image folders (make train DATA="a b --max-minutes 60")
 	$(BIN)/n3denoise train $(DATA) -o runs/default
 
 bench: .venv/benched ## compare with other denoisers, and dtypes on a folder (SET12=...); writes benchmarks/RESULTS.md

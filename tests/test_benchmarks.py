@@ -9,7 +9,7 @@ import torch
 
 from benchmarks import peers
 from benchmarks.methods import SIGMA, one_plane, picture
-from benchmarks.peers import Measurement, convolution_flops
+from benchmarks.peers_report import EVERY_SIZE, Measurement, Results, Size, convolution_flops, ratios
 from models.n3net import N3Net, N3NetConfig
 from tests.networks import random_weights
 
@@ -32,10 +32,10 @@ def test_what_would_take_too_long_is_left_out(monkeypatch: pytest.MonkeyPatch) -
         lambda _, height, width: json.dumps({"seconds": height * width, "core_seconds": 1, "psnr": 30, "idle": 1, "peak": 2}),
     )
     sizes = ((1, 2), (2, 2), (2, 3))
-    results = peers.measure(["bm3d", peers.EVERY_SIZE], sizes, limit=5)
+    results = peers.measure(["bm3d", EVERY_SIZE], sizes, limit=5)
     assert [isinstance(entry, Measurement) for entry in results["bm3d"].values()] == [True, True, False]
     assert results["bm3d"][2, 3] == "over 5 s"
-    assert all(isinstance(entry, Measurement) for entry in results[peers.EVERY_SIZE].values())
+    assert all(isinstance(entry, Measurement) for entry in results[EVERY_SIZE].values())
 
 
 def test_a_method_that_is_not_installed_is_named_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,18 +47,18 @@ def test_a_method_that_is_not_installed_is_named_so(monkeypatch: pytest.MonkeyPa
 
 
 def test_ratios_compare_with_the_bounds() -> None:
-    def results(factor: float) -> peers.Results:
+    def results(factor: float) -> Results:
         entry = Measurement(factor, factor, 30.0, 1, 1 << 30)
-        ours: dict[peers.Size, Measurement | str] = {
+        ours: dict[Size, Measurement | str] = {
             (512, 512): entry,
             (1024, 1024): entry,
             (4000, 6000): Measurement(factor * 23, factor * 23, 30.0, 1, 3 << 30),
         }
         return {"n3denoise bfloat16": ours, "DnCNN-17 bfloat16": {(512, 512): Measurement(1.0, 1.0, None, 1, 1)}}
 
-    assert [line.split("|")[4].strip() for line in peers.ratios(results(1.9))[2:]] == ["yes", "yes", "yes", "yes", "yes", "no"]
-    assert peers.ratios(results(2.1))[2].split("|")[4].strip() == "no"
-    assert peers.ratios({}) == []
+    assert [line.split("|")[4].strip() for line in ratios(results(1.9))[2:]] == ["yes", "yes", "yes", "yes", "yes", "no"]
+    assert ratios(results(2.1))[2].split("|")[4].strip() == "no"
+    assert ratios({}) == []
 
 
 def test_convolutions_are_counted_as_the_network_has_them() -> None:

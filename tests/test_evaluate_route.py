@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.denoiser import Denoiser
+from models.methods import load_method
 from models.metrics import psnr, ssim
 from models.noise import add_noise, noisy_planes
 from models.noise_level import estimate_noise
@@ -46,6 +47,16 @@ def test_it_is_a_row_of_the_table(service: Live) -> None:
     for name, image in (("noisy_image", noisy), ("denoised_image", denoised)):
         levels = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer[name]))))
         assert np.abs(levels - np.rint(np.clip(image.numpy(), 0, 1) * 255)).max() <= 1
+
+
+@pytest.mark.parametrize("model", ["dncnn", "nlm"])
+def test_another_method_can_be_evaluated(service: Live, model: str) -> None:
+    parameters: dict[str, str | int] = {"sigma": 30, "seed": 5, "model": model}
+    answer = service.client.post("/v1/evaluate", content=png_of(clean_levels()), params=parameters, headers=JSON).json()
+    noisy = add_noise(torch.from_numpy(clean_levels().astype(np.float32) / 255), 30 / 255, 5)
+    denoised = load_method(model, device="cpu", dtype="float32").denoise(noisy, 30 / 255)
+    levels = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["denoised_image"]))))
+    assert np.abs(levels - np.rint(np.clip(denoised.numpy(), 0, 1) * 255)).max() <= 1
 
 
 def test_the_picture_shows_clean_noisy_and_denoised(service: Live) -> None:

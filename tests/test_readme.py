@@ -46,6 +46,11 @@ def test_every_command_line_exists() -> None:
             assert option in text, (words, option)
 
 
+def test_the_training_that_is_shown_has_an_end() -> None:
+    (training,) = (words for words in commands(".venv/bin/n3denoise") if words[1] == "train")
+    assert {"--max-minutes", "--steps"} & {*training}
+
+
 def test_every_make_target_exists() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for target in ("serve", "test", "check", "fix", "train", "bench", "load", "endurance", "studies"):
