@@ -12,6 +12,7 @@ from benchmarks.methods import SIGMA, picture
 from models.denoiser import Denoiser, DType
 from models.metrics import psnr
 from models.noise import add_noise
+from models.steps import run_through
 from models.strips import NetworkStage, Shape
 
 SIZES = ((512, 512), (1024, 1024), (4000, 6000))
@@ -25,12 +26,12 @@ def on_device(denoiser: Denoiser, noisy: torch.Tensor) -> None:
     height, width = noisy.shape
     plan = denoiser.plan(height, width)
     for panel in plan.panels:
-        shape = Shape(panel.padding, plan.side, plan.batch, fused=denoiser.unfused_reason is None)
+        shape = Shape(panel.padding, plan.rows, plan.side, plan.batch, fused=denoiser.unfused_reason is None)
         stage = NetworkStage(denoiser.network, height, panel.stop - panel.start, shape)
         for start in range(0, height, plan.rows):
             rows = noisy[None, None, start : start + plan.rows, panel.start : panel.stop]
             groups = (rows, torch.full_like(rows, SIGMA)) if denoiser.config.sigma_plane else (rows,)
-            stage.feed(groups, last=start + plan.rows >= height)
+            run_through(stage.feed(groups, last=start + plan.rows >= height))
 
 
 def best(work: Callable[[], object]) -> float:

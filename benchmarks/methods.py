@@ -24,6 +24,7 @@ from models.denoiser import Denoiser, DType
 from models.metrics import psnr
 from models.noise import add_noise
 from models.plan import make_plan
+from models.steps import run_through
 from models.weights import Weights, load_weights
 
 Image = NDArray[np.float32]
@@ -148,13 +149,7 @@ def strips(rows: int, planes: int, noisy: Image) -> Image:
     height, width = noisy.shape
     plan = make_plan(denoiser.config, height, width, SMALL_BUDGET if rows else 1 << 40, strip_pixels=1 << 40)
     plan = replace(plan, rows=min(plan.rows, rows or plan.rows))
-    steps = denoiser.steps(torch.from_numpy(noisy), SIGMA, plan)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            denoised: Image = stop.value.numpy()
-            return denoised
+    return run_through(denoiser.steps(torch.from_numpy(noisy), SIGMA, plan)).numpy()
 
 
 def matrix_peak(dtype: str) -> float:

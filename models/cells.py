@@ -10,6 +10,7 @@ one query: the window's patches.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,12 +53,34 @@ def dense_aggregate(weights: Tensor, cells: Tensor) -> Tensor:
 
     The products are computed in the dtype of the cells, the averages returned in that of the weights.
     """
-    batch, k = weights.shape[:2]
-    h, w, values = cells.shape[1:]
-    grid = sum(functional.pad(weights, (x, 1 - x, y, 1 - y, x, 1 - x, y, 1 - y)) for y, x in OFFSETS)
-    flat = grid.reshape(batch, k * h * w, h * w).to(cells.dtype)  # type: ignore[union-attr]
-    summed = flat @ cells.reshape(batch, h * w, values)
-    return summed.view(batch, k, h, w, values) / coverage(h, w, weights)
+    batch, k, p, q = weights.shape[:4]
+    patches = torch.cat([cells[:, y : y + p, x : x + q] for y, x in OFFSETS], -1)  # (B, p, q, 4 F)
+    flat = weights.reshape(batch, k * p * q, p * q).to(cells.dtype)
+    selected = (flat @ patches.flatten(1, 2)).view(batch, k, p, q, -1)
+    summed: Tensor = OverlapAdd.apply(selected, weights.dtype)  # type: ignore[no-untyped-call]
+    return summed / coverage(p + 1, q + 1, weights)
+
+
+class OverlapAdd(torch.autograd.Function):
+    """The sum, over each cell, of the patches that cover it, without a padded copy for each of a patch's four cells."""
+
+    @staticmethod
+    def forward(ctx: Any, patches: Tensor, dtype: torch.dtype) -> Tensor:
+        """Add up patches (B, K, p, q, 4 F) over cells, (B, K, h, w, F), in the dtype."""
+        batch, k, p, q = patches.shape[:4]
+        ctx.dtype = patches.dtype
+        parts = patches.unflatten(-1, (4, -1))
+        summed = patches.new_zeros(batch, k, p + 1, q + 1, parts.shape[-1], dtype=dtype)
+        for index, (y, x) in enumerate(OFFSETS):
+            summed[:, :, y : y + p, x : x + q] += parts[..., index, :]
+        return summed
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """Hand each cell's gradient to the patches that cover it."""
+        p, q = gradients[0].shape[2] - 1, gradients[0].shape[3] - 1
+        gradient = gradients[0].to(ctx.dtype)
+        return torch.cat([gradient[:, :, y : y + p, x : x + q] for y, x in OFFSETS], -1), None
 
 
 def coverage(h: int, w: int, like: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from models.folding import fold
 from models.fused import unfused_reason
 from models.n3net import N3NetConfig, reflect
 from models.plan import BATCH, CUDA_BATCH, CUDA_STRIP_PIXELS, STRIP_PIXELS, Plan, make_plan
+from models.steps import run_through
 from models.strips import NetworkStage, Shape
 from models.transfers import Transfers
 from models.weights import Weights, check_sigma, load_weights
@@ -105,13 +106,7 @@ class Denoiser:
         Raises:
             ValueError: If the image is not such a tensor, or sigma is out of the weights' range.
         """
-        steps = self.steps(noisy, sigma)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as stop:
-                denoised: Tensor = stop.value
-                return denoised
+        return run_through(self.steps(noisy, sigma))
 
     def steps(self, noisy: Tensor, sigma: float, plan: Plan | None = None) -> Generator[float, None, Tensor]:
         """Denoise one image strip by strip, so that a caller can interleave several images, or stop.
@@ -122,7 +117,7 @@ class Denoiser:
             plan: How to cut the image; from the memory budget unless told. The result does not depend on it.
 
         Yields:
-            After each strip the fraction done, rising to 1.
+            After each part of a strip, a fraction of a second, the share done, rising to 1.
 
         Returns:
             As `denoise`.
@@ -143,19 +138,30 @@ class Denoiser:
         if plan is None:
             plan = self.plan(full_height, full_width)
         transfers = Transfers(images, self.device)
-        done, total = 0, 2 * full_height * len(plan.panels)  # rows that went in and rows that came out
+        stages = [
+            NetworkStage(
+                self.network,
+                full_height,
+                panel.stop - panel.start,
+                Shape(panel.padding, plan.rows, plan.side, plan.batch, fused=self.unfused_reason is None),
+            )
+            for panel in plan.panels
+        ]
+        done, total = 0, sum(stage.pixels for stage in stages)
         for panel in plan.panels:
-            shape = Shape(panel.padding, plan.side, plan.batch, fused=self.unfused_reason is None)
-            stage = NetworkStage(self.network, full_height, panel.stop - panel.start, shape)
-            finished = 0
+            stage, finished = stages.pop(0), 0  # what a finished stage still holds goes with it
             for start in range(0, full_height, plan.rows):
                 rows = transfers.take(slice(start, start + plan.rows), slice(panel.start, panel.stop))
                 groups = (rows, torch.full_like(rows, sigma)) if self.config.sigma_plane else (rows,)
-                out = stage.feed(groups, last=start + plan.rows >= full_height)
+                feed = stage.feed(groups, last=start + plan.rows >= full_height)
+                try:
+                    while True:
+                        done += next(feed)
+                        yield done / total
+                except StopIteration as end:
+                    (out,) = end.value
                 transfers.give(out[:, :, :, panel.first - panel.start : panel.end - panel.start], finished, panel.first)
                 finished += out.shape[2]
-                done += rows.shape[2] + out.shape[2]
-                yield done / total
         denoised = transfers.finish()
         return denoised[0, 0, top : top + height, left : left + width]
 

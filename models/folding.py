@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from models.convolutions import fold_normalization
 from models.n3net import DnCNN, N3Block, N3Net, N3NetConfig
 
 
@@ -68,20 +69,8 @@ def fold(network: N3Net, device: torch.device, dtype: torch.dtype) -> FoldedNetw
 
 
 def _convolutions(net: nn.Sequential, device: torch.device, dtype: torch.dtype) -> tuple[Convolution, ...]:
-    """Fold the batch normalisations, in evaluation a scale and a shift per plane, into the convolutions before them."""
-    folded: list[tuple[Tensor, Tensor]] = []
-    for layer in net:
-        if isinstance(layer, nn.Conv2d):
-            weight = layer.weight.detach().double()
-            folded.append((weight, weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach().double()))
-        elif isinstance(layer, nn.BatchNorm2d):
-            weight, bias = folded.pop()
-            assert layer.running_mean is not None
-            assert layer.running_var is not None
-            scale = layer.weight.detach().double() / (layer.running_var.double() + layer.eps).sqrt()
-            shift = layer.bias.detach().double() - layer.running_mean.double() * scale
-            folded.append((weight * scale[:, None, None, None], bias * scale + shift))
-    return tuple(
-        Convolution(weight.to(device, dtype, memory_format=torch.channels_last), bias.to(device, dtype))
-        for weight, bias in folded
-    )
+    with torch.no_grad():
+        return tuple(
+            Convolution(weight.to(device, dtype, memory_format=torch.channels_last), bias.to(device, dtype))
+            for weight, bias in fold_normalization(net, torch.float64)
+        )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models import cells
+from models.convolutions import Convolutions, convolution_dtype
 from models.neighbors import CodeWeights, Relaxation, successive_weights
 
 LOG_TEMPERATURE_OFFSET = math.log(0.1)
@@ -80,7 +81,7 @@ class N3NetConfig:
         return config
 
 
-class DnCNN(nn.Sequential):
+class DnCNN(Convolutions):
     """Convolutions 3x3 with batch normalisation between; the first input planes are added to the output (Zhang et al. 2017)."""
 
     def __init__(self, in_planes: int, out_planes: int, features: int = 64, depth: int = 6, residual: int | None = None) -> None:
@@ -101,16 +102,14 @@ class DnCNN(nn.Sequential):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Map (B, in_planes, H, W) to (B, out_planes, H, W)."""
-        out = maps
-        for layer in self:
-            out = layer(out)
+        out = super().forward(maps)
         missing = out.shape[1] - self.residual
         return out + functional.pad(maps[:, : self.residual], (0, 0, 0, 0, 0, missing))
 
 
-def embedding_net(in_planes: int, features: int, out_planes: int) -> nn.Sequential:
+def embedding_net(in_planes: int, features: int, out_planes: int) -> Convolutions:
     """Return the small network that both the patch embedding and the temperature use (three 3x3 convolutions)."""
-    return nn.Sequential(
+    return Convolutions(
         nn.Conv2d(in_planes, features, 3, padding=1, bias=False),
         nn.BatchNorm2d(features),
         nn.ReLU(),
@@ -142,10 +141,11 @@ class N3Block(nn.Module):
         log_temperature = functional.pad(self.temperature(maps), padding)
         # Distances and weights stay in float32 whatever the convolutions run in: |a|^2 + |b|^2 - 2ab cancels.
         precise = torch.promote_types(maps.dtype, torch.float32)
+        products = convolution_dtype(maps)
         with torch.autocast(maps.device.type, enabled=False):
             weights = self.neighbor_weights(embedded.to(precise), log_temperature.to(precise))  # (B, K, p, q, p, q)
             values = cells.to_cells(padded, config.stride)  # (B, h, w, F)
-            means = cells.dense_aggregate(weights, values)  # (B, K, h, w, F)
+            means = cells.dense_aggregate(weights, values.to(products))  # (B, K, h, w, F)
             differences = cells.from_cells((means - values.unsqueeze(1)).flatten(0, 1), config.stride)
         differences = differences.reshape(len(maps), -1, *padded.shape[-2:])  # (B, K * C, H', W')
         left, _, top, _ = padding

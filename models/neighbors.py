@@ -79,16 +79,16 @@ class CodeWeights(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, k: int) -> Tensor:
-        """Return (B, K, ...) from logits (B, ...); as `successive_weights`."""
-        weights = tuple(successive_weights(logits, 1.0, k, "code"))
-        ctx.save_for_backward(*weights)
-        return torch.stack(weights, 1)
+        """Return (B, K, ..., O) from logits (B, ..., O); as `successive_weights`."""
+        weights = stacked_weights(logits - logits.amax(-1, keepdim=True), 1.0, k, "code")
+        ctx.save_for_backward(weights)
+        return weights
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         """Go from the last neighbour to the first: of log(1 - w), -1 / (1 - w) kept off its pole, of the softmax, its own."""
         rest: Tensor | None = None
-        for weights, gradient in zip(reversed(ctx.saved_tensors), reversed(gradients[0].unbind(1)), strict=True):
+        for weights, gradient in zip(*(reversed(every.unbind(1)) for every in (*ctx.saved_tensors, gradients[0])), strict=True):
             through = gradient * weights
             if rest is not None:
                 through = through.addcdiv_(rest * weights, (1 - weights).clamp_(min=SMALLEST_COMPLEMENT), value=-1)
@@ -238,19 +238,29 @@ def squared_distances(queries: Tensor, items: Tensor) -> Tensor:
 def inference_weights(distances: Tensor, temperature: Tensor, k: int, relaxation: Relaxation) -> Tensor:
     """Return what `successive_weights` yields, stacked as (B, K, M, O), the faster way that needs no gradients.
 
-    In the code form l + log(1 - w) is the product p (S - p) / S of p = exp(l) and S = sum of p: seven selections need neither
-    exponential nor logarithm, and S - p rounds as the saturating logarithm does. Where p underflows, the logarithms return.
-
     Args:
         distances: (B, M, O), float32; inf for a candidate that must not be chosen. Overwritten.
         temperature: (B, M, 1), > 0.
         k: Neighbours to select.
         relaxation: "paper" or "code", as in `neighbor_weights`.
     """
-    batch, queries, candidates = distances.shape
-    logits = distances.sub_(distances.amin(-1, keepdim=True)).div_(temperature).neg_()
-    weights = logits.new_empty(batch, k, queries, candidates)
-    if relaxation == "code":
+    return stacked_weights(distances.sub_(distances.amin(-1, keepdim=True)).div_(temperature).neg_(), temperature, k, relaxation)
+
+
+def stacked_weights(logits: Tensor, temperature: Tensor | float, k: int, relaxation: Relaxation) -> Tensor:
+    """Return what `successive_weights` yields, stacked behind the first axis, without gradients.
+
+    In the code form l + log(1 - w) is the product p (S - p) / S of p = exp(l) and S = sum of p: seven selections need neither
+    exponential nor logarithm, and S - p rounds as the saturating logarithm does. Where p underflows, the logarithms return.
+
+    Args:
+        logits: (B, ..., O), the largest of each row 0.
+        temperature: As in `successive_weights`.
+        k: Neighbours to select.
+        relaxation: "paper" or "code", as in `neighbor_weights`.
+    """
+    weights = logits.new_empty(len(logits), k, *logits.shape[1:])
+    if relaxation == "code" and not torch.compiler.is_compiling():  # a compiler cannot look at the total
         products = logits.exp()
         for j in range(k):
             total = products.sum(-1, keepdim=True)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.steps import run_through
 from models.weights import check_sigma
 
 PATCH = 5  # pixels along a side of the compared patches
@@ -63,11 +64,4 @@ class NonLocalMeans:
 
     def denoise(self, noisy: Tensor, sigma: float) -> Tensor:
         """Return the denoised image (H, W); arguments and errors as in `steps`."""
-        stepping = self.steps(noisy, sigma)
-        while True:
-            try:
-                next(stepping)
-            except StopIteration as finished:
-                image = finished.value
-                assert isinstance(image, Tensor)
-                return image
+        return run_through(self.steps(noisy, sigma))

@@ -22,7 +22,7 @@ class Recipe:
         sigma_range: Noise levels, 0-255 scale; equal bounds tune for one level.
         low_share: Share of the crops whose sigma lies in the lowest `low_part` of the range, which a uniform draw would starve.
         low_part: See `low_share`.
-        learning_rate: Of AdamW, at its peak.
+        learning_rate: Of `models.optimizer.Optimizer`, at its peak.
         weight_decay: Decoupled, of the convolutions' weights.
         warmup_steps: Steps of linear rise.
         freeze_statistics: Whether batch normalisation keeps the running statistics it starts with, so that the network

@@ -3,11 +3,13 @@
 Rows come in from the top, any number at a time, and go through all layers; what comes out, some rows later, is what the whole
 image would have given, for each layer sees exactly the rows it would have seen. Nothing is computed twice, and what is held
 grows with the width of the image alone. A stage is fed rows, groups of planes (1, C, n, W) with n >= 0, and returns those it
-could finish; with `last` it finishes all.
+could finish; with `last` it finishes all. On its way it yields after each part of the work, so that nothing holds the device
+long: queries of the N3 blocks come in whole spans of rows, which may be many times the rows that are fed at a time.
 
 Letters: C planes, n rows, W columns, h x w cells, p x q patches, K neighbours, F values of a cell.
 """
 
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,21 +31,33 @@ class Shape:
 
     Attributes:
         padding: Zeros left and right in the N3 blocks, so that the patches lie where they lie in the whole image.
+        rows: Rows that a stage is fed at a time, at most.
         side: Queries along each side of a block of queries that share one matrix product.
         batch: Such blocks computed at a time.
         fused: Whether the N3 blocks run as one kernel (`models.fused`), which takes `side` rows of queries at a time.
     """
 
     padding: tuple[int, int]
+    rows: int
     side: int = 8
     batch: int = 8
     fused: bool = False
 
 
-class Stage(Protocol):
-    """Takes rows and returns finished rows."""
+Feed = Generator[int, None, tuple[Tensor, ...]]
+"""The work on some rows: yields the pixels done after each part of it, returns the rows that are finished."""
 
-    def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> tuple[Tensor, ...]:
+
+class Stage(Protocol):
+    """Takes rows and returns finished rows.
+
+    Attributes:
+        pixels: The sum of all that it is going to yield.
+    """
+
+    pixels: int
+
+    def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Feed:
         """Take further rows and return those that are finished."""
 
 
@@ -117,17 +131,19 @@ class ConvolutionStage:
 class DnCNNStage:
     """A DnCNN: convolutions, and the first input planes added to the output."""
 
-    def __init__(self, net: FoldedDnCNN) -> None:
+    def __init__(self, net: FoldedDnCNN, height: int, width: int) -> None:
+        self.pixels = height * width
         self._convolutions = ConvolutionStage(net.convolutions)
         self._residual = net.residual
         self._inputs = RowQueue()
 
-    def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> tuple[Tensor, ...]:
+    def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Feed:
         """Map rows to finished rows (1, C_out, m, W), float32."""
         self._inputs.put(groups[0][:, : self._residual])
         out = self._convolutions.feed(groups, last=last).float()
         if out.shape[2]:
             out[:, : self._residual] += self._inputs.take(out.shape[2])
+            yield out.shape[2] * out.shape[3]
         return (out,)
 
 
@@ -146,6 +162,8 @@ class N3Stage:
         self._top, bottom = grid_padding(height, config.stride)
         self._h = (height + self._top + bottom) // config.stride
         self._w = (width + sum(shape.padding)) // config.stride
+        self._patch_pixels = config.stride**2  # those of one patch that no other patch counts
+        self.pixels = self._patch_pixels * (self._h - 1) * (self._w - 1)
         self._row_spans = list(cells.spans(self._h - 1, config.window, shape.side))
         self._column_groups = list(cells.groups(cells.spans(self._w - 1, config.window, shape.side), shape.batch))
         self._waiting, self._aligned, self._inputs, self._finished = RowQueue(), RowQueue(), RowQueue(), RowQueue()
@@ -154,7 +172,7 @@ class N3Stage:
         self._maps = self._embedded = self._log_temperature = torch.empty(0, device=network.device)
         self._sums: Tensor | None = None  # what the queries so far gave to the next cell row
 
-    def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> tuple[Tensor, ...]:
+    def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Feed:
         """Map rows x (1, C, n, W), float32, to finished rows of x and of z_1 - x ... z_K - x (1, K * C, m, W)."""
         (rows,) = groups
         self._waiting.put(rows)
@@ -170,8 +188,7 @@ class N3Stage:
         if self._row_spans and self._end + count > self._row_spans[0].first + self._row_spans[0].items:
             self._cut(self._aligned.take(min(count * self._config.stride - top, self._aligned.rows)), count, top)
         while self._row_spans and self._end > self._row_spans[0].first + self._row_spans[0].items:
-            rows_of_queries = self._row_spans.pop(0)
-            (self._query_fused if self._fused else self._query)(rows_of_queries)
+            yield from (self._query_fused if self._fused else self._query)(self._row_spans.pop(0))
             self._drop()
         if count := self._finished.rows:
             return self._inputs.take(count), self._finished.take(count)
@@ -191,7 +208,7 @@ class N3Stage:
         )
         self._end += count
 
-    def _query(self, rows: Span) -> None:
+    def _query(self, rows: Span) -> Iterator[int]:
         """Find the neighbours of a span of patch rows, and finish the cell rows that no later patch covers."""
         config = self._config
         sums = self._maps.new_zeros(config.k, rows.queries + 1, self._w, self._maps.shape[-1])
@@ -199,6 +216,7 @@ class N3Stage:
             sums[:, 0] = self._sums
         for group in self._column_groups:
             cells.overlap_add(sums, self._neighbors(rows, group), group)
+            yield self._patch_pixels * rows.queries * group.count * group.first.queries
         end = rows.stop == self._h - 1
         self._sums = None if end else sums[:, -1]
         done = slice(rows.start, rows.stop + end)
@@ -206,7 +224,7 @@ class N3Stage:
         differences = sums[:, : done.stop - done.start].div_(counts).sub_(self._maps[self._held(done)])
         self._keep(rows.start * config.stride - self._top, differences.to(self._dtype))
 
-    def _query_fused(self, rows: Span) -> None:
+    def _query_fused(self, rows: Span) -> Iterator[int]:
         """Do what `_query` does with one kernel; the patches above the span that cover its first cells are computed again."""
         stride, end = self._config.stride, rows.stop == self._h - 1
         done = slice(rows.start, rows.stop + end)
@@ -216,6 +234,7 @@ class N3Stage:
         self._finished.put(
             fused_differences(self._config, band, self._base, done, pixels, size, columns, self._distance_scale, self._dtype)
         )
+        yield self._patch_pixels * rows.queries * (self._w - 1)
 
     def _drop(self) -> None:
         """Let go of the cell rows that no later patch needs; those of the patch row before the next span serve `_query_fused`."""
@@ -263,15 +282,31 @@ class N3Stage:
 
 
 class NetworkStage:
-    """A whole N3Net for one image of a given size."""
+    """A whole N3Net for one image of a given size.
+
+    Attributes:
+        pixels: The sum of all that it is going to yield; each pixel counts once for each of the network's parts.
+    """
 
     def __init__(self, network: FoldedNetwork, height: int, width: int, shape: Shape) -> None:
-        self._stages: list[Stage] = [DnCNNStage(network.dncnns[0])]
+        self._stages: list[Stage] = [DnCNNStage(network.dncnns[0], height, width)]
         for block, dncnn in zip(network.blocks, network.dncnns[1:], strict=True):
-            self._stages += [N3Stage(network, block, height, width, shape), DnCNNStage(dncnn)]
+            self._stages += [N3Stage(network, block, height, width, shape), DnCNNStage(dncnn, height, width)]
+        self.pixels = sum(stage.pixels for stage in self._stages)
+        self._rows = shape.rows
 
-    def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Tensor:
-        """Map noisy rows (1, 1, n, W), with the sigma plane as a second group, to denoised rows (1, 1, m, W)."""
-        for stage in self._stages:
-            groups = stage.feed(groups, last=last)
-        return groups[0]
+    def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Feed:
+        """Map noisy rows (1, 1, n, W), with the sigma plane as a second group, to one group of denoised rows (1, 1, m, W)."""
+        return (yield from self._feed(0, groups, last=last))
+
+    def _feed(self, index: int, groups: tuple[Tensor, ...], *, last: bool) -> Feed:
+        """Feed the stages from this one on, few rows at a time: an N3 block finishes many at once."""
+        if index == len(self._stages):
+            return groups
+        pieces = list(zip(*(group.split(self._rows, 2) for group in groups), strict=True))
+        finished = []
+        for number, piece in enumerate(pieces, 1):
+            end = last and number == len(pieces)
+            rows = yield from self._stages[index].feed(piece, last=end)
+            finished.append((yield from self._feed(index + 1, rows, last=end)))
+        return tuple(torch.cat(parts, 2) if len(parts) > 1 else parts[0] for parts in zip(*finished, strict=True))

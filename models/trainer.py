@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from models.data import ImageSet
 from models.n3net import N3Net, N3NetConfig
+from models.optimizer import Optimizer
 from models.recipe import Recipe
 from models.resources import has_fast_bfloat16
 
@@ -79,7 +80,7 @@ class Trainer:
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" or has_fast_bfloat16())
         self.generator = torch.Generator(device).manual_seed(recipe.seed)
         self.average = {key: value.detach().clone() for key, value in self.network.state_dict().items()}
-        self.optimizer = torch.optim.AdamW(decay_groups(self.network, recipe.weight_decay), betas=(0.9, 0.99), fused=True)
+        self.optimizer = Optimizer(self.network, recipe.weight_decay)
         self.steps = self.skipped = self.skipped_in_a_row = 0
         self.most_skipped = most_skipped
 
@@ -93,8 +94,6 @@ class Trainer:
             TrainingError: If too many steps in a row were not finite.
         """
         rate = self.recipe.rate(self.steps, progress)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * rate
         clean = self.images.crops(self.recipe.batch, self.recipe.crop, self.generator)
         sigma = self.recipe.draw_sigma(self.generator)
         noise = torch.randn(clean.shape, generator=self.generator, device=self.device)
@@ -112,7 +111,7 @@ class Trainer:
             self._skip()
         else:
             self.skipped_in_a_row = 0
-            self.optimizer.step()
+            self.optimizer.step(self.recipe.learning_rate * rate)
             self._average()
         return done
 
@@ -156,12 +155,3 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"].cpu())
         self.steps, self.skipped, self.skipped_in_a_row = state["counts"]
-
-
-def decay_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Return optimizer groups: convolutions, which decay, and biases and normalisations, which do not."""
-    parameters = list(network.parameters())
-    return [
-        {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
-    ]

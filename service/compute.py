@@ -13,6 +13,7 @@ from models.denoiser import Denoiser
 from models.methods import load_method, method_names
 from models.nlm import NonLocalMeans
 from models.plan import Plan
+from models.steps import run_through
 from models.weights import Weights
 from service import selftest
 from service.errors import DeviceFault, DeviceOutOfMemory, NonFiniteResult, NotReady
@@ -208,13 +209,7 @@ class Compute:
 
     def denoise(self, noisy: Plane, sigma: float) -> Plane:
         """As `steps`, run through."""
-        steps = self.steps(noisy, sigma)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                result: Plane = end.value
-                return result
+        return run_through(self.steps(noisy, sigma))
 
     def _reference(self) -> Plane:
         reference = Compute(self._load_reference, self._load_reference)

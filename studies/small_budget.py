@@ -15,8 +15,9 @@ from models.metrics import psnr
 from models.n3net import DnCNN, N3Net, N3NetConfig
 from models.noise import add_noise
 from models.non_local import NonLocalBlock
+from models.optimizer import Optimizer
 from models.recipe import Recipe
-from models.trainer import Trainer, decay_groups
+from models.trainer import Trainer
 from studies.report import Options, Report, panel, spread
 
 SIGMA = 25.0
@@ -46,7 +47,7 @@ class NetworkTrainer(Trainer):
         self.network = self.forward = network.train()
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = {key: value.detach().clone() for key, value in network.state_dict().items()}
-        self.optimizer = torch.optim.AdamW(decay_groups(network, recipe.weight_decay), betas=(0.9, 0.99), fused=True)
+        self.optimizer = Optimizer(network, recipe.weight_decay)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from models.denoiser import Denoiser
 from models.folding import fold
 from models.n3net import N3Net, grid_padding
+from models.steps import run_through
 from models.strips import N3Stage, Shape
 from tests.networks import random_image, random_network, random_weights
 
@@ -24,7 +25,7 @@ def differences(network: N3Net, maps: torch.Tensor, rows: int, dtype: torch.dtyp
     stage = N3Stage(folded, folded.blocks[0], height, width, shape)
     finished = []
     for start in range(0, height, rows):
-        groups = stage.feed((maps[:, :, start : start + rows],), last=start + rows >= height)
+        groups = run_through(stage.feed((maps[:, :, start : start + rows],), last=start + rows >= height))
         finished.append(groups[1].float())
     return torch.cat(finished, 2)
 
@@ -35,8 +36,8 @@ def block(size: tuple[int, int], rows: int, side: int, *, dtype: torch.dtype = t
     config = network.config
     maps = torch.rand(1, config.planes, *size, generator=torch.Generator().manual_seed(0))
     padding = grid_padding(size[1], config.stride)
-    plain = differences(network, maps, size[0], dtype, Shape(padding))
-    fused = differences(network, maps, rows, dtype, Shape(padding, side, fused=True))
+    plain = differences(network, maps, size[0], dtype, Shape(padding, size[0]))
+    fused = differences(network, maps, rows, dtype, Shape(padding, rows, side, fused=True))
     assert fused.shape == plain.shape
     return float((fused - plain).abs().max() / plain.abs().max())
 
@@ -60,8 +61,8 @@ def saturated() -> float:
     network.load_state_dict({**network.state_dict(), "blocks.0.distance_norm.weight": torch.tensor([400.0])})
     maps = torch.rand(1, 2, 12, 10, generator=torch.Generator().manual_seed(0))
     padding = grid_padding(10, 2)
-    plain = differences(network, maps, 12, torch.float32, Shape(padding))
-    fused = differences(network, maps, 12, torch.float32, Shape(padding, 9, fused=True))
+    plain = differences(network, maps, 12, torch.float32, Shape(padding, 12))
+    fused = differences(network, maps, 12, torch.float32, Shape(padding, 12, 9, fused=True))
     return float((fused - plain).abs().max() / plain.abs().max())
 
 

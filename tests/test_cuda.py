@@ -5,6 +5,7 @@ import torch
 
 from models.denoiser import Denoiser, DType
 from models.plan import Plan, cut_panels
+from models.steps import run_through
 from tests.networks import random_image, random_weights
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
@@ -40,12 +41,7 @@ def test_the_cut_does_not_matter() -> None:
     noisy = random_image(131, 700)
     whole = denoiser.denoise(noisy, 0.1)
     panels = tuple(cut_panels(denoiser.config, 700, 500))
-    steps = denoiser.steps(noisy, 0.1, Plan(panels, 30, 4, 1))
-    try:
-        while True:
-            next(steps)
-    except StopIteration as stop:
-        torch.testing.assert_close(stop.value, whole, atol=1e-5, rtol=0)
+    torch.testing.assert_close(run_through(denoiser.steps(noisy, 0.1, Plan(panels, 30, 4, 1))), whole, atol=1e-5, rtol=0)
 
 
 def test_the_paper_form_is_fused_too() -> None:

@@ -1,5 +1,7 @@
 """The result does not depend on how an image is cut."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from models.denoiser import Denoiser
 from models.folding import fold
 from models.n3net import N3NetConfig, grid_padding
 from models.plan import CUDA_BATCH, CUDA_STRIP_PIXELS, Plan, cut_panels, make_plan, reach
+from models.steps import run_through
 from models.strips import RowQueue
 from tests.networks import SMALL, random_image, random_network, random_weights
 
@@ -14,13 +17,7 @@ CPU = torch.device("cpu")
 
 
 def denoise(denoiser: Denoiser, noisy: torch.Tensor, plan: Plan | None = None) -> torch.Tensor:
-    steps = denoiser.steps(noisy, 0.1, plan)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            result: torch.Tensor = stop.value
-            return result
+    return run_through(denoiser.steps(noisy, 0.1, plan))
 
 
 def assert_same(image: torch.Tensor, reference: torch.Tensor) -> None:
@@ -147,3 +144,23 @@ def test_a_plan_for_fused_blocks_takes_long_strips_within_the_budget() -> None:
     assert make_plan(config, 10, 10, 1, fused=True).rows == 1
     plain = make_plan(config, 1024, 1024, 4 << 30, strip_pixels=CUDA_STRIP_PIXELS, batch=CUDA_BATCH)
     assert (plain.side, plain.batch) == (8, CUDA_BATCH)
+
+
+def test_the_queries_of_a_wide_image_are_many_steps() -> None:
+    """A span of query rows comes at once however few rows are fed: it must not hold up other images for long."""
+    denoiser = Denoiser(random_weights(1), CPU, torch.float32, 1 << 28)
+    plan = replace(denoiser.plan(90, 900), rows=2, side=8, batch=1)
+    before, largest = 0.0, 0.0
+    for fraction in denoiser.steps(random_image(90, 900), 0.1, plan):
+        largest, before = max(largest, fraction - before), fraction
+    assert before == 1
+    assert largest < 0.02
+
+
+def test_each_panel_has_its_share_of_the_progress() -> None:
+    denoiser = Denoiser(random_weights(1), CPU, torch.float32, 1 << 28)
+    plan = replace(denoiser.plan(20, 700), panels=tuple(cut_panels(denoiser.config, 700, 500)))
+    assert len(plan.panels) > 1
+    fractions = list(denoiser.steps(random_image(20, 700), 0.1, plan))
+    assert fractions == sorted(set(fractions))
+    assert fractions[-1] == 1

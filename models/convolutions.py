@@ -1,0 +1,95 @@
+"""Layers of 3x3 convolutions with batch normalisation and ReLU between them, trained fast once the normalisation is frozen.
+
+Letters: B batch, C planes, H x W pixels.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Convolutions(nn.Sequential):
+    """Convolutions 3x3, batch normalisations and ReLUs, run in order.
+
+    A batch normalisation that keeps its running statistics is a scale and a shift of each plane. When a CPU trains with them
+    frozen, they are folded into the convolutions at each step and every ReLU is part of the convolution before it: two passes
+    over memory in place of eight, and the same gradients.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C_out, H, W)."""
+        if not torch.compiler.is_compiling() and torch.is_grad_enabled() and self._one_pass(maps):
+            return self._fine_tune(maps)
+        for layer in self:
+            maps = layer(maps)
+        return maps
+
+    def _one_pass(self, maps: Tensor) -> bool:
+        frozen = not any(isinstance(layer, nn.BatchNorm2d) and layer.training for layer in self)
+        there = maps.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        return frozen and there and convolution_dtype(maps) != torch.float64
+
+    def _fine_tune(self, maps: Tensor) -> Tensor:
+        dtype = convolution_dtype(maps)
+        *first, (last_weight, last_bias) = fold_normalization(self, torch.float32)
+        maps = maps.to(dtype)
+        for weight, bias in first:
+            maps = ConvolutionReLU.apply(maps, weight.to(dtype), bias.to(dtype))  # type: ignore[no-untyped-call]
+        return functional.conv2d(maps, last_weight.to(dtype), last_bias.to(dtype), padding=1)
+
+
+class ConvolutionReLU(torch.autograd.Function):
+    """A 3x3 convolution, padded with zeros, and ReLU in one pass; for a CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C_out, H, W) by weight (C_out, C, 3, 3) and bias (C_out,), all of one dtype."""
+        ones = [1, 1]
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise(maps, weight, bias, ones, ones, ones, 1, "relu", [], None)  # noqa: SLF001
+        ctx.save_for_backward(maps, weight, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Pass the gradient on where the output is not zero."""
+        maps, weight, out = ctx.saved_tensors
+        gradient = torch.ops.aten.threshold_backward(gradients[0], out, 0)
+        ones, zeros, wanted = [1, 1], [0, 0], list(ctx.needs_input_grad)
+        transposed = False
+        through: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(
+            gradient, maps, weight, [len(weight)], ones, ones, ones, transposed, zeros, 1, wanted
+        )
+        return through
+
+
+def convolution_dtype(maps: Tensor) -> torch.dtype:
+    """Return the dtype in which a convolution of these maps runs: that of autocast, where it is on, or their own."""
+    device = maps.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else maps.dtype
+
+
+def fold_normalization(layers: nn.Sequential, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
+    """Fold the batch normalisations, with running statistics a scale and a shift per plane, into the convolutions before them.
+
+    Args:
+        layers: Convolutions 3x3, each followed by a batch normalisation or not.
+        dtype: What to compute in.
+
+    Returns:
+        For each convolution its weight (C_out, C_in, 3, 3) and bias (C_out,); gradients flow to the layers' parameters.
+    """
+    folded: list[tuple[Tensor, Tensor]] = []
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            weight = layer.weight.to(dtype)
+            folded.append((weight, weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.to(dtype)))
+        elif isinstance(layer, nn.BatchNorm2d):
+            weight, bias = folded.pop()
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
+            scale = layer.weight.to(dtype) / (layer.running_var.to(dtype) + layer.eps).sqrt()
+            shift = layer.bias.to(dtype) - layer.running_mean.to(dtype) * scale
+            folded.append((weight * scale[:, None, None, None], bias * scale + shift))
+    return folded

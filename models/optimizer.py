@@ -1,0 +1,60 @@
+"""The optimizer: Muon for the convolutions' weights, AdamW for everything else."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Optimizer:
+    """Steps on a network's parameters.
+
+    Muon (Jordan et al. 2024) makes the momentum of each weight matrix orthogonal, so that a step changes what a layer does by the
+    same amount in every direction; its steps are scaled to the size of AdamW's (Liu et al. 2025), so one rate serves both. A
+    convolution's weight is the matrix (C_out, C_in * 9). Weights of a single output plane, biases and normalisations are no
+    matrices and get AdamW.
+    """
+
+    def __init__(self, network: nn.Module, weight_decay: float) -> None:
+        """Prepare both.
+
+        Args:
+            network: Channels last; it must stay on its device and in its memory format.
+            weight_decay: Decoupled, of the convolutions' weights.
+        """
+        parameters = list(network.parameters())
+        weights = [parameter for parameter in parameters if parameter.ndim > 1]
+        self._weights = [weight for weight in weights if len(weight) > 1]
+        # PyTorch's Muon takes matrices only: these share the memory of the weights.
+        self._matrices = [nn.Parameter(as_matrix(weight.detach())) for weight in self._weights]
+        # Their rates are set at each step.
+        self._muon = torch.optim.Muon(self._matrices, weight_decay=weight_decay, momentum=0.95, adjust_lr_fn="match_rms_adamw")
+        groups = [
+            {"params": [weight for weight in weights if len(weight) == 1], "weight_decay": weight_decay},
+            {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self._adamw = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
+
+    def step(self, rate: float) -> None:
+        """Go one step down the gradients that the parameters hold, at a learning rate."""
+        for matrix, weight in zip(self._matrices, self._weights, strict=True):
+            assert weight.grad is not None
+            matrix.grad = as_matrix(weight.grad)
+        for optimizer in (self._muon, self._adamw):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()  # type: ignore[no-untyped-call]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of both."""
+        return {"muon": self._muon.state_dict(), "adamw": self._adamw.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to what `state_dict` returned."""
+        self._muon.load_state_dict(state["muon"])
+        self._adamw.load_state_dict(state["adamw"])
+
+
+def as_matrix(weight: Tensor) -> Tensor:
+    """View a convolution's channels-last weight (C_out, C_in, 3, 3) as the matrix (C_out, 9 * C_in)."""
+    return weight.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).flatten(1)

@@ -1,0 +1,16 @@
+"""Computations that come in steps, so that a caller can interleave several of them, or stop one."""
+
+from collections.abc import Generator
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+def run_through(steps: Generator[object, None, Result]) -> Result:
+    """Run a computation to its end and return its result."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
