@@ -6,7 +6,6 @@ size up to what it is expected to finish within the limit. `--set12 FOLDER` adds
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -32,9 +31,7 @@ LIMIT = 60.0
 def child(*arguments: object) -> str:
     """Run `benchmarks.methods` in a process of its own and return what it prints; raise CalledProcessError if it fails."""
     command = [sys.executable, "-m", "benchmarks.methods", *map(str, arguments)]
-    # Threads that wait for each other sleep: their core seconds are work.
-    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
-    return subprocess.run(command, cwd=HERE.parent, check=True, capture_output=True, text=True, env=environment).stdout
+    return subprocess.run(command, cwd=HERE.parent, check=True, capture_output=True, text=True).stdout
 
 
 def measure(methods: list[str], sizes: tuple[Size, ...], limit: float) -> Results:

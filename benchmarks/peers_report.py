@@ -11,6 +11,7 @@ from benchmarks.methods import matrix_peak
 from models import resources
 from models.denoiser import DType
 from models.n3net import N3NetConfig
+from models.weights import load_weights
 
 HERE = Path(__file__).parent
 DTYPES: tuple[DType, ...] = ("bfloat16", "float32")
@@ -25,7 +26,7 @@ class Measurement:
 
     Attributes:
         seconds: Best of a few runs.
-        core_seconds: What the processor's cores spent on it, all together; other work on the machine hardly changes it.
+        core_seconds: What the processor's cores spent on it, all together, threads that wait for others included.
         psnr: dB, None where random weights make none.
         idle: Resident bytes before the image, after a first small one.
         peak: Most resident bytes ever.
@@ -181,13 +182,14 @@ def machine() -> list[str]:
         f"- Load when written: {', '.join(f'{load:.1f}' for load in os.getloadavg())} over 1, 5 and 15 minutes",
         f"- Versions: Python {platform.python_version()}, PyTorch {torch.__version__}",
         f"- Commit: {commit or 'unknown'}",
+        f"- Weights: {load_weights().sha256[:12]}",
     ]
 
 
 CONDITIONS = """\
 Image: scikit-image's camera man, cut or mirrored to size, sigma 25 on the 0-255 scale. Seconds: the best of up to seven runs in
-six seconds, or the only one. Core seconds: what all cores spent on it, which other work on the machine hardly changes. Memory:
-peak resident size of a process that does nothing else. DnCNN-17 has random weights: time and memory are what it is here for. An
+six seconds, or the only one. Core seconds: what all cores spent on it, threads that wait for others included. Memory: peak
+resident size of a process that does nothing else. DnCNN-17 has random weights: time and memory are what it is here for. An
 image that would take a method more than {limit:.0f} s is left out; n3denoise in bfloat16 is run at every size. float16 is for
 GPUs."""
 OWED = """\

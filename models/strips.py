@@ -162,6 +162,7 @@ class N3Stage:
         self._top, bottom = grid_padding(height, config.stride)
         self._h = (height + self._top + bottom) // config.stride
         self._w = (width + sum(shape.padding)) // config.stride
+        self._strip_pixels = shape.rows * width
         self._patch_pixels = config.stride**2  # those of one patch that no other patch counts
         self.pixels = self._patch_pixels * (self._h - 1) * (self._w - 1)
         self._row_spans = list(cells.spans(self._h - 1, config.window, shape.side))
@@ -214,15 +215,20 @@ class N3Stage:
         sums = self._maps.new_zeros(config.k, rows.queries + 1, self._w, self._maps.shape[-1])
         if self._sums is not None:
             sums[:, 0] = self._sums
+        pixels = 0
         for group in self._column_groups:
+            if pixels >= self._strip_pixels:
+                yield pixels
+                pixels = 0
             cells.overlap_add(sums, self._neighbors(rows, group), group)
-            yield self._patch_pixels * rows.queries * group.count * group.first.queries
+            pixels += self._patch_pixels * rows.queries * group.count * group.first.queries
         end = rows.stop == self._h - 1
         self._sums = None if end else sums[:, -1]
         done = slice(rows.start, rows.stop + end)
         counts = cells.coverage(self._h, self._w, sums)[done]
         differences = sums[:, : done.stop - done.start].div_(counts).sub_(self._maps[self._held(done)])
         self._keep(rows.start * config.stride - self._top, differences.to(self._dtype))
+        yield pixels
 
     def _query_fused(self, rows: Span) -> Iterator[int]:
         """Do what `_query` does with one kernel; the patches above the span that cover its first cells are computed again."""
