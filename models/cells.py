@@ -58,7 +58,8 @@ def dense_aggregate(weights: Tensor, cells: Tensor) -> Tensor:
     flat = weights.reshape(batch, k * p * q, p * q).to(cells.dtype)
     selected = (flat @ patches.flatten(1, 2)).view(batch, k, p, q, -1)
     summed: Tensor = OverlapAdd.apply(selected, weights.dtype)  # type: ignore[no-untyped-call]
-    return summed / coverage(p + 1, q + 1, weights)
+    counts = coverage(p + 1, weights.device).view(-1, 1, 1) * coverage(q + 1, weights.device).view(-1, 1)
+    return summed / counts.to(weights)
 
 
 class OverlapAdd(torch.autograd.Function):
@@ -83,11 +84,11 @@ class OverlapAdd(torch.autograd.Function):
         return torch.cat([gradient[:, :, y : y + p, x : x + q] for y, x in OFFSETS], -1), None
 
 
-def coverage(h: int, w: int, like: Tensor) -> Tensor:
-    """Return how many patches cover each cell, 1, 2 or 4, as (h, w, 1)."""
-    rows, columns = like.new_full((h, 1, 1), 2), like.new_full((w, 1), 2)
-    rows[0] = rows[-1] = columns[0] = columns[-1] = 1
-    return rows * columns
+def coverage(count: int, device: torch.device) -> Tensor:
+    """Return how many patches cover each of the `count` >= 2 cells along one axis: two, at the ends one."""
+    counts = torch.full((count,), 2, device=device)
+    counts[0] = counts[-1] = 1
+    return counts
 
 
 def window_mask(p: int, q: int, window: int, device: torch.device) -> Tensor:
@@ -233,12 +234,12 @@ def block_aggregate(weights: Tensor, items: Tensor, rows: Span, columns: Span) -
 
 
 def overlap_add(sums: Tensor, blocks: Tensor, group: SpanGroup) -> None:
-    """Add blocks (B, K, p + 1, q + 1, F), of which neighbours share a column of cells, to sums (K, p + 1, w, F)."""
-    step, start = group.first.queries, group.first.start
-    along = sums[:, :, start : start + step * group.count].unflatten(2, (group.count, step))  # (K, p + 1, B, q, F)
+    """Add blocks (B, K, p + 1, q + 1, F), of which neighbours share a column of cells, to sums (K, p + 1, B * q + 1, F)."""
+    step = group.first.queries
+    along = sums[:, :, : step * group.count].unflatten(2, (group.count, step))  # (K, p + 1, B, q, F)
     blocks = blocks.to(sums.dtype)
     along += blocks[:, :, :, :step].permute(1, 2, 0, 3, 4)
-    sums[:, :, start + step : start + step * group.count + 1 : step] += blocks[:, :, :, step].permute(1, 2, 0, 3)
+    sums[:, :, step : step * group.count + 1 : step] += blocks[:, :, :, step].permute(1, 2, 0, 3)
 
 
 def windows(grid: Tensor, rows: Span, columns: Span) -> list[Tensor]:

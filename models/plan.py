@@ -135,7 +135,7 @@ def column_bytes(config: N3NetConfig, side: int) -> int:
     """Return the bytes that a column needs without the rows fed: those that convolutions keep, and the bands of the blocks."""
     kept = 4 * 2 * ((config.blocks + 1) * (config.depth - 1) * config.features + config.blocks * 4 * config.embedding)
     band = 4 * config.stride * (config.window + 2 * side + 2) * (2 * config.planes + 1)
-    sums = 4 * config.stride * (side + 1) * config.planes * (3 * config.k + 2)
+    sums = 4 * config.stride * (side + 1) * config.planes * (2 * config.k + 2)
     return kept + config.blocks * (band + sums)
 
 
@@ -144,4 +144,5 @@ def block_bytes(config: N3NetConfig, side: int) -> int:
     queries, query_cells = side**2, (side + 1) ** 2
     items = (config.window + side) ** 2
     values = config.planes * config.stride**2
-    return 4 * (queries * config.window**2 * (config.k + 3) + items * (query_cells * (config.k + 1) + 3 * values))
+    sums = 2 * config.k * query_cells * values
+    return 4 * (sums + queries * config.window**2 * (config.k + 3) + items * (query_cells * (config.k + 1) + 3 * values))

@@ -1,5 +1,6 @@
 """What this process may use: cores, memory and number formats of the CPU, as cgroups and the machine grant them."""
 
+import ctypes
 import os
 from pathlib import Path
 
@@ -8,6 +9,12 @@ import torch
 CGROUP = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")
 CPUINFO = Path("/proc/cpuinfo")
+GLIBC_KEEP = (
+    (-4, 0),  # M_MMAP_MAX: no block is a mapping of its own
+    (-1, 2**31 - 1),  # M_TRIM_THRESHOLD: the heap does not shrink
+    (-2, 1 << 28),  # M_TOP_PAD: it grows in large steps
+    (-8, 1),  # M_ARENA_MAX: and it is the only one, for the others' size is bounded
+)
 
 
 def usable_cores() -> int:
@@ -48,6 +55,16 @@ def flush_denormals() -> bool:
     denormal = torch.finfo(torch.float32).tiny / 4
     share = 1 << 16  # above the size from which an element-wise operation is shared among the workers
     return not torch.full((share * torch.get_num_threads(),), denormal).mul_(1.5).any().item()
+
+
+def keep_freed_memory() -> bool:
+    """Have the C library keep memory that is freed for what is allocated next, and tell whether it does (glibc does).
+
+    Otherwise large blocks go back to the kernel at once and come back as pages to be cleared: in training 120 MB at each step.
+    For processes that do one thing to their end; call it first of all.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and all(mallopt(parameter, value) for parameter, value in GLIBC_KEEP)
 
 
 def _read(path: Path) -> str:

@@ -171,7 +171,8 @@ class N3Stage:
         self._base = 0  # number of the first cell row that is held
         self._end = 0  # one past the number of the last
         self._maps = self._embedded = self._log_temperature = torch.empty(0, device=network.device)
-        self._sums: Tensor | None = None  # what the queries so far gave to the next cell row
+        self._row_counts, self._column_counts = (cells.coverage(count, network.device) for count in (self._h, self._w))
+        self._below: Tensor | None = None  # what the queries so far gave to the next cell row, (K, w, F)
 
     def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Feed:
         """Map rows x (1, C, n, W), float32, to finished rows of x and of z_1 - x ... z_K - x (1, K * C, m, W)."""
@@ -210,25 +211,49 @@ class N3Stage:
         self._end += count
 
     def _query(self, rows: Span) -> Iterator[int]:
-        """Find the neighbours of a span of patch rows, and finish the cell rows that no later patch covers."""
-        config = self._config
-        sums = self._maps.new_zeros(config.k, rows.queries + 1, self._w, self._maps.shape[-1])
-        if self._sums is not None:
-            sums[:, 0] = self._sums
+        """Find the neighbours of a span of patch rows, and finish the cell rows that no later patch covers.
+
+        A group of columns is finished before the next begins: its sums are still in the caches.
+        """
+        config, end = self._config, rows.stop == self._h - 1
+        done = slice(rows.start, rows.stop + end)
+        count = done.stop - done.start
+        size = (1, config.k * config.planes, count * config.stride, self._w * config.stride)
+        finished = torch.empty(size, dtype=self._dtype, device=self._maps.device, memory_format=torch.channels_last)
+        below = self._maps.new_empty(config.k, self._w, self._maps.shape[-1])
+        beside: Tensor | None = None  # what the groups so far gave to the next column of cells
         pixels = 0
         for group in self._column_groups:
             if pixels >= self._strip_pixels:
                 yield pixels
                 pixels = 0
+            start, columns = group.first.start, group.count * group.first.queries
+            last = start + columns == self._w - 1
+            sums = self._maps.new_zeros(config.k, rows.queries + 1, columns + 1, self._maps.shape[-1])
+            if self._below is not None:
+                sums[:, 0] = self._below[:, start : start + columns + 1]
+            if beside is not None:
+                sums[:, :, 0] = beside  # the row above is in it
             cells.overlap_add(sums, self._neighbors(rows, group), group)
-            pixels += self._patch_pixels * rows.queries * group.count * group.first.queries
-        end = rows.stop == self._h - 1
-        self._sums = None if end else sums[:, -1]
-        done = slice(rows.start, rows.stop + end)
-        counts = cells.coverage(self._h, self._w, sums)[done]
-        differences = sums[:, : done.stop - done.start].div_(counts).sub_(self._maps[self._held(done)])
-        self._keep(rows.start * config.stride - self._top, differences.to(self._dtype))
+            beside = sums[:, :, -1]
+            there = slice(start, start + columns + last)
+            below[:, there] = sums[:, -1, : columns + last]
+            counts = (self._row_counts[done].view(-1, 1, 1) * self._column_counts[there].view(-1, 1)).to(sums)
+            differences = sums[:, :count, : columns + last].div_(counts).sub_(self._maps[self._held(done), there])
+            self._place(differences, finished[..., there.start * config.stride : there.stop * config.stride])
+            pixels += self._patch_pixels * rows.queries * columns
+        self._below = None if end else below
+        first = rows.start * config.stride - self._top  # image row at which the finished ones begin
+        top, bottom = max(0, -first), min(count * config.stride, self._height - first)
+        self._finished.put(finished[:, :, top:bottom, self._left : self._left + self._width])
         yield pixels
+
+    def _place(self, differences: Tensor, pixels: Tensor) -> None:
+        """Write cells (K, h, w, F) as the pixels (1, K * C, h * stride, w * stride), channels-last, that they are."""
+        stride = self._config.stride
+        k, h, w = differences.shape[:3]
+        grid = differences.view(k, h, w, stride, stride, -1).permute(1, 3, 2, 4, 0, 5)
+        pixels[0].permute(1, 2, 0).unflatten(2, (k, -1)).unflatten(1, (w, stride)).unflatten(0, (h, stride)).copy_(grid)
 
     def _query_fused(self, rows: Span) -> Iterator[int]:
         """Do what `_query` does with one kernel; the patches above the span that cover its first cells are computed again."""
@@ -277,14 +302,6 @@ class N3Stage:
         """Return the temperatures (B, p, q) of patches from the cell means (B, p + 1, q + 1, 1) of the log-temperature."""
         mean = functional.avg_pool2d(log_temperature.squeeze(-1), 2, 1)
         return bounded_temperature(mean, self._config)
-
-    def _keep(self, first: int, differences: Tensor) -> None:
-        """Queue the finished cell rows (K, h, w, F), of which the first begins at image row `first`, cropped to the image."""
-        k, count, stride = len(differences), differences.shape[1], self._config.stride
-        grid = differences.view(k, count, self._w, stride, stride, -1).permute(1, 3, 2, 4, 0, 5)
-        pixels = grid.reshape(1, count * stride, self._w * stride, -1).permute(0, 3, 1, 2)
-        top, bottom = max(0, -first), min(count * stride, self._height - first)
-        self._finished.put(pixels[:, :, top:bottom, self._left : self._left + self._width])
 
 
 class NetworkStage:

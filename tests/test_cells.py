@@ -85,9 +85,11 @@ def test_blocks_give_what_the_dense_form_gives(p: int, q: int, window: int, side
                         there = slice(top, top + rows.window), slice(left, left + columns.window)
                         torch.testing.assert_close(distances[b, i, j], dense[r, c][there], atol=1e-9, rtol=1e-9)
                         everything[0, :, r, c, there[0], there[1]] = weights[b, :, i, j]
-            cells.overlap_add(band, cells.block_aggregate(weights, items, rows, columns), group)
+            part = band[:, :, columns.start : columns.start + group.count * columns.queries + 1]
+            cells.overlap_add(part, cells.block_aggregate(weights, items, rows, columns), group)
         sums[:, rows.start : rows.stop + 1] += band
-    averaged = sums / cells.coverage(p + 1, q + 1, sums)
+    down, across = (cells.coverage(count + 1, torch.device("cpu")) for count in (p, q))
+    averaged = sums / (down.view(-1, 1, 1) * across.view(-1, 1))
     torch.testing.assert_close(averaged, cells.dense_aggregate(everything, grid)[0], atol=1e-9, rtol=1e-9)
 
 

@@ -1,6 +1,8 @@
 """Cores, memory and number formats, read from files as the kernel writes them."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,3 +41,20 @@ def test_memory_is_the_less_of_machine_and_cgroup(machine: Path) -> None:
 def test_fast_bfloat16_is_read_from_the_flags(machine: Path, flags: str, fast: bool) -> None:
     (machine / "CPUINFO").write_text(f"processor: 0\nflags\t\t: fpu {flags}\n")
     assert resources.has_fast_bfloat16() is fast
+
+
+def test_freed_memory_is_kept() -> None:
+    """In a process of its own, for nothing turns it off again."""
+    code = """
+import resource, torch
+from models.resources import keep_freed_memory
+assert keep_freed_memory()
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.zeros(1 << 24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(faults())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 1000  # of 16,384 pages

@@ -37,11 +37,13 @@ def train(
 
     from models.methods import NETWORKS
     from models.recipe import Recipe
+    from models.resources import keep_freed_memory
     from models.train import Progress
     from models.train import train as train_run
     from models.trainer import TrainingError
     from models.weights import load_weights
 
+    keep_freed_memory()
     stopping: list[int] = []
     handlers = {number: signal.signal(number, lambda number, _: stopping.append(number)) for number in STOPPING}
     given: dict[str, Any] = {
