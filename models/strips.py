@@ -199,9 +199,10 @@ class N3Stage:
     def _cut(self, rows: Tensor, count: int, top: int) -> None:
         """Append rows as `count` cell rows (h, w, F) of the maps, of their embedding, and the cell means (h, w, 1) of log T."""
         planes, stride = self._config.planes, self._config.stride
-        padded = rows.new_zeros(count * stride, self._w * stride, rows.shape[1])
-        padded[top : top + rows.shape[2], self._left : self._left + self._width] = rows[0].permute(1, 2, 0)
-        grid = padded.view(count, stride, self._w, stride, -1).transpose(1, 2)  # (h, w, stride, stride, C)
+        pixels = rows[0].permute(1, 2, 0)
+        if pixels.shape[:2] != (count * stride, self._w * stride):
+            pixels = pad(pixels, (count * stride, self._w * stride), top, self._left)
+        grid = pixels.unflatten(1, (self._w, stride)).unflatten(0, (count, stride)).transpose(1, 2)  # (h, w, stride, stride, C)
         fresh = (grid[..., :planes], grid[..., planes : 2 * planes], grid[..., 2 * planes :].mean((2, 3)))
         held = (self._maps, self._embedded, self._log_temperature)
         self._maps, self._embedded, self._log_temperature = (
@@ -302,6 +303,16 @@ class N3Stage:
         """Return the temperatures (B, p, q) of patches from the cell means (B, p + 1, q + 1, 1) of the log-temperature."""
         mean = functional.avg_pool2d(log_temperature.squeeze(-1), 2, 1)
         return bounded_temperature(mean, self._config)
+
+
+def pad(pixels: Tensor, size: tuple[int, int], top: int, left: int) -> Tensor:
+    """Put pixels (n, W, C) into zeros (*size, C); the zeros alone, not all of it, are cleared."""
+    padded = pixels.new_empty(*size, pixels.shape[2])
+    rows, columns = slice(top, top + len(pixels)), slice(left, left + pixels.shape[1])
+    padded[rows, columns] = pixels
+    padded[: rows.start], padded[rows.stop :] = 0, 0
+    padded[:, : columns.start], padded[:, columns.stop :] = 0, 0
+    return padded
 
 
 class NetworkStage:
