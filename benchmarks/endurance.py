@@ -25,6 +25,8 @@ from tests.live import tiny_weights
 
 SIZES = ((64, 64), (96, 128), (128, 128), (200, 150), (256, 256), (512, 512))
 SHARES = (30, 20, 20, 15, 12, 3)
+WARM_UP = 1500
+"""Requests of the soak before those that count: until then every thread of every pool has met every size."""
 
 
 def main() -> None:
@@ -94,7 +96,7 @@ def soak(count: int) -> dict[str, Any]:
 
     async def run(service: Running) -> None:
         async with client() as http:
-            for done in range(0, count, 50):
+            for done in range(0, WARM_UP + count, 50):
                 sizes = rng.choices(SIZES, SHARES, k=50)
                 for pair in zip(sizes[::2], sizes[1::2], strict=True):
                     answers = await asyncio.gather(*(post(http, service.url, size) for size in pair))
@@ -108,11 +110,11 @@ def soak(count: int) -> dict[str, Any]:
 
 
 def slope(rows: list[tuple[int, int, int, int]]) -> dict[str, float]:
-    """Growth of resident memory in KiB a request after the first third, with its standard error.
+    """Growth of resident memory in KiB a request after the warm-up, with its standard error.
 
     Neighbouring samples resemble each other, so the error comes from the spread of the slopes of ten blocks.
     """
-    warm = np.array(rows[len(rows) // 3 :], float)
+    warm = np.array([row for row in rows if row[0] >= WARM_UP], float)
     whole = float(np.polyfit(warm[:, 0], warm[:, 1], 1)[0])
     blocks = [block for block in np.array_split(warm, 10) if len(block) > 1]
     slopes = [float(np.polyfit(block[:, 0], block[:, 1], 1)[0]) for block in blocks]
@@ -180,13 +182,12 @@ def write_report(results: dict[str, Any], out: Path) -> None:
             f"exit codes {sorted({row['exit'] for row in ended['rows']})}.",
         ]
     if soaked := results.get("soak"):
-        first, later, last = (soaked["rows"][len(soaked["rows"]) * third // 3 - (third == 3)] for third in (1, 2, 3))
+        first, last = next(row for row in soaked["rows"] if row[0] >= WARM_UP), soaked["rows"][-1]
         lines += [
             *("", "## Soak", "", soaked["when"] + ".", ""),
-            f"{last[0]} requests of 64² to 512² in {soaked['seconds']:.0f} s. Resident memory after a third and at the end:",
-            f"{first[1] / 1024:.0f} and {last[1] / 1024:.0f} MiB,",
-            f"{soaked['slope_kib']:+.3f} ± {soaked['slope_error_kib']:.3f} KiB a request, and in the last third",
-            f"{last[1] - later[1]:+d} KiB in all;",
+            f"{last[0]} requests of 64² to 512² in {soaked['seconds']:.0f} s, the first {WARM_UP} of them to warm up. Resident",
+            f"memory after these and at the end: {first[1] / 1024:.0f} and {last[1] / 1024:.0f} MiB,",
+            f"{soaked['slope_kib']:+.3f} ± {soaked['slope_error_kib']:.3f} KiB a request, {last[1] - first[1]:+d} KiB in all;",
             f"threads from {first[2]} to {last[2]}, open files from {first[3]} to {last[3]}.",
             *("", "![Resident memory](endurance-soak.svg)"),
         ]
