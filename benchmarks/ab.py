@@ -36,6 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "learning rate / 3": {"learning_rate": 1 / 3},
     "no warm-up": {"warmup_steps": 0},
     "no weight decay": {"weight_decay": 0.0},
+    "AdamW": {"optimizer": "adamw"},
     "frozen statistics": {"freeze_statistics": True},
 }
 

@@ -1,9 +1,11 @@
-"""The optimizer: Muon for the convolutions' weights, AdamW for everything else."""
+"""The optimizer: Muon for the convolutions' weights, AdamW for everything else, or AdamW for all."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+
+Kind = Literal["muon", "adamw"]
 
 
 class Optimizer:
@@ -15,44 +17,49 @@ class Optimizer:
     matrices and get AdamW.
     """
 
-    def __init__(self, network: nn.Module, weight_decay: float) -> None:
+    def __init__(self, network: nn.Module, weight_decay: float, kind: Kind = "muon") -> None:
         """Prepare both.
 
         Args:
             network: Channels last; it must stay on its device and in its memory format.
             weight_decay: Decoupled, of the convolutions' weights.
+            kind: "muon", or "adamw" for AdamW alone.
         """
         parameters = list(network.parameters())
         weights = [parameter for parameter in parameters if parameter.ndim > 1]
-        self._weights = [weight for weight in weights if len(weight) > 1]
+        self._weights = [weight for weight in weights if len(weight) > 1 and kind == "muon"]
         # PyTorch's Muon takes matrices only: these share the memory of the weights.
         self._matrices = [nn.Parameter(as_matrix(weight.detach())) for weight in self._weights]
         # Their rates are set at each step.
-        self._muon = torch.optim.Muon(self._matrices, weight_decay=weight_decay, momentum=0.95, adjust_lr_fn="match_rms_adamw")
+        self._optimizers: dict[str, torch.optim.Optimizer] = {}
+        if self._matrices:
+            self._optimizers["muon"] = torch.optim.Muon(
+                self._matrices, weight_decay=weight_decay, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+            )
         groups = [
-            {"params": [weight for weight in weights if len(weight) == 1], "weight_decay": weight_decay},
+            {"params": [weight for weight in weights if len(weight) == 1 or kind == "adamw"], "weight_decay": weight_decay},
             {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
         ]
-        self._adamw = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
+        self._optimizers["adamw"] = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
 
     def step(self, rate: float) -> None:
         """Go one step down the gradients that the parameters hold, at a learning rate."""
         for matrix, weight in zip(self._matrices, self._weights, strict=True):
             assert weight.grad is not None
             matrix.grad = as_matrix(weight.grad)
-        for optimizer in (self._muon, self._adamw):
+        for optimizer in self._optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            optimizer.step()  # type: ignore[no-untyped-call]
+            optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of both."""
-        return {"muon": self._muon.state_dict(), "adamw": self._adamw.state_dict()}
+        return {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go back to what `state_dict` returned."""
-        self._muon.load_state_dict(state["muon"])
-        self._adamw.load_state_dict(state["adamw"])
+        for name, optimizer in self._optimizers.items():
+            optimizer.load_state_dict(state[name])
 
 
 def as_matrix(weight: Tensor) -> Tensor:

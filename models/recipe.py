@@ -7,6 +7,8 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 
+from models.optimizer import Kind
+
 Loss = Literal["log_mse", "mse"]
 LOSS_FLOOR = 1e-6  # a quarter of a grey level squared: below it an image is right, and log(MSE) would chase it for ever
 
@@ -22,7 +24,8 @@ class Recipe:
         sigma_range: Noise levels, 0-255 scale; equal bounds tune for one level.
         low_share: Share of the crops whose sigma lies in the lowest `low_part` of the range, which a uniform draw would starve.
         low_part: See `low_share`.
-        learning_rate: Of `models.optimizer.Optimizer`, at its peak.
+        optimizer: "muon", for the convolutions' weights and AdamW for the rest, or "adamw" for all.
+        learning_rate: Of either, at its peak.
         weight_decay: Decoupled, of the convolutions' weights.
         warmup_steps: Steps of linear rise.
         freeze_statistics: Whether batch normalisation keeps the running statistics it starts with, so that the network
@@ -39,6 +42,7 @@ class Recipe:
     sigma_range: tuple[float, float] = (0.0, 75.0)
     low_share: float = 0.12
     low_part: float = 0.08
+    optimizer: Kind = "muon"
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     warmup_steps: int = 50
@@ -57,6 +61,8 @@ class Recipe:
         low, high = self.sigma_range
         if not (math.isfinite(high) and 0 <= low <= high):
             raise ValueError(f"the noise levels must be 0 <= low <= high, but are {low:g} and {high:g}")
+        if self.optimizer not in ("muon", "adamw"):
+            raise ValueError(f"the optimizer must be muon or adamw, not {self.optimizer!r}")
         if self.loss not in ("log_mse", "mse"):
             raise ValueError(f"the loss must be log_mse or mse, not {self.loss!r}")
         if min(self.crop, self.batch) < 1 or (self.steps is not None and self.steps < 1):

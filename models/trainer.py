@@ -80,7 +80,7 @@ class Trainer:
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" or has_fast_bfloat16())
         self.generator = torch.Generator(device).manual_seed(recipe.seed)
         self.average = {key: value.detach().clone() for key, value in self.network.state_dict().items()}
-        self.optimizer = Optimizer(self.network, recipe.weight_decay)
+        self.optimizer = Optimizer(self.network, recipe.weight_decay, recipe.optimizer)
         self.steps = self.skipped = self.skipped_in_a_row = 0
         self.most_skipped = most_skipped
 

@@ -47,7 +47,7 @@ class NetworkTrainer(Trainer):
         self.network = self.forward = network.train()
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = {key: value.detach().clone() for key, value in network.state_dict().items()}
-        self.optimizer = Optimizer(network, recipe.weight_decay)
+        self.optimizer = Optimizer(network, recipe.weight_decay, recipe.optimizer)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ CANDIDATES = (
 def run(options: Options) -> None:
     report = Report(options, "non-local.md")
     images = ImageSet.read([options.images]) if options.images else ImageSet([gray(name) for name in LEARNED_ON] + photographs())
-    recipe = Recipe(crop=64, batch=4, steps=3 if options.quick else 250, sigma_range=(SIGMA, SIGMA), ema=0.98)
+    recipe = Recipe(crop=64, batch=4, steps=3 if options.quick else 250, sigma_range=(SIGMA, SIGMA), optimizer="adamw", ema=0.98)
     seeds = SEEDS[:1] if options.quick else SEEDS
     side = 48 if options.quick else SIDE
     tested = {name: centre(gray(name), side) for name in TESTED_ON}

@@ -86,3 +86,13 @@ def test_a_hundred_thousand_bad_requests_did_no_harm(endurance: dict[str, Any]) 
     assert all(int(status) < 500 for status in bad["statuses"])
     assert bad["alive"] == 200
     assert bad["memory_kib"][-1][0] >= 100_000
+
+
+def test_memory_threads_and_files_stayed_what_they_were_through_the_soak(endurance: dict[str, Any]) -> None:
+    soak = endurance["soak"]
+    _, resident, *counts = next(row for row in soak["rows"] if row[0] >= 1_500)
+    requests, resident_after, *counts_after = soak["rows"][-1]
+    assert requests >= 4_500
+    assert abs(soak["slope_kib"]) < 2 * soak["slope_error_kib"]
+    assert resident_after - resident < 1024  # KiB, of 3,000 requests
+    assert counts_after == counts

@@ -45,3 +45,14 @@ def test_it_goes_down() -> None:
         losses.append(loss.item())
         optimizer.step(0.02)
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_adamw_alone() -> None:
+    layers = network()
+    before = {name: value.detach().clone() for name, value in layers.named_parameters()}
+    optimizer = Optimizer(layers, weight_decay=0.0, kind="adamw")
+    layers(torch.rand(2, 1, 12, 12, generator=torch.Generator().manual_seed(0))).square().mean().backward()
+    optimizer.step(0.01)
+    assert set(optimizer.state_dict()) == {"adamw"}
+    moved = (dict(layers.named_parameters())["3.weight"].detach() - before["3.weight"]).abs()
+    torch.testing.assert_close(moved.max(), torch.tensor(0.01), atol=1e-4, rtol=0)  # its first step is the rate itself
