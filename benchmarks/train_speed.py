@@ -81,7 +81,7 @@ def main() -> None:
         "# Training speed",
         "",
         f"`python -m benchmarks.train_speed`: {where}.",
-        "A step is crops, noise, forward, backward, clipping, AdamW and the weight average. Processor time counts all threads;",
+        "A step is crops, noise, forward, backward, clipping, optimizer, weight average. Processor time counts all threads;",
         "it tells more than the clock where other work shares the machine.",
         "",
         *lines,

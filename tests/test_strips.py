@@ -9,8 +9,8 @@ from models.denoiser import Denoiser
 from models.folding import fold
 from models.n3net import N3NetConfig, grid_padding
 from models.plan import CUDA_BATCH, CUDA_STRIP_PIXELS, Plan, cut_panels, make_plan, reach
+from models.rows import RowQueue
 from models.steps import run_through
-from models.strips import RowQueue
 from tests.networks import SMALL, random_image, random_network, random_weights
 
 CPU = torch.device("cpu")
