@@ -15,17 +15,18 @@ from torch.profiler import ProfilerActivity, profile
 from models.data import ImageSet
 from models.n3net import N3NetConfig
 from models.recipe import Recipe
-from models.resources import flush_denormals
+from models.resources import flush_denormals, keep_freed_memory
 from models.trainer import Trainer
 
 OUT = Path(__file__).parent / "TRAINING.md"
 GROUPS = {
     "convolutions, backward": ("convolution_backward",),
-    "convolutions, forward": ("mkldnn_convolution", "cudnn_convolution", "thnn_conv2d"),
+    "convolutions, forward": ("mkldnn_convolution", "_convolution_pointwise", "cudnn_convolution", "thnn_conv2d"),
     "products of the N3 blocks": ("bmm", "baddbmm"),
     "batch normalisation": ("batch_norm",),
     "copies and casts": ("copy_", "cat", "fill_", "pixel_"),
 }
+STATISTICS = {False: "of the batch", True: "frozen"}
 
 
 def measure(trainer: Trainer, steps: int) -> tuple[float, float]:
@@ -64,19 +65,27 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
     flush_denormals()
+    keep_freed_memory()  # as `n3denoise train` does
     images = ImageSet.read(arguments.sources)
     device = torch.device(arguments.device)
-    lines = ["| crop | batch | crops/s | crops per processor second | megapixels per processor second |", "|---|---|---|---|---|"]
-    parts: dict[str, float] = {}
-    for crop, batch in ((80, arguments.batch), (100, max(1, arguments.batch * 5 // 8)), (160, max(1, arguments.batch // 4))):
-        trainer = Trainer(images, N3NetConfig(), replace(Recipe(), crop=crop, batch=batch), device)
-        if arguments.compile:
-            trainer.forward = torch.compile(trainer.network)
-        speed, frugality = measure(trainer, arguments.steps)
-        lines.append(f"| {crop} | {batch} | {speed:.2f} | {frugality:.2f} | {frugality * crop * crop / 1e6:.4f} |")
-        parts = parts or shares(trainer)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    where = f"{name}, threads: {torch.get_num_threads()}, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}"
+    lines = [
+        "| normalisation | crop | batch | crops/s | crops per processor second | megapixels per processor second |",
+        "|---" * 6 + "|",
+    ]
+    parts: dict[str, dict[str, float]] = {}
+    for frozen, name in STATISTICS.items():
+        for crop, batch in ((80, arguments.batch), (100, max(1, arguments.batch * 5 // 8)), (160, max(1, arguments.batch // 4))):
+            recipe = replace(Recipe(), crop=crop, batch=batch, freeze_statistics=frozen)
+            trainer = Trainer(images, N3NetConfig(), recipe, device)
+            if arguments.compile:
+                trainer.forward = torch.compile(trainer.network)
+            speed, frugality = measure(trainer, arguments.steps)
+            pixels = frugality * crop * crop / 1e6
+            lines.append(f"| {name} | {crop} | {batch} | {speed:.2f} | {frugality:.2f} | {pixels:.4f} |")
+            if name not in parts:
+                parts[name] = shares(trainer)
+    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    where = f"{machine}, threads: {torch.get_num_threads()}, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}"
     text = [
         "# Training speed",
         "",
@@ -88,9 +97,9 @@ def main() -> None:
         "",
         f"Where a step of {arguments.batch} crops of 80 px spends its time:",
         "",
-        "| operations | share |",
-        "|---|---|",
-        *(f"| {group} | {share:.0%} |" for group, share in parts.items()),
+        f"| operations | {' | '.join(parts)} |",
+        "|---" * (len(parts) + 1) + "|",
+        *(f"| {group} | {' | '.join(f'{part[group]:.0%}' for part in parts.values())} |" for group in next(iter(parts.values()))),
     ]
     OUT.write_text("\n".join(text) + "\n", encoding="utf-8")
     print("\n".join(text))

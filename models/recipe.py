@@ -2,15 +2,16 @@
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor
 
 from models.optimizer import Kind
 
-Loss = Literal["log_mse", "mse"]
+Loss = Literal["softened_log_mse", "log_mse", "mse"]
 LOSS_FLOOR = 1e-6  # a quarter of a grey level squared: below it an image is right, and log(MSE) would chase it for ever
+SOFTENING = 1 / 20  # times sigma, on the [0, 1] scale: four times the MSE that is typical of photographs after denoising
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,9 @@ class Recipe:
         warmup_steps: Steps of linear rise.
         freeze_statistics: Whether batch normalisation keeps the running statistics it starts with, so that the network
             trained is the one used; for fine-tuning.
-        loss: "log_mse" weighs every noise level alike; "mse" is the paper's, which the strong noise rules.
+        loss: "softened_log_mse", log(MSE + sigma / 20), weighs the noise levels alike, and a flat crop no more than a typical one,
+            for in the image they come from the errors of the textured crops count; "log_mse" weighs all crops alike; "mse" is
+            the paper's, which the strong noise rules.
         clip: Largest gradient norm.
         ema: Decay of the weight average that is evaluated and exported.
         seed: Of crops, noise, and a fresh network's initialisation.
@@ -47,7 +50,7 @@ class Recipe:
     weight_decay: float = 1e-4
     warmup_steps: int = 50
     freeze_statistics: bool = False
-    loss: Loss = "log_mse"
+    loss: Loss = "softened_log_mse"
     clip: float = 1.0
     ema: float = 0.999
     seed: int = 0
@@ -63,8 +66,8 @@ class Recipe:
             raise ValueError(f"the noise levels must be 0 <= low <= high, but are {low:g} and {high:g}")
         if self.optimizer not in ("muon", "adamw"):
             raise ValueError(f"the optimizer must be muon or adamw, not {self.optimizer!r}")
-        if self.loss not in ("log_mse", "mse"):
-            raise ValueError(f"the loss must be log_mse or mse, not {self.loss!r}")
+        if self.loss not in get_args(Loss):
+            raise ValueError(f"the loss must be one of {', '.join(get_args(Loss))}, not {self.loss!r}")
         if min(self.crop, self.batch) < 1 or (self.steps is not None and self.steps < 1):
             raise ValueError("crop, batch and steps must be positive")
         if not 0 <= self.ema < 1 or not 0 <= self.low_share < 1 or not 0 < self.low_part < 1:
@@ -89,10 +92,13 @@ class Recipe:
         low, high = self.sigma_range
         return ((low + (high - low) * quantile) / 255).view(-1, 1, 1, 1)
 
-    def measure(self, denoised: Tensor, clean: Tensor) -> Tensor:
-        """Return the loss of a batch (B, 1, S, S), a scalar."""
+    def measure(self, denoised: Tensor, clean: Tensor, sigma: Tensor) -> Tensor:
+        """Return the loss of a batch (B, 1, S, S) with noise sigma (B, 1, 1, 1) on the [0, 1] scale, a scalar."""
         mse = (denoised.float() - clean).square().mean((1, 2, 3))
-        return (mse + LOSS_FLOOR).log().mean() if self.loss == "log_mse" else mse.mean()
+        if self.loss == "mse":
+            return mse.mean()
+        floor = LOSS_FLOOR + SOFTENING * sigma.flatten() * (self.loss == "softened_log_mse")
+        return (mse + floor).log().mean()
 
     def asdict(self) -> dict[str, Any]:
         """Return the fields as plain values."""

@@ -101,7 +101,7 @@ class Trainer:
         self.network.zero_grad()
         with self.autocast:
             denoised = self.forward(noisy, sigma)
-        loss = self.recipe.measure(denoised, clean)
+        loss = self.recipe.measure(denoised, clean, sigma)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         value, size = torch.stack((loss.detach(), norm)).tolist()  # together: on a GPU each look waits for it

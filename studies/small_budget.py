@@ -68,7 +68,15 @@ CANDIDATES = (
 def run(options: Options) -> None:
     report = Report(options, "non-local.md")
     images = ImageSet.read([options.images]) if options.images else ImageSet([gray(name) for name in LEARNED_ON] + photographs())
-    recipe = Recipe(crop=64, batch=4, steps=3 if options.quick else 250, sigma_range=(SIGMA, SIGMA), optimizer="adamw", ema=0.98)
+    recipe = Recipe(
+        crop=64,
+        batch=4,
+        steps=3 if options.quick else 250,
+        sigma_range=(SIGMA, SIGMA),
+        optimizer="adamw",
+        loss="log_mse",
+        ema=0.98,
+    )
     seeds = SEEDS[:1] if options.quick else SEEDS
     side = 48 if options.quick else SIDE
     tested = {name: centre(gray(name), side) for name in TESTED_ON}

@@ -45,9 +45,12 @@ def test_one_noise_level() -> None:
 def test_losses() -> None:
     clean = torch.zeros(2, 1, 4, 4)
     denoised = torch.tensor([0.1, 0.2]).view(2, 1, 1, 1).expand_as(clean)
-    assert Recipe(loss="mse").measure(denoised, clean).item() == pytest.approx(0.025)
-    expected = (math.log(0.01 + LOSS_FLOOR) + math.log(0.04 + LOSS_FLOOR)) / 2
-    assert Recipe().measure(denoised, clean).item() == pytest.approx(expected)
+    sigma = torch.tensor([0.0, 0.8]).view(2, 1, 1, 1)
+    assert Recipe(loss="mse").measure(denoised, clean, sigma).item() == pytest.approx(0.025)
+    plain = (math.log(0.01 + LOSS_FLOOR) + math.log(0.04 + LOSS_FLOOR)) / 2
+    assert Recipe(loss="log_mse").measure(denoised, clean, sigma).item() == pytest.approx(plain)
+    softened = (math.log(0.01 + LOSS_FLOOR) + math.log(0.04 + LOSS_FLOOR + 0.04)) / 2
+    assert Recipe(loss="softened_log_mse").measure(denoised, clean, sigma).item() == pytest.approx(softened)
 
 
 def test_survives_storing() -> None:

@@ -22,7 +22,7 @@ def train(
     batch: Annotated[int | None, typer.Option(min=1, help="Crops a step.")] = None,
     crop: Annotated[int | None, typer.Option(min=1, help="Side of a crop in pixels.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="At its peak.")] = None,
-    loss: Annotated[Literal["log_mse", "mse"] | None, typer.Option(help="What to minimise.")] = None,
+    loss: Annotated[Literal["softened_log_mse", "log_mse", "mse"] | None, typer.Option(help="What to minimise.")] = None,
     model: Annotated[Literal["n3net", "dncnn"] | None, typer.Option(help="Of fresh weights: n3net unless told.")] = None,
     relaxation: Annotated[Literal["code", "paper"] | None, typer.Option(help="Of fresh weights.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of crops, noise and fresh weights.")] = None,
