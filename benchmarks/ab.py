@@ -29,6 +29,7 @@ SIDE = 160
 VARIANTS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "paper relaxation": {"relaxation": "paper"},
+    "independent noise": {"antithetic": False},
     "loss log_mse": {"loss": "log_mse"},
     "loss mse": {"loss": "mse"},
     "crops 160": {"crop": 160, "batch": 2},

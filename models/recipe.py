@@ -7,6 +7,7 @@ from typing import Any, Literal, Self, get_args
 import torch
 from torch import Tensor
 
+from models.data import ImageSet
 from models.optimizer import Kind
 
 Loss = Literal["softened_log_mse", "log_mse", "mse"]
@@ -21,6 +22,8 @@ class Recipe:
     Attributes:
         crop: Side of a training crop in pixels; 80 is 15 x 15 patches, a whole window.
         batch: Crops a step.
+        antithetic: Whether a step takes each crop twice, with the same noise of opposite signs: most of what noise adds to a
+            gradient is odd in it and cancels.
         steps: Length of the schedule; None: it follows the time budget instead.
         sigma_range: Noise levels, 0-255 scale; equal bounds tune for one level.
         low_share: Share of the crops whose sigma lies in the lowest `low_part` of the range, which a uniform draw would starve.
@@ -31,9 +34,9 @@ class Recipe:
         warmup_steps: Steps of linear rise.
         freeze_statistics: Whether batch normalisation keeps the running statistics it starts with, so that the network
             trained is the one used; for fine-tuning.
-        loss: "softened_log_mse", log(MSE + sigma / 20), weighs the noise levels alike, and a flat crop no more than a typical one,
-            for in the image they come from the errors of the textured crops count; "log_mse" weighs all crops alike; "mse" is
-            the paper's, which the strong noise rules.
+        loss: "softened_log_mse", log(MSE + sigma / 20), weighs the noise levels alike, and a squared error in a flat crop
+            little more than one in a textured crop; "log_mse" weighs all crops alike; "mse" is the paper's, which the strong
+            noise rules.
         clip: Largest gradient norm.
         ema: Decay of the weight average that is evaluated and exported.
         seed: Of crops, noise, and a fresh network's initialisation.
@@ -41,6 +44,7 @@ class Recipe:
 
     crop: int = 80
     batch: int = 8
+    antithetic: bool = True
     steps: int | None = None
     sigma_range: tuple[float, float] = (0.0, 75.0)
     low_share: float = 0.12
@@ -78,14 +82,29 @@ class Recipe:
         rise = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
         return rise * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
-    def draw_sigma(self, generator: torch.Generator) -> Tensor:
-        """Draw the noise levels of a batch, (B, 1, 1, 1), on the [0, 1] scale.
+    def draw_batch(self, images: ImageSet, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw a batch on the generator's device, which is that of the images: B crops of side S.
 
-        One in each B-th of the distribution, so that no batch is all weak or all strong noise: the loss varies less.
+        Returns:
+            Clean crops (B, 1, S, S), noisy ones, and their noise levels (B, 1, 1, 1), all on the [0, 1] scale.
+        """
+        count = (self.batch + 1) // 2 if self.antithetic else self.batch
+        clean = images.crops(count, self.crop, generator)
+        sigma = self.draw_sigma(count, generator)
+        noise = sigma * torch.randn(clean.shape, generator=generator, device=generator.device)
+        if self.antithetic:
+            clean, sigma = (values.repeat(2, 1, 1, 1)[: self.batch] for values in (clean, sigma))
+            noise = torch.cat((noise, -noise))[: self.batch]
+        return clean, clean + noise, sigma
+
+    def draw_sigma(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw noise levels, (count, 1, 1, 1), on the [0, 1] scale.
+
+        One in each part of the distribution, so that no batch is all weak or all strong noise: the loss varies less.
         """
         device = generator.device
-        place = torch.arange(self.batch, device=device) + torch.rand(self.batch, generator=generator, device=device)
-        place = (place / self.batch).clamp(max=1)
+        place = torch.arange(count, device=device) + torch.rand(count, generator=generator, device=device)
+        place = (place / count).clamp(max=1)
         lowest = place / self.low_share * self.low_part if self.low_share else place
         rest = self.low_part + (place - self.low_share) / (1 - self.low_share) * (1 - self.low_part)
         quantile = torch.where(place < self.low_share, lowest, rest if self.low_share else place)

@@ -94,10 +94,8 @@ class Trainer:
             TrainingError: If too many steps in a row were not finite.
         """
         rate = self.recipe.rate(self.steps, progress)
-        clean = self.images.crops(self.recipe.batch, self.recipe.crop, self.generator)
-        sigma = self.recipe.draw_sigma(self.generator)
-        noise = torch.randn(clean.shape, generator=self.generator, device=self.device)
-        noisy = (clean + sigma * noise).contiguous(memory_format=torch.channels_last)
+        clean, noisy, sigma = self.recipe.draw_batch(self.images, self.generator)
+        noisy = noisy.contiguous(memory_format=torch.channels_last)
         self.network.zero_grad()
         with self.autocast:
             denoised = self.forward(noisy, sigma)

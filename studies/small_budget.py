@@ -71,6 +71,7 @@ def run(options: Options) -> None:
     recipe = Recipe(
         crop=64,
         batch=4,
+        antithetic=False,
         steps=3 if options.quick else 250,
         sigma_range=(SIGMA, SIGMA),
         optimizer="adamw",

@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from models.data import ImageSet
 from models.recipe import LOSS_FLOOR, Recipe
 
 
@@ -20,7 +22,7 @@ def test_the_rate_rises_then_falls_to_nothing() -> None:
 
 def draws(recipe: Recipe, batches: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
-    return torch.stack([recipe.draw_sigma(generator).view(-1) * 255 for _ in range(batches)])
+    return torch.stack([recipe.draw_sigma(recipe.batch, generator).view(-1) * 255 for _ in range(batches)])
 
 
 def test_neither_end_of_the_noise_levels_is_starved() -> None:
@@ -40,6 +42,27 @@ def test_each_batch_covers_the_range() -> None:
 
 def test_one_noise_level() -> None:
     assert torch.allclose(draws(Recipe(batch=3, sigma_range=(25, 25)), 2), torch.tensor(25.0))
+
+
+@pytest.mark.parametrize("batch", [4, 5])
+def test_noise_of_opposite_signs(batch: int) -> None:
+    images = ImageSet([np.arange(400).astype(np.uint8).reshape(20, 20)])
+    clean, noisy, sigma = Recipe(batch=batch, crop=8).draw_batch(images, torch.Generator().manual_seed(0))
+    assert clean.shape == noisy.shape == (batch, 1, 8, 8)
+    different = (batch + 1) // 2
+    for first, second in zip(range(different), range(different, batch), strict=False):
+        assert torch.equal(clean[first], clean[second])
+        assert torch.allclose(noisy[first] - clean[first], clean[second] - noisy[second])
+        assert sigma[first] == sigma[second]
+    assert not torch.equal(clean[0], clean[1])
+    assert ((noisy - clean).std((1, 2, 3)) / sigma.view(-1) - 1).abs().max() < 0.4
+
+
+def test_independent_noise() -> None:
+    images = ImageSet([np.arange(400).astype(np.uint8).reshape(20, 20)])
+    clean, noisy, sigma = Recipe(batch=4, crop=8, antithetic=False).draw_batch(images, torch.Generator().manual_seed(0))
+    noise = ((noisy - clean) / sigma).flatten(1)
+    assert (torch.corrcoef(noise) - torch.eye(4)).abs().max() < 0.5
 
 
 def test_losses() -> None:
