@@ -1,11 +1,13 @@
 """Compare choices of the training recipe: short runs that differ in one thing, from one seed, on images kept for it.
 
 `python -m benchmarks.ab SOURCES... --validation FOLDER --steps 150 [--from WEIGHTS | --features N] [--variant NAME...]` prints
-a Markdown table. The folder may be BSDS500's `val`: of it only the 32 images that are not in BSD68 are taken.
+a Markdown table, with what one begins from in its first row. The folder may be BSDS500's `val`: of it only the 32 images that are
+not in BSD68 are taken.
 """
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from models.metrics import psnr
 from models.n3net import N3NetConfig
 from models.noise import add_noise
 from models.recipe import Recipe
+from models.resources import keep_freed_memory
 from models.train import train
 from models.weights import Weights, load_weights
 
@@ -43,7 +46,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def validate(weights: Path, files: list[Path]) -> list[float]:
+def validate(weights: Path | str, files: list[Path]) -> list[float]:
     """Return the mean PSNR at each of SIGMAS on the middles of the images."""
     denoiser = Denoiser.load(weights)
     means = []
@@ -57,6 +60,11 @@ def validate(weights: Path, files: list[Path]) -> list[float]:
             figures.append(psnr(denoiser.denoise(noisy, sigma / 255), clean))
         means.append(sum(figures) / len(figures))
     return means
+
+
+def row(name: str, figures: Sequence[float], minutes: float) -> str:
+    """Return a row of the table."""
+    return f"| {name} | {' | '.join(f'{figure:.3f}' for figure in figures)} | {minutes:.1f} |"
 
 
 def run(
@@ -73,7 +81,7 @@ def run(
     return result.weights, result.progress.seconds / 60
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train every variant asked for and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sources", nargs="+")
@@ -84,22 +92,30 @@ def main() -> None:
     parser.add_argument("--variant", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--learning-rate", type=float, default=Recipe.learning_rate)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--freeze-statistics", action="store_true", help="in every variant")
     parser.add_argument("--device", default="auto")
-    arguments = parser.parse_args()
-    files = image_files(arguments.validation)
+    options = parser.parse_args(arguments)
+    files = image_files(options.validation)
     files = [path for path in files if path.stem in map(str, SPARE)] or files
-    start = load_weights(arguments.start) if arguments.start else None
+    start = load_weights(options.start) if options.start else None
     config = start.config if start else N3NetConfig()
-    if arguments.features:
-        config = replace(config, features=arguments.features, embedding=arguments.features, depth=4)
-    base = replace(Recipe(), steps=arguments.steps, seed=arguments.seed, learning_rate=arguments.learning_rate)
+    if options.features:
+        config = replace(config, features=options.features, embedding=options.features, depth=4)
+    base = Recipe(
+        steps=options.steps,
+        seed=options.seed,
+        learning_rate=options.learning_rate,
+        freeze_statistics=options.freeze_statistics,
+    )
+    keep_freed_memory()  # as `n3denoise train` does
     print("| variant | " + " | ".join(f"sigma {sigma}" for sigma in SIGMAS) + " | minutes |")
     print("|---" * (len(SIGMAS) + 2) + "|")
+    if start:
+        print(row("start", validate(options.start, files), 0), flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        for name in arguments.variant:
-            weights, minutes = run(name, arguments.sources, base, config, start, arguments.device, Path(folder))
-            figures = " | ".join(f"{figure:.3f}" for figure in validate(weights, files))
-            print(f"| {name} | {figures} | {minutes:.1f} |", flush=True)
+        for name in options.variant:
+            weights, minutes = run(name, options.sources, base, config, start, options.device, Path(folder))
+            print(row(name, validate(weights, files), minutes), flush=True)
 
 
 if __name__ == "__main__":

@@ -45,24 +45,24 @@ def changes(denoiser: Denoiser, folder: Path, sigma: float) -> float:
     return sum(means) / len(means)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Evaluate, plot and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights", default="default")
     parser.add_argument("--plot", type=Path)
-    arguments = parser.parse_args()
-    denoiser = Denoiser.load(arguments.weights)
+    options = parser.parse_args(arguments)
+    denoiser = Denoiser.load(options.weights)
     print("| stated sigma | change of a clean image, grey levels |\n|---|---|")
     for sigma in CLEAN:
-        print(f"| {sigma:g} | {changes(denoiser, arguments.folder, sigma):.3f} |")
+        print(f"| {sigma:g} | {changes(denoiser, options.folder, sigma):.3f} |")
     print("\n| sigma | least gain of an image, dB | mean gain, dB |\n|---|---|---|")
     for sigma in WEAK:
-        gains = [score.psnr - score.psnr_noisy for score in evaluate(denoiser, arguments.folder, [sigma])]
+        gains = [score.psnr - score.psnr_noisy for score in evaluate(denoiser, options.folder, [sigma])]
         print(f"| {sigma:g} | {min(gains):.2f} | {sum(gains) / len(gains):.2f} |")
-    if arguments.plot:
-        scores = list(evaluate(denoiser, arguments.folder, CURVE))
-        draw(scores, f"{denoiser.name} on {arguments.folder.name}", arguments.plot)
+    if options.plot:
+        scores = list(evaluate(denoiser, options.folder, CURVE))
+        draw(scores, f"{denoiser.name} on {options.folder.name}", options.plot)
 
 
 if __name__ == "__main__":

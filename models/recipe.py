@@ -21,7 +21,7 @@ class Recipe:
 
     Attributes:
         crop: Side of a training crop in pixels; 80 is 15 x 15 patches, a whole window.
-        batch: Crops a step.
+        batch: Crops a step, repetitions counted.
         antithetic: Whether a step takes each crop twice, with the same noise of opposite signs: most of what noise adds to a
             gradient is odd in it and cancels.
         steps: Length of the schedule; None: it follows the time budget instead.
@@ -83,10 +83,17 @@ class Recipe:
         return rise * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
     def draw_batch(self, images: ImageSet, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw a batch on the generator's device, which is that of the images: B crops of side S.
+        """Draw a batch of B crops of side S.
+
+        Args:
+            images: Where they are cut from.
+            generator: On the images' device.
 
         Returns:
             Clean crops (B, 1, S, S), noisy ones, and their noise levels (B, 1, 1, 1), all on the [0, 1] scale.
+
+        Raises:
+            ValueError: If an image is smaller than a crop.
         """
         count = (self.batch + 1) // 2 if self.antithetic else self.batch
         clean = images.crops(count, self.crop, generator)

@@ -149,7 +149,7 @@ def test_learns(pictures: Path, tmp_path: Path, relaxation: Any) -> None:
     train([pictures], tmp_path, recipe, config=config, device="cpu", log_steps=10)
     losses = [float(row["loss"]) for row in rows(tmp_path)]
     noise = math.log((50 / 255) ** 2)
-    assert losses[-1] < noise - 0.7  # 3 dB better than doing nothing
+    assert losses[-1] < noise - 0.7  # 6 dB better than doing nothing: the loss adds sigma / 20 to the error
 
 
 def trainer(pictures: Path, **options: Any) -> Trainer:
