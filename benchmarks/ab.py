@@ -99,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     files = [path for path in files if path.stem in map(str, SPARE)] or files
     start = load_weights(options.start) if options.start else None
     config = start.config if start else N3NetConfig()
+    assert isinstance(config, N3NetConfig)
     if options.features:
         config = replace(config, features=options.features, embedding=options.features, depth=4)
     base = Recipe(

@@ -22,6 +22,7 @@ from torch.nn import functional
 from models import resources
 from models.denoiser import Denoiser, DType
 from models.metrics import psnr
+from models.n3net import N3NetConfig
 from models.noise import add_noise
 from models.plan import make_plan
 from models.steps import run_through
@@ -134,6 +135,7 @@ def picture(height: int, width: int) -> torch.Tensor:
 
 def one_plane(weights: Weights) -> Weights:
     """Return weights for one input plane: the noise level's plane, constant, becomes a part of the first bias."""
+    assert isinstance(weights.config, N3NetConfig)
     state = dict(weights.state)
     first = state["dncnns.0.0.weight"]
     state["dncnns.0.0.weight"] = first[:, :1].clone()

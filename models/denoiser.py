@@ -10,12 +10,12 @@ from torch import Tensor
 from models import resources
 from models.folding import fold
 from models.fused import unfused_reason
-from models.n3net import N3NetConfig, reflect
+from models.n3net import N3Net, N3NetConfig, reflect
 from models.plan import BATCH, CUDA_BATCH, CUDA_STRIP_PIXELS, STRIP_PIXELS, Plan, make_plan
 from models.steps import run_through
 from models.strips import NetworkStage, Shape
 from models.transfers import Transfers
-from models.weights import Weights, check_sigma, load_weights
+from models.weights import Weights, WeightsError, check_sigma, load_weights
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -27,6 +27,7 @@ class Denoiser:
         weights: What it was loaded from, without the tensors' use: name, sigma range, SHA-256, facts.
         device: Where it computes.
         dtype: What its convolutions are computed in; everything else is float32.
+        config: The network's configuration.
         network: The weights as inference needs them, on the device.
         fallback_reason: Why "auto" chose the CPU, or None when a GPU is used or the CPU was asked for.
         unfused_reason: Why the N3 blocks do not run as one fused kernel, or None where they do.
@@ -35,14 +36,18 @@ class Denoiser:
     """
 
     def __init__(self, weights: Weights, device: torch.device, dtype: torch.dtype, memory_budget: int) -> None:
-        self.weights = weights
+        if not isinstance(weights.config, N3NetConfig):
+            raise WeightsError(f"{weights.name} holds a network that can be trained here, but not yet run")
+        self.weights, self.config = weights, weights.config
         self.device = device
         self.dtype = dtype
         self.memory_budget = memory_budget
         self.fallback_reason: str | None = None
-        self.unfused_reason = unfused_reason(weights.config, device, dtype)
+        self.unfused_reason = unfused_reason(self.config, device, dtype)
         self.denormals_flushed = False
-        self.network = fold(weights.network(), device, dtype)
+        network = weights.network()
+        assert isinstance(network, N3Net)
+        self.network = fold(network, device, dtype)
 
     @classmethod
     def load(
@@ -82,11 +87,6 @@ class Denoiser:
     def name(self) -> str:
         """The name of the weights."""
         return self.weights.name
-
-    @property
-    def config(self) -> N3NetConfig:
-        """The network's configuration."""
-        return self.weights.config
 
     @property
     def sigma_range(self) -> tuple[float, float]:

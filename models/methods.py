@@ -8,12 +8,17 @@ from torch import Tensor
 
 from models.denoiser import Denoiser, DType
 from models.n3net import N3NetConfig
+from models.n3unet import N3UNetConfig
 from models.nlm import NonLocalMeans
 from models.weights import weights_names
 
 METHODS = ("n3net", "dncnn", "nlm")
-NETWORKS = {"n3net": N3NetConfig(), "dncnn": N3NetConfig(blocks=0, depth=17, features=48)}
-"""The methods that are trained, and the geometry of their shipped weights: DnCNN's is as deep as Zhang et al.'s (2017)."""
+NETWORKS: dict[str, N3NetConfig | N3UNetConfig] = {
+    "n3net": N3NetConfig(),
+    "n3unet": N3UNetConfig(),
+    "dncnn": N3NetConfig(blocks=0, depth=17, features=48),
+}
+"""The networks that can be trained and their default geometry. DnCNN's is as deep as Zhang et al.'s (2017)."""
 
 
 class Method(Protocol):

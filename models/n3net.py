@@ -19,6 +19,28 @@ LOG_TEMPERATURE_OFFSET = math.log(0.1)
 
 
 @dataclass(frozen=True)
+class N3BlockConfig:
+    """What an N3 block is built from; `N3NetConfig` says what each value means."""
+
+    relaxation: Relaxation
+    k: int
+    stride: int
+    window: int
+    planes: int
+    embedding: int
+    temperature_bound: float | None
+    distance_eps: float
+
+    def check(self) -> None:
+        """Raise a ValueError if a value is of another type or out of range."""
+        if self.relaxation not in ("paper", "code"):
+            raise ValueError(f"unknown relaxation: {self.relaxation!r}")
+        counts = (self.k, self.stride, self.window, self.planes, self.embedding)
+        if not all(type(count) is int and count >= 1 for count in counts) or self.window**2 <= self.k:
+            raise ValueError("the configuration's counts must be positive whole numbers, and a window must hold k candidates")
+
+
+@dataclass(frozen=True)
 class N3NetConfig:
     """The geometry of a network and what else its weights were trained for; the defaults are the published ones.
 
@@ -56,6 +78,20 @@ class N3NetConfig:
         patches = math.isqrt(self.k) + 1
         return (patches + 1) * self.stride if self.blocks else 1
 
+    @property
+    def block(self) -> N3BlockConfig:
+        """The values that each N3 block takes."""
+        return N3BlockConfig(
+            self.relaxation,
+            self.k,
+            self.stride,
+            self.window,
+            self.planes,
+            self.embedding,
+            self.temperature_bound,
+            self.distance_eps,
+        )
+
     def asdict(self) -> dict[str, Any]:
         """Return the fields as plain values."""
         return asdict(self)
@@ -71,14 +107,16 @@ class N3NetConfig:
         if unknown := sorted(set(values) - set(fields)):
             raise ValueError(f"unknown configuration values: {', '.join(unknown)}")
         config = cls(**values)
-        if config.relaxation not in ("paper", "code"):
-            raise ValueError(f"unknown relaxation: {config.relaxation!r}")
-        counts = (config.k, config.stride, config.window, config.features, config.planes, config.embedding)
-        if not all(type(count) is int and count >= 1 for count in counts) or config.window**2 <= config.k:
-            raise ValueError("the configuration's counts must be positive whole numbers, and a window must hold k candidates")
+        config.block.check()
+        if type(config.features) is not int or config.features < 1:
+            raise ValueError("a network has at least one feature")
         if type(config.depth) is not int or config.depth < 2 or type(config.blocks) is not int or config.blocks < 0:
             raise ValueError("a network has at least 2 convolutions and no fewer than 0 blocks")
         return config
+
+    def build(self) -> "N3Net":
+        """Return a network of this geometry with fresh weights."""
+        return N3Net(self)
 
 
 class DnCNN(Convolutions):
@@ -123,7 +161,7 @@ def embedding_net(in_planes: int, features: int, out_planes: int) -> Convolution
 class N3Block(nn.Module):
     """The neural nearest neighbours block: soft neighbours of every patch, joined to the input as further planes (Section 4)."""
 
-    def __init__(self, config: N3NetConfig) -> None:
+    def __init__(self, config: N3BlockConfig) -> None:
         """Build the embedding and temperature networks of the configuration."""
         super().__init__()
         self.config = config
@@ -189,7 +227,7 @@ class N3Net(nn.Module):
                     residual=1 if first else None,  # only the image is added back, never the noise level
                 )
             )
-        self.blocks = nn.ModuleList(N3Block(config) for _ in range(config.blocks))
+        self.blocks = nn.ModuleList(N3Block(config.block) for _ in range(config.blocks))
 
     def forward(self, noisy: Tensor, sigma: Tensor | None = None) -> Tensor:
         """Denoise a batch.
@@ -216,7 +254,7 @@ class N3Net(nn.Module):
         return denoised[..., top : top + height, left : left + width]
 
 
-def bounded_temperature(log_temperature: Tensor, config: N3NetConfig) -> Tensor:
+def bounded_temperature(log_temperature: Tensor, config: N3BlockConfig) -> Tensor:
     """Return the temperature from a patch's mean log-temperature: bounded, plus ln 0.1, exponential."""
     if config.temperature_bound is not None:
         log_temperature = log_temperature.clamp(-config.temperature_bound, config.temperature_bound)

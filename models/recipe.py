@@ -32,6 +32,8 @@ class Recipe:
         learning_rate: Of either, at its peak.
         weight_decay: Decoupled, of the convolutions' weights.
         warmup_steps: Steps of linear rise.
+        decay_share: Share of the schedule, at its end, in which the rate falls to zero along half a cosine; before that it is
+            constant. 1 falls from the beginning. 0 never falls, for a run that others go on from.
         freeze_statistics: Whether batch normalisation keeps the running statistics it starts with, so that the network
             trained is the one used; for fine-tuning.
         loss: "softened_log_mse", log(MSE + sigma / 20), weighs the noise levels alike, and a squared error in a flat crop
@@ -53,6 +55,7 @@ class Recipe:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     warmup_steps: int = 50
+    decay_share: float = 1.0
     freeze_statistics: bool = False
     loss: Loss = "softened_log_mse"
     clip: float = 1.0
@@ -74,13 +77,18 @@ class Recipe:
             raise ValueError(f"the loss must be one of {', '.join(get_args(Loss))}, not {self.loss!r}")
         if min(self.crop, self.batch) < 1 or (self.steps is not None and self.steps < 1):
             raise ValueError("crop, batch and steps must be positive")
+        if not 0 <= self.decay_share <= 1:
+            raise ValueError(f"decay_share must lie between 0 and 1, but is {self.decay_share:g}")
         if not 0 <= self.ema < 1 or not 0 <= self.low_share < 1 or not 0 < self.low_part < 1:
             raise ValueError("the weight average's decay and the shares must lie between 0 and 1")
 
     def rate(self, step: int, progress: float) -> float:
-        """Return the factor on the learning rates: a linear rise, then half a cosine down to zero at progress 1."""
+        """Return the factor on the learning rates: a linear rise, then 1, then half a cosine down to zero at progress 1."""
         rise = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
-        return rise * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+        if not self.decay_share:
+            return rise
+        fallen = max(0.0, 1 - (1 - min(progress, 1.0)) / self.decay_share)
+        return rise * 0.5 * (1 + math.cos(math.pi * fallen))
 
     def draw_batch(self, images: ImageSet, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Draw a batch of B crops of side S.

@@ -236,7 +236,7 @@ class N3Stage:
     def _temperatures(self, log_temperature: Tensor) -> Tensor:
         """Return the temperatures (B, p, q) of patches from the cell means (B, p + 1, q + 1, 1) of the log-temperature."""
         mean = functional.avg_pool2d(log_temperature.squeeze(-1), 2, 1)
-        return bounded_temperature(mean, self._config)
+        return bounded_temperature(mean, self._config.block)
 
 
 def pad(pixels: Tensor, size: tuple[int, int], top: int, left: int) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 
 from models.data import ImageSet
 from models.n3net import N3NetConfig
+from models.network_config import NetworkConfig, parse_config
 from models.recipe import Recipe
 from models.resources import flush_denormals
 from models.trainer import Step, Trainer
@@ -67,7 +68,7 @@ def train(
     run: Path | str,
     recipe: Recipe,
     *,
-    config: N3NetConfig | None = None,
+    config: NetworkConfig | None = None,
     start: Weights | None = None,
     max_minutes: float | None = None,
     session_steps: int | None = None,
@@ -210,7 +211,7 @@ def _resume(run: Path, trainer: Trainer) -> float:
     stored = Recipe.parse(state["recipe"])
     if replace(stored, steps=None) != replace(trainer.recipe, steps=None):
         raise ValueError(f"{run} holds a run with another recipe; take another run folder, or the same recipe")
-    if N3NetConfig.parse(state["config"]) != trainer.network.config:
+    if parse_config(state["config"]) != trainer.config:
         raise ValueError(f"{run} holds a run of a network with another configuration")
     trainer.restore(state)
     return float(state["seconds"])

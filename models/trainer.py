@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.data import ImageSet
-from models.n3net import N3Net, N3NetConfig
+from models.network_config import NetworkConfig, store_config
 from models.optimizer import Optimizer
 from models.recipe import Recipe
 from models.resources import has_fast_bfloat16
@@ -39,6 +39,7 @@ class Trainer:
     """Draws crops and noise, and learns.
 
     Attributes:
+        config: The network's configuration.
         network: In training mode, channels last.
         average: Exponential moving average of the network's state dict; what is evaluated and exported.
         steps: Steps done, the skipped ones included.
@@ -48,7 +49,7 @@ class Trainer:
     def __init__(
         self,
         images: ImageSet,
-        config: N3NetConfig,
+        config: NetworkConfig,
         recipe: Recipe,
         device: torch.device,
         start: dict[str, Tensor] | None = None,
@@ -66,7 +67,7 @@ class Trainer:
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
-            network = N3Net(config)
+            network = config.build()
         if start is not None:
             network.load_state_dict(start)
         self.network = network.to(device).train()
@@ -76,6 +77,7 @@ class Trainer:
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 (the base class has no other name)
                     module.eval()
         self.forward: Any = self.network
+        self.config = config
         self.images, self.recipe, self.device = images.to(device), recipe, device
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" or has_fast_bfloat16())
         self.generator = torch.Generator(device).manual_seed(recipe.seed)
@@ -137,7 +139,7 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """Return everything that the next step depends on, as plain values and tensors."""
         return {
-            "config": self.network.config.asdict(),
+            "config": store_config(self.config),
             "recipe": self.recipe.asdict(),
             "network": self.network.state_dict(),
             "average": self.average,

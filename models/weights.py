@@ -20,9 +20,10 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.n3net import N3Net, N3NetConfig
+from models.network_config import NetworkConfig, parse_config, store_config
 
 FORMAT = "n3denoise 1"
 DEFAULT_NAME = "n3net"
@@ -47,15 +48,15 @@ class Weights:
     """
 
     name: str
-    config: N3NetConfig
+    config: NetworkConfig
     sigma_range: tuple[float, float]
     facts: dict[str, str]
     sha256: str
     state: dict[str, Tensor]
 
-    def network(self) -> N3Net:
+    def network(self) -> nn.Module:
         """Return a network that holds these weights, in evaluation mode."""
-        network = N3Net(self.config)
+        network = self.config.build()
         network.load_state_dict(self.state)
         return network.eval()
 
@@ -96,7 +97,7 @@ def load_weights(name_or_path: str | Path = "default") -> Weights:
         raise WeightsError(f"{path} is a safetensors file, but not a weights file of n3denoise")
     try:
         header = json.loads(metadata["header"])
-        config = N3NetConfig.parse(header["config"])
+        config = parse_config(header["config"])
         lowest, highest = (float(bound) for bound in header["sigma_range"])
         facts = {str(key): str(value) for key, value in header["facts"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -114,7 +115,7 @@ def load_weights(name_or_path: str | Path = "default") -> Weights:
 
 def save_weights(
     path: str | Path,
-    config: N3NetConfig,
+    config: NetworkConfig,
     state: Mapping[str, Tensor],
     sigma_range: tuple[float, float],
     facts: Mapping[str, str],
@@ -137,7 +138,7 @@ def save_weights(
     tensors = {key: _flushed(tensor) for key, tensor in state.items()}
     if bad := [key for key, tensor in tensors.items() if not tensor.isfinite().all()]:
         raise ValueError(f"not finite, so not saved: {', '.join(bad)}")
-    header = json.dumps({"config": config.asdict(), "sigma_range": list(sigma_range), "facts": dict(facts)}, sort_keys=True)
+    header = json.dumps({"config": store_config(config), "sigma_range": list(sigma_range), "facts": dict(facts)}, sort_keys=True)
     sha256 = _digest(header, tensors)
     path = Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

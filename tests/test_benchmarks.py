@@ -78,6 +78,6 @@ def test_one_plane_is_two_with_the_noise_level_known() -> None:
     weights = random_weights(3)
     noisy = torch.rand(1, 1, 40, 40, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        two = weights.network().dncnns[0][0](torch.cat((noisy, torch.full_like(noisy, SIGMA)), 1))  # type: ignore[index]
-        one = one_plane(weights).network().dncnns[0][0](noisy)  # type: ignore[index]
+        two = weights.network().dncnns[0][0](torch.cat((noisy, torch.full_like(noisy, SIGMA)), 1))  # type: ignore[index, operator]
+        one = one_plane(weights).network().dncnns[0][0](noisy)  # type: ignore[index, operator]
     torch.testing.assert_close(one[..., 1:-1, 1:-1], two[..., 1:-1, 1:-1])

@@ -20,6 +20,14 @@ def test_the_rate_rises_then_falls_to_nothing() -> None:
     assert Recipe(warmup_steps=0).rate(0, 0) == 1
 
 
+def test_the_rate_stays_until_its_last_share() -> None:
+    recipe = Recipe(warmup_steps=0, decay_share=0.25)
+    assert [recipe.rate(0, at) for at in (0, 0.5, 0.75)] == [1, 1, 1]
+    assert recipe.rate(0, 0.875) == pytest.approx(0.5)
+    assert recipe.rate(0, 1) == pytest.approx(0)
+    assert Recipe(warmup_steps=0, decay_share=0).rate(0, 1) == 1
+
+
 def draws(recipe: Recipe, batches: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.stack([recipe.draw_sigma(recipe.batch, generator).view(-1) * 255 for _ in range(batches)])
@@ -83,7 +91,16 @@ def test_survives_storing() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"sigma_range": (50, 25)}, {"sigma_range": (-1, 5)}, {"batch": 0}, {"steps": 0}, {"ema": 1.0}, {"loss": "l1"}, {"crop": 0}],
+    [
+        {"sigma_range": (50, 25)},
+        {"sigma_range": (-1, 5)},
+        {"batch": 0},
+        {"steps": 0},
+        {"ema": 1.0},
+        {"loss": "l1"},
+        {"crop": 0},
+        {"decay_share": 1.1},
+    ],
 )
 def test_refuses_what_makes_no_sense(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError):

@@ -132,6 +132,7 @@ def test_an_authors_checkpoint_is_imported(tmp_path: Path) -> None:
     torch.save(content, tmp_path / "051_ckpt.t7")
     weights = import_checkpoint(tmp_path / "051_ckpt.t7", 25)
     assert weights.sigma_range == (25.0, 25.0)
+    assert isinstance(weights.config, N3NetConfig)
     assert not weights.config.sigma_plane
     assert weights.config.relaxation == "code"
     assert weights.config.temperature_bound is None

@@ -22,8 +22,12 @@ def train(
     batch: Annotated[int | None, typer.Option(min=1, help="Crops a step.")] = None,
     crop: Annotated[int | None, typer.Option(min=1, help="Side of a crop in pixels.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="At its peak.")] = None,
+    decay_share: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of the schedule, at its end, in which the rate falls to zero.")
+    ] = None,
+    ema: Annotated[float | None, typer.Option(min=0, max=1, help="Decay of the weight average that is exported.")] = None,
     loss: Annotated[Literal["softened_log_mse", "log_mse", "mse"] | None, typer.Option(help="What to minimise.")] = None,
-    model: Annotated[Literal["n3net", "dncnn"] | None, typer.Option(help="Of fresh weights: n3net unless told.")] = None,
+    model: Annotated[Literal["n3net", "n3unet", "dncnn"] | None, typer.Option(help="Of fresh weights: n3net by default.")] = None,
     relaxation: Annotated[Literal["code", "paper"] | None, typer.Option(help="Of fresh weights.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of crops, noise and fresh weights.")] = None,
     freeze_statistics: Annotated[bool, typer.Option("--freeze-statistics", help="Of batch normalisation; to fine-tune.")] = False,
@@ -51,6 +55,8 @@ def train(
         "batch": batch,
         "crop": crop,
         "learning_rate": learning_rate,
+        "decay_share": decay_share,
+        "ema": ema,
         "loss": loss,
         "seed": seed,
     }
