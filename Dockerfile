@@ -18,7 +18,7 @@ COPY service service
 RUN pip wheel --no-deps --wheel-dir /wheels . \
  && pip install -c requirements.lock /wheels/*.whl
 # Weights that do not match their SHA-256 end the build.
-RUN cd / && python -c "from models.weights import load_weights; print(load_weights('default').sha256)"
+RUN cd / && python -c "from models.weights.files import load_weights; print(load_weights('default').sha256)"
 
 FROM python:3.11-slim
 # glibc's arenas would grow with every thread that ever decoded an image.

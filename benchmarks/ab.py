@@ -12,15 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from models.data import image_files, read_gray
-from models.denoiser import Denoiser
-from models.metrics import psnr
-from models.n3net import N3NetConfig
-from models.noise import add_noise
-from models.recipe import Recipe
-from models.resources import keep_freed_memory
-from models.train import train
-from models.weights import Weights, load_weights
+from models.images.metrics import psnr
+from models.images.noise import add_noise
+from models.inference.denoiser import Denoiser
+from models.machine import keep_freed_memory
+from models.networks.n3net import N3NetConfig
+from models.training.image_set import image_files, read_gray
+from models.training.recipe import Recipe
+from models.training.run import train
+from models.weights.files import Weights, load_weights
 
 SPARE = (
     156065, 361010, 37073, 376043, 38082, 38092, 385039, 41033, 41069, 42012, 42049, 43074, 45096, 54082, 55073, 58060,

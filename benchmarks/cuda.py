@@ -9,11 +9,11 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.methods import SIGMA, picture
-from models.denoiser import Denoiser, DType
-from models.metrics import psnr
-from models.noise import add_noise
+from models.images.metrics import psnr
+from models.images.noise import add_noise
+from models.inference.denoiser import Denoiser, DType
+from models.inference.stream import NetworkStage, Shape
 from models.steps import run_through
-from models.strips import NetworkStage, Shape
 
 SIZES = ((512, 512), (1024, 1024), (4000, 6000))
 DTYPES: tuple[DType, ...] = ("float16", "bfloat16", "float32")

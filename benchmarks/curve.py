@@ -13,9 +13,9 @@ matplotlib.use("agg")
 
 from matplotlib import pyplot
 
-from models.data import image_files, read_gray
-from models.denoiser import Denoiser
-from models.evaluate import Score, evaluate
+from models.evaluation import Score, evaluate
+from models.inference.denoiser import Denoiser
+from models.training.image_set import image_files, read_gray
 
 CURVE = (5, 15, 25, 35, 45, 55, 65, 75)
 CLEAN = (0, 0.5, 1)

@@ -20,8 +20,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from benchmarks.load_client import client, picture, post
 from benchmarks.load_report import provenance
 from benchmarks.servers import Running, serving
-from tests.bad_inputs import BadRequest, bad_requests
-from tests.live import tiny_weights
+from tests.support.bad_inputs import BadRequest, bad_requests
+from tests.support.live import tiny_weights
 
 SIZES = ((64, 64), (96, 128), (128, 128), (200, 150), (256, 256), (512, 512))
 SHARES = (30, 20, 20, 15, 12, 3)

@@ -19,14 +19,14 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from models import resources
-from models.denoiser import Denoiser, DType
-from models.metrics import psnr
-from models.n3net import N3NetConfig
-from models.noise import add_noise
-from models.plan import make_plan
+from models import machine
+from models.images.metrics import psnr
+from models.images.noise import add_noise
+from models.inference.cut_plan import make_plan
+from models.inference.denoiser import Denoiser, DType
+from models.networks.n3net import N3NetConfig
 from models.steps import run_through
-from models.weights import Weights, load_weights
+from models.weights.files import Weights, load_weights
 
 Image = NDArray[np.float32]
 SMALL_BUDGET = 96 << 20
@@ -48,8 +48,8 @@ def dncnn(dtype: str) -> Method:
 
     It runs on the whole image, channels-last, as fast as PyTorch does it.
     """
-    resources.flush_denormals()
-    torch.set_num_threads(min(torch.get_num_threads(), resources.usable_cores()))
+    machine.flush_denormals()
+    torch.set_num_threads(min(torch.get_num_threads(), machine.usable_cores()))
     kind = getattr(torch, dtype)
     generator = torch.Generator().manual_seed(0)
     planes = [1, *[64] * 16, 1]
@@ -95,7 +95,7 @@ def opencv_means() -> Method:
 def skimage_means() -> Method:
     """Return scikit-image's fast non-local means with the settings of its gallery's example where sigma is told.
 
-    Its reference page recommends a stronger filter, h = 0.8 sigma, which `models.nlm` takes.
+    Its reference page recommends a stronger filter, h = 0.8 sigma, which `models.neighbors.nlm` takes.
     """
     from skimage.restoration import denoise_nl_means
 
@@ -156,7 +156,7 @@ def strips(rows: int, planes: int, noisy: Image) -> Image:
 
 def matrix_peak(dtype: str) -> float:
     """Return the FLOP/s of matrix products of side 1024, the best of many."""
-    torch.set_num_threads(min(torch.get_num_threads(), resources.usable_cores()))
+    torch.set_num_threads(min(torch.get_num_threads(), machine.usable_cores()))
     side = 1024
     left, right = (torch.randn(side, side).to(getattr(torch, dtype)) for _ in range(2))
     best = float("inf")

@@ -15,10 +15,10 @@ import numpy as np
 
 from benchmarks.methods import METHODS
 from benchmarks.peers_report import DTYPES, EVERY_SIZE, Measurement, Results, Size, megapixels, plot, report, size_name
-from models.data import image_files, read_gray
-from models.denoiser import Denoiser
-from models.metrics import psnr
-from models.noise import add_noise
+from models.images.metrics import psnr
+from models.images.noise import add_noise
+from models.inference.denoiser import Denoiser
+from models.training.image_set import image_files, read_gray
 
 HERE = Path(__file__).parent
 SIZES = ((256, 256), (512, 512), (1024, 1024), (1024, 2048), (2048, 2048), (3000, 4000), (4000, 6000))

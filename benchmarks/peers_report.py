@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.methods import matrix_peak
-from models import resources
-from models.denoiser import DType
-from models.n3net import N3NetConfig
-from models.weights import load_weights
+from models import machine
+from models.inference.denoiser import DType
+from models.networks.n3net import N3NetConfig
+from models.weights.files import load_weights
 
 HERE = Path(__file__).parent
 DTYPES: tuple[DType, ...] = ("bfloat16", "float32")
@@ -163,7 +163,7 @@ def git(*words: str) -> str:
     return subprocess.run(["git", *words], cwd=HERE.parent, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def machine() -> list[str]:
+def environment() -> list[str]:
     """Return date, machine, versions and commit as a Markdown list."""
     import torch
 
@@ -178,7 +178,7 @@ def machine() -> list[str]:
         commit += ", with changes"
     return [
         f"- Date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
-        f"- Machine: {name}, {resources.usable_cores()} cores, {memory:.0f} GiB of memory; {', '.join(formats)}",
+        f"- Machine: {name}, {machine.usable_cores()} cores, {memory:.0f} GiB of memory; {', '.join(formats)}",
         f"- Load when written: {', '.join(f'{load:.1f}' for load in os.getloadavg())} over 1, 5 and 15 minutes",
         f"- Versions: Python {platform.python_version()}, PyTorch {torch.__version__}",
         f"- Commit: {commit or 'unknown'}",
@@ -205,7 +205,7 @@ def report(results: Results, strips: list[str], halves: list[str], size: Size, l
     parts = [
         "# Results",
         f"Written by `{command}` in one run.",
-        "\n".join(machine()),
+        "\n".join(environment()),
         CONDITIONS.format(limit=limit),
         "\n".join(table(results)),
         plotted,

@@ -12,7 +12,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from PIL import Image
 
-from models.denoiser import Denoiser
+from models.inference.denoiser import Denoiser
 
 
 def create_app() -> FastAPI:

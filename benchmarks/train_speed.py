@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from models.data import ImageSet
-from models.n3net import N3NetConfig
-from models.recipe import Recipe
-from models.resources import flush_denormals, keep_freed_memory
-from models.trainer import Trainer
+from models.machine import flush_denormals, keep_freed_memory
+from models.networks.n3net import N3NetConfig
+from models.training.image_set import ImageSet
+from models.training.recipe import Recipe
+from models.training.trainer import Trainer
 
 OUT = Path(__file__).parent / "TRAINING.md"
 GROUPS = {

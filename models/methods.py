@@ -6,11 +6,11 @@ from typing import Protocol
 
 from torch import Tensor
 
-from models.denoiser import Denoiser, DType
-from models.n3net import N3NetConfig
-from models.n3unet import N3UNetConfig
-from models.nlm import NonLocalMeans
-from models.weights import weights_names
+from models.inference.denoiser import Denoiser, DType
+from models.neighbors.nlm import NonLocalMeans
+from models.networks.n3net import N3NetConfig
+from models.networks.n3unet import N3UNetConfig
+from models.weights.files import weights_names
 
 METHODS = ("n3net", "dncnn", "nlm")
 NETWORKS: dict[str, N3NetConfig | N3UNetConfig] = {

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.commands.denoise import denoise
-from service.commands.evaluate import evaluate
-from service.commands.options import MemoryBudget
-from service.commands.several import SeveralSigmas
-from service.commands.train import train
-from service.commands.weights import weights
+from service.cli.denoise import denoise
+from service.cli.evaluate import evaluate
+from service.cli.options import MemoryBudget
+from service.cli.sigmas import SeveralSigmas
+from service.cli.train import train
+from service.cli.weights import weights
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -36,7 +36,7 @@ def serve_api(
     # The imports below take seconds, and process 1 ignores a signal that has no handler.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     settings = _settings(host=host, port=port, device=device, require_gpu=require_gpu, memory_budget_mib=memory_budget)
-    from service.server import serve
+    from service.api.server import serve
 
     code = serve(settings)
     logging.shutdown()

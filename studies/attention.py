@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from models.non_local import NonLocalBlock
+from models.neighbors.non_local import NonLocalBlock
 from studies import digits
 from studies.digits import Digits
 from studies.report import Options, Report, spread

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from models.colour import MATRIX, NOISE, merge, separate
-from models.data import image_files
-from models.denoiser import Denoiser
-from service.picture import Plane, Planes
+from models.images.color import MATRIX, NOISE, merge, separate
+from models.inference.denoiser import Denoiser
+from models.training.image_set import image_files
+from service.imaging.picture import Plane, Planes
 
 Denoise = Callable[[Plane, float], Plane]
 
@@ -22,7 +22,7 @@ def each_channel(noisy: Planes, sigma: float, denoise: Denoise) -> Planes:
 
 
 def luma_and_differences(noisy: Planes, sigma: float, denoise: Denoise) -> Planes:
-    """The scheme of models/colour.py."""
+    """The scheme of models/images/color.py."""
     return merge(np.stack([denoise(plane, sigma * noise) for plane, noise in zip(separate(noisy), NOISE, strict=True)]))
 
 

@@ -5,9 +5,9 @@ import time
 import torch
 from torch import Tensor
 
+from models.images.metrics import psnr
+from models.images.noise import add_noise
 from models.methods import load_method, method_names
-from models.metrics import psnr
-from models.noise import add_noise
 from studies.report import Options, Report, panel
 from studies.small_budget import TESTED_ON, centre, gray
 

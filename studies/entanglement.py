@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import confusion_matrix, normalized_mutual_info_score
 from torch import Tensor, nn
 
-from models.losses import LearnedTemperature, annealed_temperature, layer_losses
+from models.neighbors.soft_nearest_neighbor_loss import LearnedTemperature, annealed_temperature, layer_losses
 from studies import digits
 from studies.digits import Digits
 from studies.report import Options, Report, spread

@@ -10,11 +10,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from skimage.restoration import estimate_sigma
 
-from models.data import image_files, read_gray
-from models.denoiser import Denoiser
-from models.metrics import psnr
-from models.noise import add_noise
-from models.noise_level import estimate_noise
+from models.images.metrics import psnr
+from models.images.noise import add_noise
+from models.images.noise_level import estimate_noise
+from models.inference.denoiser import Denoiser
+from models.training.image_set import image_files, read_gray
 
 Gray = NDArray[np.float32]
 
@@ -36,7 +36,7 @@ def patch_eigenvalues(image: Gray, side: int = 8) -> float:
 
 
 def flat_patches(image: Gray) -> float:
-    """models/noise_level.py."""
+    """models/images/noise_level.py."""
     return estimate_noise(image).sigma
 
 

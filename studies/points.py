@@ -11,7 +11,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
-from models.neighbors import Relaxation, log_complement, neighbor_weights
+from models.neighbors.selection import Relaxation, log_complement, neighbor_weights
 
 K = 3
 Kind = Literal["even", "normal"]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.neighbors import Relaxation
+from models.neighbors.selection import Relaxation
 from studies.points import (
     K,
     Kind,

@@ -11,7 +11,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
-from models.neighbors import neighbor_weights, select_neighbors
+from models.neighbors.selection import neighbor_weights, select_neighbors
 from studies.points import K, draw
 from studies.report import Options, Report
 

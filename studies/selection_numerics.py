@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.neighbors import Relaxation, neighbor_membership, neighbor_weights
+from models.neighbors.selection import Relaxation, neighbor_membership, neighbor_weights
 from studies.points import K, Kind, as_written, distances, draw, exact_code, hard_neighbors, soft_neighbors, some_queries
 from studies.report import Options, Report
 

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_sample_images
 from torch import Tensor, nn
 
-from models.data import LUMA, ImageSet
-from models.metrics import psnr
-from models.n3net import DnCNN, N3Net, N3NetConfig
-from models.noise import add_noise
-from models.non_local import NonLocalBlock
-from models.optimizer import Optimizer
-from models.recipe import Recipe
-from models.trainer import Trainer
+from models.images.metrics import psnr
+from models.images.noise import add_noise
+from models.neighbors.non_local import NonLocalBlock
+from models.networks.n3net import DnCNN, N3Net, N3NetConfig
+from models.training.image_set import LUMA, ImageSet
+from models.training.optimizer import Optimizer
+from models.training.recipe import Recipe
+from models.training.trainer import Trainer
 from studies.report import Options, Report, panel, spread
 
 SIGMA = 25.0

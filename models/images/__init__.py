@@ -1,0 +1,1 @@
+"""Images as tensors: files, noise, color, quality."""

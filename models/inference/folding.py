@@ -1,0 +1,76 @@
+"""A trained network as inference needs it: convolutions with batch normalisation folded in, in the layout and dtype to run in."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from models.networks.convolutions import fold_normalization
+from models.networks.n3net import DnCNN, N3Block, N3Net, N3NetConfig
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A 3x3 convolution.
+
+    Attributes:
+        weight: (C_out, C_in, 3, 3), channels-last.
+        bias: (C_out,).
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+
+@dataclass(frozen=True)
+class FoldedDnCNN:
+    """The convolutions of a DnCNN, and how many first planes of its input are added to its output."""
+
+    convolutions: tuple[Convolution, ...]
+    residual: int
+
+
+@dataclass(frozen=True)
+class FoldedBlock:
+    """The two small networks of an N3 block, and the factor by which its batch normalisation scales distances."""
+
+    embed: tuple[Convolution, ...]
+    temperature: tuple[Convolution, ...]
+    distance_scale: float
+
+
+@dataclass(frozen=True)
+class FoldedNetwork:
+    """A whole N3Net."""
+
+    config: N3NetConfig
+    dncnns: tuple[FoldedDnCNN, ...]
+    blocks: tuple[FoldedBlock, ...]
+    device: torch.device
+    dtype: torch.dtype
+
+
+def fold(network: N3Net, device: torch.device, dtype: torch.dtype) -> FoldedNetwork:
+    """Fold a network for inference on a device, its convolutions in the given dtype."""
+    dncnns = []
+    for net in network.dncnns:
+        assert isinstance(net, DnCNN)
+        dncnns.append(FoldedDnCNN(_convolutions(net, device, dtype), net.residual))
+    blocks = []
+    for block in network.blocks:
+        assert isinstance(block, N3Block)
+        norm = block.distance_norm
+        assert norm.running_var is not None
+        # Only differences of the normalised distances matter to a softmax: their shift is left out.
+        scale = float(norm.weight.detach().double() / (norm.running_var.double() + norm.eps).sqrt())
+        embed, temperature = (_convolutions(small, device, dtype) for small in (block.embed, block.temperature))
+        blocks.append(FoldedBlock(embed, temperature, scale))
+    return FoldedNetwork(network.config, tuple(dncnns), tuple(blocks), device, dtype)
+
+
+def _convolutions(net: nn.Sequential, device: torch.device, dtype: torch.dtype) -> tuple[Convolution, ...]:
+    with torch.no_grad():
+        return tuple(
+            Convolution(weight.to(device, dtype, memory_format=torch.channels_last), bias.to(device, dtype))
+            for weight, bias in fold_normalization(net, torch.float64)
+        )

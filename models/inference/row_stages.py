@@ -1,0 +1,77 @@
+"""Rows of an image on their way through convolutions: a queue of them, and convolutions that keep the rows they need again.
+
+Letters: C planes, n rows, W columns.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from models.inference.folding import Convolution
+
+
+class RowQueue:
+    """Rows that wait until a later stage asks for as many."""
+
+    def __init__(self) -> None:
+        self._parts: list[Tensor] = []
+        self.rows = 0
+
+    def put(self, rows: Tensor) -> None:
+        """Append rows (1, C, n, W)."""
+        if rows.shape[2]:
+            self._parts.append(rows)
+            self.rows += rows.shape[2]
+
+    def take(self, count: int) -> Tensor:
+        """Remove and return the first `count` rows, at least one."""
+        taken = []
+        self.rows -= count
+        while count:
+            part = self._parts.pop(0)
+            if part.shape[2] > count:
+                self._parts.insert(0, part[:, :, count:])
+                part = part[:, :, :count]
+            taken.append(part)
+            count -= part.shape[2]
+        return torch.cat(taken, 2) if len(taken) > 1 else taken[0]
+
+
+class ConvolutionStage:
+    """Successive 3x3 convolutions with ReLU between them; each keeps its last two input rows."""
+
+    def __init__(self, convolutions: tuple[Convolution, ...]) -> None:
+        self._convolutions = convolutions
+        self._kept: list[Tensor | None] = [None] * len(convolutions)
+
+    def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Tensor:
+        """Map rows, their planes in groups, to finished rows (1, C_out, m, W), in the dtype of the convolutions."""
+        rows = groups[0]
+        for index, convolution in enumerate(self._convolutions):
+            weight = convolution.weight
+            window = self._join(index, groups, weight.dtype, last=last)
+            if window.shape[2] < 3:
+                rows = window.new_empty(1, len(weight), 0, rows.shape[3])
+            else:
+                rows = functional.conv2d(window, weight, convolution.bias, padding=(0, 1))
+            groups = (rows,)
+        return rows
+
+    def _join(self, index: int, groups: tuple[Tensor, ...], dtype: torch.dtype, *, last: bool) -> Tensor:
+        """Put the kept rows, the new ones (after ReLU from the second layer on) and the zeros beyond the borders together."""
+        kept = self._kept[index]
+        count, width = groups[0].shape[2:]
+        before = 1 if kept is None else kept.shape[2]
+        shape = (1, sum(group.shape[1] for group in groups), before + count + last, width)
+        window = torch.empty(shape, dtype=dtype, device=groups[0].device, memory_format=torch.channels_last)
+        window[:, :, :before] = 0 if kept is None else kept
+        fresh = window[:, :, before : before + count]
+        if index:  # ReLU on the way: one pass over memory in place of two
+            torch.clamp_min(groups[0], 0, out=fresh)
+        else:
+            for part, group in zip(fresh.split([group.shape[1] for group in groups], 1), groups, strict=True):
+                part.copy_(group)
+        if last:
+            window[:, :, -1] = 0
+        self._kept[index] = None if last else window[:, :, -2:].clone(memory_format=torch.channels_last)
+        return window

@@ -1,0 +1,1 @@
+"""The neighbor selection of the N3 block, and its relatives."""

@@ -1,0 +1,199 @@
+"""N3UNet: a U-Net on 2x2 pixel-unshuffled images with a neural nearest neighbors block (Plötz & Roth 2018) in its decoder.
+
+Letters: B batch, C image channels (1 or 3), H x W pixels, F features, P planes the N3 block works on, K neighbors.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.neighbors.selection import Relaxation
+from models.networks.convolutions import ConvolutionReLU, convolution_dtype
+from models.networks.n3net import N3Block, N3BlockConfig
+
+SHUFFLE = 2
+"""Image pixels along each side of a pixel of the network's finest level."""
+
+BlockPosition = Literal["encoder", "decoder", "both", "none"]
+
+
+@dataclass(frozen=True)
+class N3UNetConfig:
+    """The geometry of an N3UNet; the defaults are those of the shipped gray weights.
+
+    Attributes:
+        channels: Image channels, 1 (gray) or 3 (RGB).
+        features: Features at the finest level; the coarser levels have two and three times as many.
+        levels: Resolutions, 2 or 3; each level has half the resolution of the one before it.
+        position: Where the N3 block stands at the finest level: before the coarser levels, after them, both, or nowhere.
+        relaxation: Form of the neighbor selection, see `models.neighbors.selection.neighbor_weights`.
+        k: Neighbors that the N3 block selects.
+        stride: Finest-level pixels between patches; a patch is two strides by two strides.
+        window: Candidates of a query along each axis, counted in patches.
+        planes: Planes that the N3 block works on, at least four.
+        embedding: Features inside the block's embedding and temperature networks.
+        temperature_bound: Bound of the log-temperature, as in `N3NetConfig`.
+        distance_eps: Added to the variance in the batch normalization of the distances.
+    """
+
+    channels: int = 1
+    features: int = 64
+    levels: int = 3
+    position: BlockPosition = "decoder"
+    relaxation: Relaxation = "code"
+    k: int = 7
+    stride: int = 3
+    window: int = 15
+    planes: int = 8
+    embedding: int = 64
+    temperature_bound: float | None = 4.0
+    distance_eps: float = 1e-5
+
+    @property
+    def multiple(self) -> int:
+        """Number of pixels of which an image's sides must be multiples."""
+        return SHUFFLE << (self.levels - 1)
+
+    @property
+    def block(self) -> N3BlockConfig:
+        """The values that the N3 block takes."""
+        return N3BlockConfig(
+            self.relaxation,
+            self.k,
+            self.stride,
+            self.window,
+            self.planes,
+            self.embedding,
+            self.temperature_bound,
+            self.distance_eps,
+        )
+
+    def asdict(self) -> dict[str, Any]:
+        """Return the fields as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def parse(cls, values: dict[str, Any]) -> Self:
+        """Make a configuration from plain values.
+
+        Raises:
+            ValueError: If a value is unknown, of another type, or out of range.
+        """
+        if unknown := sorted(set(values) - set(cls.__dataclass_fields__)):
+            raise ValueError(f"unknown configuration values: {', '.join(unknown)}")
+        config = cls(**values)
+        config.block.check()
+        if type(config.features) is not int or config.features < 1:
+            raise ValueError("a network has at least one feature")
+        if config.channels not in (1, 3) or config.levels not in (2, 3):
+            raise ValueError("an N3UNet has 1 or 3 channels and 2 or 3 levels")
+        if config.position not in ("encoder", "decoder", "both", "none"):
+            raise ValueError(f"unknown position of the N3 block: {config.position!r}")
+        if config.planes < SHUFFLE**2:
+            raise ValueError(f"the N3 block needs at least {SHUFFLE**2} planes, but has {config.planes}")
+        return config
+
+    def build(self) -> "N3UNet":
+        """Return a network of this geometry with fresh weights."""
+        return N3UNet(self)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(ReLU(conv(x))), without normalization; the second convolution starts at half its usual size."""
+
+    def __init__(self, features: int) -> None:
+        """Build the two 3x3 convolutions."""
+        super().__init__()
+        self.a = nn.Conv2d(features, features, 3, padding=1)
+        self.b = nn.Conv2d(features, features, 3, padding=1)
+        with torch.no_grad():
+            self.b.weight.mul_(0.5)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map (B, F, H, W) to (B, F, H, W)."""
+        dtype = convolution_dtype(maps)
+        if maps.device.type == "cpu" and torch.backends.mkldnn.is_available() and dtype != torch.float64:
+            weight, bias = self.a.weight.to(dtype), self.a.bias.to(dtype)  # type: ignore[union-attr]
+            inner: Tensor = ConvolutionReLU.apply(maps.to(dtype), weight, bias)  # type: ignore[no-untyped-call]
+        else:
+            inner = functional.relu(self.a(maps))
+        return maps + self.b(inner)  # type: ignore[no-any-return]
+
+
+class N3Branch(nn.Module):
+    """An N3 block beside a trunk: the trunk's features give the block its planes, and what it finds is added to the trunk."""
+
+    def __init__(self, config: N3UNetConfig) -> None:
+        """Build the block and the convolutions before and after it."""
+        super().__init__()
+        self.head = nn.Conv2d(config.features, config.planes, 3, padding=1)
+        self.block = N3Block(config.block)
+        self.join = nn.Conv2d(config.planes * (1 + config.k), config.features, 3, padding=1)
+        with torch.no_grad():
+            self.join.weight.mul_(0.5)
+
+    def forward(self, trunk: Tensor, image: Tensor) -> Tensor:
+        """Return the trunk (B, F, H/2, W/2) with the neighbors added; `image` (B, 4, H/2, W/2) is the unshuffled luma."""
+        planes = self.head(trunk)
+        planes = planes + functional.pad(image, (0, 0, 0, 0, 0, planes.shape[1] - image.shape[1]))
+        return trunk + self.join(self.block(planes))  # type: ignore[no-any-return]
+
+
+class N3UNet(nn.Module):
+    """The network: encoder, coarser levels, decoder, with the N3 block at the finest level."""
+
+    def __init__(self, config: N3UNetConfig) -> None:
+        """Build the network, with PyTorch's initialization but for the branches that are added to the trunk."""
+        super().__init__()
+        self.config = config
+        features, planes = config.features, config.channels * SHUFFLE**2
+        before, after = config.position in ("encoder", "both"), config.position in ("decoder", "both")
+        self.first = nn.Conv2d(planes + 1, features, 3, padding=1)
+        self.enc = _residual_blocks(features)
+        self.enc_neighbors = N3Branch(config) if before else None
+        self.down = nn.Conv2d(features, 2 * features, 2, stride=2)
+        self.mid1 = _residual_blocks(2 * features)
+        if config.levels == 3:
+            self.down2 = nn.Conv2d(2 * features, 3 * features, 2, stride=2)
+            self.low = _residual_blocks(3 * features)
+            self.up2 = nn.ConvTranspose2d(3 * features, 2 * features, 2, stride=2)
+        self.mid2 = _residual_blocks(2 * features)
+        self.up = nn.ConvTranspose2d(2 * features, features, 2, stride=2)
+        self.dec_neighbors = N3Branch(config) if after else None
+        self.dec = _residual_blocks(features)
+        self.last = nn.Conv2d(features, planes, 3, padding=1)
+
+    def forward(self, noisy: Tensor, sigma: Tensor) -> Tensor:
+        """Denoise a batch.
+
+        Args:
+            noisy: y, (B, C, H, W), in [0, 1] before noise was added; H and W are multiples of `config.multiple`.
+            sigma: Noise level on the [0, 1] scale: a scalar, (B, 1, 1, 1), or a map (B, 1, H, W).
+
+        Returns:
+            The denoised images, (B, C, H, W), not clipped.
+        """
+        image = functional.pixel_unshuffle(noisy, SHUFFLE)
+        if sigma.shape[-2:] == noisy.shape[-2:]:
+            sigma = functional.avg_pool2d(sigma, SHUFFLE)
+        level = sigma.to(image.dtype).expand(len(image), 1, *image.shape[-2:])
+        luma = image.unflatten(1, (self.config.channels, SHUFFLE**2)).mean(1)
+
+        trunk = self.enc(self.first(torch.cat((image, level), 1)))
+        if self.enc_neighbors is not None:
+            trunk = self.enc_neighbors(trunk, luma)
+        middle = self.mid1(self.down(trunk))
+        if self.config.levels == 3:
+            middle = middle + self.up2(self.low(self.down2(middle)))
+        trunk = trunk + self.up(self.mid2(middle))
+        if self.dec_neighbors is not None:
+            trunk = self.dec_neighbors(trunk, luma)
+        residual = self.last(self.dec(trunk))
+        return functional.pixel_shuffle(image + residual, SHUFFLE)
+
+
+def _residual_blocks(features: int) -> nn.Sequential:
+    return nn.Sequential(ResidualBlock(features), ResidualBlock(features))

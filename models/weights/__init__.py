@@ -1,0 +1,1 @@
+"""Weights files: the shipped ones, their cards, and the code that reads them."""

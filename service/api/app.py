@@ -1,0 +1,68 @@
+"""The application: a value made from settings and an engine."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from service.api.context import State
+from service.api.error_responses import handle
+from service.api.middleware import ApiKeys, Front, Origins, Problems, Uploads
+from service.api.routes import denoise, evaluate, health, info, noise, page
+from service.engine.engine import Engine
+from service.errors import ServiceError
+from service.settings import Settings
+from service.telemetry.metrics import Metrics
+from service.version import version
+
+_LAG_SECONDS = 0.05
+
+
+def create_app(settings: Settings | None = None, engine: Engine | None = None) -> FastAPI:
+    """Make the application.
+
+    Args:
+        settings: Read from the environment unless given.
+        engine: Made from the settings unless given; its metrics become the application's.
+    """
+    settings = settings or Settings()
+    engine = engine or Engine(settings, Metrics())
+    state = State(settings, engine.metrics, engine)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        engine.start()
+        lag = asyncio.create_task(_watch_loop(state.metrics))
+        yield
+        lag.cancel()
+        await engine.stop()
+        state.close()
+
+    origins = [Middleware(Origins, settings.cors_origins)] if settings.cors_origins else []
+    inner = [Middleware(each, state) for each in (Problems, ApiKeys, Uploads)]
+    app = FastAPI(
+        title="n3denoise",
+        summary="Denoises images with Neural Nearest Neighbors Networks.",
+        version=version(),
+        lifespan=lifespan,
+        middleware=[Middleware(Front, state), *origins, *inner],
+        exception_handlers=dict.fromkeys((ServiceError, HTTPException, RequestValidationError), handle),
+        redoc_url=None,
+    )
+    app.state.shared = state
+    for routes in (denoise, evaluate, noise, info, health, page):
+        app.include_router(routes.router)
+    return app
+
+
+async def _watch_loop(metrics: Metrics) -> None:
+    """Measure how late the event loop wakes up: the sign that something computes on it."""
+    while True:
+        due = time.monotonic() + _LAG_SECONDS
+        await asyncio.sleep(_LAG_SECONDS)
+        metrics.loop_lag.observe(max(0.0, time.monotonic() - due))

@@ -1,0 +1,48 @@
+"""Renders every error, the framework's own included, as problem details (RFC 9457), and notes it for the counts."""
+
+import json
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.errors import BadRequest, InternalError, InvalidParameter, MethodNotAllowed, NotFound, ServiceError
+from service.telemetry.metrics import current_record, log
+
+MEDIA_TYPE = "application/problem+json"
+
+
+def response_to(error: ServiceError) -> Response:
+    """The answer to an error, which is noted in the request's record."""
+    record = current_record()
+    record.outcome, record.error = error.outcome, error.code
+    body = json.dumps(error.problem(record.request_id)).encode()
+    return Response(body, error.status, error.headers, MEDIA_TYPE)
+
+
+def as_service_error(error: Exception) -> ServiceError:
+    """One of ours for whatever was raised; nothing of the client's input gets into its message."""
+    if isinstance(error, ServiceError):
+        return error
+    if isinstance(error, RequestValidationError):
+        return InvalidParameter("A parameter is missing or invalid; see the API's documentation.")
+    if isinstance(error, HTTPException):
+        return _of_framework(error)
+    log().exception("defect", exc_info=error)
+    return InternalError("The service made a mistake; the log has more under the id of this request.")
+
+
+def _of_framework(error: HTTPException) -> ServiceError:
+    if error.status_code == 404:
+        return NotFound("There is nothing at this address.")
+    if error.status_code == 405:
+        return MethodNotAllowed((error.headers or {}).get("Allow", ""))
+    if 400 <= error.status_code < 500:
+        return BadRequest("The request cannot be read.")
+    return InternalError()
+
+
+async def handle(_: Request, error: Exception) -> Response:
+    """Exception handler for the framework."""
+    return response_to(as_service_error(error))

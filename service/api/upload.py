@@ -1,0 +1,141 @@
+"""Reads a request's images and options, from a multipart form or a raw body, in memory only."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect, Request
+
+from service.api.context import State
+from service.errors import BadRequest, ClientGone, InvalidParameter
+from service.telemetry.metrics import stage
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+FILES = ("image", "reference")
+MAX_FIELD_BYTES = 1024
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What a request brought.
+
+    Attributes:
+        image: The image file.
+        reference: A second image file to compare with.
+        fields: Options of query and form together.
+    """
+
+    image: bytes
+    reference: bytes | None
+    fields: dict[str, str]
+
+    @property
+    def files(self) -> list[bytes]:
+        """The image, and the reference if there is one."""
+        return [self.image, self.reference] if self.reference else [self.image]
+
+
+async def read_upload(request: Request, state: State) -> Upload:
+    """Receive the body and take it apart; a body that is no form is the image, whatever type it claims.
+
+    Raises:
+        BadRequest: If the form is malformed or too finely divided, or there is no image.
+        InvalidParameter: If an option or a file is given twice.
+    """
+    with stage(state.metrics, "read"):
+        try:
+            body = await request.body()
+        except ClientDisconnect:
+            raise ClientGone from None
+    media_type, parameters = parse_options_header(request.headers.get("content-type", ""))
+    files: list[tuple[str, bytes]] = [("image", body)] if body else []
+    options = request.query_params.multi_items()
+    if media_type == b"multipart/form-data":
+        boundary = parameters.get(b"boundary", b"")
+        parts = await state.codec("read", read_form, body, boundary, state.settings.max_form_fields)
+        files = [part for part in parts if part[0] in FILES]
+        try:
+            options += [(name, data.decode()) for name, data in parts if name not in FILES]
+        except UnicodeDecodeError:
+            raise BadRequest("The form's fields must be UTF-8 text.") from None
+    by_name, fields = dict(files), dict(options)
+    if len(by_name) < len(files) or len(fields) < len(options):
+        raise InvalidParameter("Give each option and file once, in the query or in the form.")
+    if not by_name.get("image"):
+        raise BadRequest("Send the image as the body, or as the field image of a multipart form.")
+    return Upload(by_name["image"], by_name.get("reference"), fields)
+
+
+def read_form(body: bytes, boundary: bytes, max_parts: int) -> list[tuple[str, bytes]]:
+    """Split a multipart form into its named parts, in order.
+
+    Raises:
+        BadRequest: If it is malformed, has too many parts, or a field other than a file is too long.
+    """
+    reader = _FormReader(max_parts)
+    try:
+        parser = MultipartParser(boundary, reader.callbacks())
+        parser.write(body)
+        parser.finalize()
+    except (FormParserError, ValueError):
+        raise BadRequest("The multipart form is malformed.") from None
+    if not reader.ended:
+        raise BadRequest("The multipart form is cut short.")
+    return reader.parts
+
+
+class _FormReader:
+    def __init__(self, max_parts: int) -> None:
+        self.parts: list[tuple[str, bytes]] = []
+        self.ended = False
+        self._max_parts = max_parts
+        self._header = b""
+        self._value = b""
+        self._name = ""
+        self._data = bytearray()
+
+    def callbacks(self) -> "MultipartCallbacks":
+        return {
+            "on_part_begin": self.part_begin,
+            "on_part_data": self.part_data,
+            "on_part_end": self.part_end,
+            "on_header_field": self.header_field,
+            "on_header_value": self.header_value,
+            "on_header_end": self.header_end,
+            "on_headers_finished": self.headers_finished,
+            "on_end": self.end,
+        }
+
+    def part_begin(self) -> None:
+        if len(self.parts) >= self._max_parts:
+            raise BadRequest(f"The limit is {self._max_parts} parts in a form.")
+        self._name, self._data = "", bytearray()
+
+    def header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def header_end(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            self._name = parse_options_header(self._value)[1].get(b"name", b"").decode("utf-8", "replace")
+        self._header = self._value = b""
+
+    def headers_finished(self) -> None:
+        if not self._name:
+            raise BadRequest("Every part of the form needs a name.")
+
+    def part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._name not in FILES and len(self._data) + end - start > MAX_FIELD_BYTES:
+            raise BadRequest(f"The limit is {MAX_FIELD_BYTES} bytes in a field that is no image.")
+        self._data += data[start:end]
+
+    def part_end(self) -> None:
+        self.parts.append((self._name, bytes(self._data)))
+
+    def end(self) -> None:
+        self.ended = True

@@ -1,0 +1,157 @@
+"""`n3denoise denoise`: files, folders or standard input, denoised here and now."""
+
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from service.cli.options import Device, MemoryBudget, Model, Precision, Weights, in_bytes
+
+if TYPE_CHECKING:
+    from models.methods import Method
+    from service.cli.files import Denoise, Outcome, Recipe
+
+STREAM = Path("-")
+# On one's own machine larger pictures than a service takes are fine, but a bomb is a bomb.
+MOST_PIXELS = 1_000_000_000
+
+
+def sigma_or_auto(text: str) -> float:
+    """Read a sigma; "auto" becomes nan, for a parser of options gives one type."""
+    if text == "auto":
+        return math.nan
+    try:
+        sigma = float(text)
+    except ValueError:
+        sigma = -1.0
+    if not 0 <= sigma < math.inf:
+        raise typer.BadParameter("a number on the 0-255 scale, or auto")
+    return sigma
+
+
+def denoise(
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="IN...", help="Files, folders (with all below them), or - for standard input.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT_DIR", help="Folder of the results, or - for standard output.")],
+    sigma: Annotated[float, typer.Option(parser=sigma_or_auto, metavar="SIGMA", help="Noise, 0-255 scale, or auto.")] = "auto",  # type: ignore[assignment]
+    color: Annotated[Literal["gray", "rgb"], typer.Option(help="gray as in the paper, or keep colour.")] = "gray",
+    strength: Annotated[float, typer.Option(min=0, max=1, help="Blend of input (0) and result (1).")] = 1.0,
+    ensemble: Annotated[bool, typer.Option("--ensemble", help="Average over eight flips and rotations.")] = False,
+    file_format: Annotated[
+        Literal["png", "jpeg", "webp", "tiff", "bmp"] | None, typer.Option("--format", help="Of the results; as they came.")
+    ] = None,
+    depth: Annotated[Literal["8", "16", "float"] | None, typer.Option(help="Of the results; as they came.")] = None,
+    metadata: Annotated[
+        Literal["no-gps", "keep", "strip"], typer.Option(help="Keep all but the place, all, or nothing.")
+    ] = "no-gps",
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    model: Model = "n3net",
+    weights: Weights = "default",
+    device: Device = "auto",
+    dtype: Precision = "auto",
+    memory_budget: MemoryBudget = None,
+) -> None:
+    """Denoise files; the exit code is 1 if any could not be done."""
+    from models.inference.denoiser import Denoiser
+    from models.methods import load_method
+    from models.weights.files import check_sigma
+    from service.cli.files import Recipe
+    from service.denoising.pipeline import Options
+    from service.imaging.picture import Limits
+
+    streams = [path == STREAM for path in (*inputs, out)]
+    if any(streams) and (len(inputs) > 1 or out != STREAM):
+        raise typer.BadParameter("- stands for the one input and for the output together: n3denoise denoise - -o -")
+    try:
+        method = load_method(model, weights=weights, device=device, dtype=dtype, memory_budget=in_bytes(memory_budget))
+        if not math.isnan(sigma):
+            check_sigma(sigma, method.sigma_range)
+    except ValueError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    recipe = Recipe(
+        denoise=plane_denoiser(method),
+        sigma_range=method.sigma_range,
+        model=model,
+        weights_sha256=method.weights.sha256 if isinstance(method, Denoiser) else None,
+        options=Options(None if math.isnan(sigma) else sigma, color, strength, ensemble),
+        file_format=file_format,
+        depth=depth,
+        metadata=metadata,
+        limits=Limits(pixels=MOST_PIXELS),
+    )
+    raise typer.Exit(denoise_stream(inputs[0], recipe) if out == STREAM else denoise_folders(inputs, out, recipe, force))
+
+
+def plane_denoiser(method: "Method") -> "Denoise":
+    """A method for arrays that tells its progress."""
+    import torch
+
+    from service.cli.files import Progress
+    from service.imaging.picture import Plane
+
+    def denoise_plane(plane: Plane, sigma: float, progress: Progress) -> Plane:
+        steps = method.steps(torch.from_numpy(plane), sigma)
+        while True:
+            try:
+                progress(next(steps))
+            except StopIteration as end:
+                result: Plane = end.value.numpy()
+                return result
+
+    return denoise_plane
+
+
+def denoise_stream(path: Path, recipe: "Recipe") -> int:
+    """One picture, from standard input or a file to standard output; returns the exit code."""
+    from service.errors import ServiceError
+
+    if sys.stdout.isatty():
+        typer.echo("standard output is a terminal: send it to a file or a program", err=True)
+        return 2
+    try:
+        data = sys.stdin.buffer.read() if path == STREAM else path.read_bytes()
+        result, _ = recipe.apply(data)
+    except (ServiceError, OSError) as error:
+        typer.echo(f"{'standard input' if path == STREAM else path}: {error}", err=True)
+        return 1
+    sys.stdout.buffer.write(result)
+    sys.stdout.buffer.flush()
+    return 0
+
+
+def denoise_folders(inputs: list[Path], out: Path, recipe: "Recipe", force: bool) -> int:
+    """Files and folders into a folder, with a line for each file and the progress of all; returns the exit code."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from service.cli.files import denoise_files, find_sources
+
+    sources = list(find_sources(inputs, out))
+    failed = 0
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True, soft_wrap=True)) as progress:
+        task = progress.add_task("denoising", total=len(sources))
+        outcomes = denoise_files(sources, out, recipe, force, lambda part: progress.update(task, completed=done + part))
+        done = 0
+        for done, outcome in enumerate(outcomes, 1):
+            failed += bool(outcome.problem)
+            progress.update(task, completed=done)
+            progress.console.print(line_of(outcome), markup=False, highlight=False)
+    typer.echo(f"{len(sources) - failed} of {len(sources)} done", err=True)
+    if not sources:
+        typer.echo("no image found", err=True)
+    return 1 if failed or not sources else 0
+
+
+def line_of(outcome: "Outcome") -> str:
+    """What became of a file, in a line."""
+    if outcome.treated is None:
+        return f"FAILED {outcome.source.path}: {outcome.problem}"
+    notes = [f"sigma {outcome.treated.sigma:.1f}"]
+    if outcome.treated.estimate:
+        notes += [f"found with confidence {outcome.treated.estimate.confidence:.2f}", *outcome.treated.estimate.warnings]
+    return f"{outcome.source.path} -> {outcome.target} ({', '.join(notes)})"

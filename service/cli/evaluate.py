@@ -1,0 +1,97 @@
+"""`n3denoise evaluate`: the PSNR table of a model on folders of images."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.cli.options import Device, MemoryBudget, Model, Precision, Weights, in_bytes
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from models.evaluation import Score
+
+
+def evaluate(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of clean images.")],
+    sigma: Annotated[
+        list[float], typer.Option(help="Noise levels, 0-255 scale: --sigma 25 50 70.", default_factory=lambda: [25.0, 50.0, 70.0])
+    ],
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of the noise.")] = 1,
+    ensemble: Annotated[bool, typer.Option("--ensemble", help="Also average over the eight flips and rotations.")] = False,
+    model: Model = "n3net",
+    weights: Weights = "default",
+    device: Device = "auto",
+    dtype: Precision = "auto",
+    memory_budget: MemoryBudget = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+) -> None:
+    """Add noise to the images of folders, denoise them, and print PSNR, SSIM and seconds."""
+    import json
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from models.evaluation import evaluate as evaluate_folder
+    from models.evaluation import report
+    from models.methods import load_method
+    from models.training.image_set import image_files
+
+    sets: dict[str, list[Score]] = {}
+    try:
+        method = load_method(model, weights=weights, device=device, dtype=dtype, memory_budget=in_bytes(memory_budget))
+        total = sum(len(image_files(folder)) for folder in folders) * len(sigma) * seeds
+        with Progress(console=Console(stderr=True)) as progress:
+            task = progress.add_task("denoising", total=total)
+            for folder in folders:
+                scores = sets.setdefault(str(folder), [])
+                for score in evaluate_folder(method, folder, sigma, seeds, ensemble):
+                    scores.append(score)
+                    progress.advance(task)
+    except ValueError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    console = Console()
+    for folder_name, scores in sets.items():
+        console.print(image_table(folder_name, scores, ensemble))
+    console.print(mean_table(sets, ensemble))
+    if json_file:
+        reports = {name: report(scores) for name, scores in sets.items()}
+        content = next(iter(reports.values())) if len(reports) == 1 else {"sets": reports}
+        json_file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def image_table(folder: str, scores: "list[Score]", ensemble: bool) -> "Table":
+    """Return a row for each score."""
+    from rich.table import Table
+
+    table = Table(title=folder)
+    for column in ("image", "sigma", "seed", "noisy dB", "PSNR dB", "SSIM", "s", *ENSEMBLE * ensemble):
+        table.add_column(column, justify="left" if column == "image" else "right")
+    for score in scores:
+        figures = (f"{score.psnr_noisy:.2f}", f"{score.psnr:.3f}", f"{score.ssim:.4f}", f"{score.seconds:.2f}")
+        more = (f"{score.psnr_ensemble:.3f}", f"{score.ssim_ensemble:.4f}") if ensemble else ()
+        table.add_row(score.image, f"{score.sigma:g}", str(score.seed), *figures, *more)
+    return table
+
+
+def mean_table(sets: "dict[str, list[Score]]", ensemble: bool) -> "Table":
+    """Return a row for each noise level and each folder."""
+    from rich.table import Table
+
+    from models.evaluation import mean_scores
+
+    table = Table(title="mean")
+    for column in ("folder", "sigma", "images", "PSNR dB", "SSIM", "s", *ENSEMBLE * ensemble):
+        table.add_column(column, justify="left" if column == "folder" else "right")
+    for folder, scores in sets.items():
+        for sigma, mean in mean_scores(scores).items():
+            images = len({score.image for score in scores})
+            figures = (f"{mean['psnr']:.3f}", f"{mean['ssim']:.4f}", f"{mean['seconds']:.2f}")
+            more = (f"{mean['psnr_ensemble']:.3f}", f"{mean['ssim_ensemble']:.4f}") if ensemble else ()
+            table.add_row(folder, f"{sigma:g}", str(images), *figures, *more)
+    return table
+
+
+ENSEMBLE = ("ensemble dB", "ensemble SSIM")

@@ -1,0 +1,63 @@
+"""`n3denoise weights`: what weights there are, and the import of the authors' checkpoints."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+weights = typer.Typer(help="List the weights, and import checkpoints.", no_args_is_help=True)
+
+
+@weights.command("list")
+def list_weights() -> None:
+    """List the shipped weights: name, sigma range, SHA-256."""
+    from models.weights.files import load_weights, weights_names
+
+    for name in weights_names():
+        loaded = load_weights(name)
+        lowest, highest = loaded.sigma_range
+        typer.echo(f"{name}  sigma {lowest:g} to {highest:g}  sha256 {loaded.sha256}")
+
+
+@weights.command()
+def show(name: Annotated[str, typer.Argument(help="Name or file.")] = "default") -> None:
+    """Verify weights and print all that their file says of them."""
+    import json
+
+    from models.weights.files import WeightsError, load_weights
+
+    try:
+        loaded = load_weights(name)
+    except WeightsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    content = {
+        "name": loaded.name,
+        "sha256": loaded.sha256,
+        "sigma_range": loaded.sigma_range,
+        "config": loaded.config.asdict(),
+        "facts": loaded.facts,
+    }
+    typer.echo(json.dumps(content, indent=1))
+
+
+@weights.command("import")
+def import_weights(
+    file: Annotated[Path, typer.Argument(help="A checkpoint of the authors, such as 051_ckpt.t7.")],
+    sigma: Annotated[float, typer.Option(help="The noise level it was trained for, 0-255 scale.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The weights file to write.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+) -> None:
+    """Turn an authors' checkpoint into a weights file. Their licence stays theirs: do not redistribute the result."""
+    from models.weights.files import WeightsError, import_checkpoint, save_weights
+
+    if output.exists() and not force:
+        typer.echo(f"{output} exists; --force overwrites it", err=True)
+        raise typer.Exit(2)
+    try:
+        loaded = import_checkpoint(file, sigma)
+        sha256 = save_weights(output, loaded.config, loaded.state, loaded.sigma_range, loaded.facts)
+    except (WeightsError, OSError) as error:
+        typer.echo(f"{error}; nothing was written", err=True)
+        raise typer.Exit(2) from None
+    typer.echo(f"{output}  sigma {sigma:g}  sha256 {sha256}")

@@ -1,0 +1,1 @@
+"""The queue and the compute thread in front of the device."""

@@ -1,0 +1,229 @@
+"""Files to pictures and back: format by content, limits from the header, nothing clipped, rescaled or converted in silence."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.errors import InvalidParameter, TooManyPixels, UndecodableImage, UnsupportedFormat, UnsupportedMode
+from service.imaging.decode_errors import DAMAGE, undecodable
+from service.imaging.metadata import exif_block, exif_of_tiff, profile_for, read
+from service.imaging.picture import DEPTHS, LEVELS, Depth, Format, Header, Limits, Picture
+from service.imaging.png import bits, decode_png, encode_png
+from service.imaging.tiff import decode_tiff, encode_tiff, probe_tiff, tiff_profile, tiff_resolution
+
+GRAY_WEIGHTS = np.array([0.2989, 0.5870, 0.1140])  # as the paper's evaluation has it
+
+# Pixels are limited here from the header, so that Pillow's own guard, a warning first, has nothing left to say.
+Image.MAX_IMAGE_PIXELS = None
+
+_SIGNATURES: tuple[tuple[bytes, int, Format], ...] = (
+    (b"\x89PNG\r\n\x1a\n", 0, "png"),
+    (b"\xff\xd8\xff", 0, "jpeg"),
+    (b"WEBP", 8, "webp"),
+    (b"II*\0", 0, "tiff"),
+    (b"MM\0*", 0, "tiff"),
+    (b"BM", 0, "bmp"),
+)
+_CHANNELS = {"L": 1, "LA": 1, "I;16": 1, "RGB": 3, "RGBA": 3, "P": 3}
+# The EXIF orientations as (transpose, flip rows, flip columns), in that order.
+_TURNS = {
+    1: (False, False, False),
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+
+
+def sniff(data: bytes) -> Format | None:
+    """The format of a file by its first bytes, or None."""
+    for signature, offset, name in _SIGNATURES:
+        if data[offset : offset + len(signature)] == signature:
+            return name
+    return None
+
+
+def probe(data: bytes, limits: Limits) -> Header:
+    """Read the header of a file and refuse what will not be decoded.
+
+    Raises:
+        UnsupportedFormat: If the content is of a format not in the limits.
+        UnsupportedMode: If its mode or depth is not read, or it has several frames.
+        TooManyPixels: If it has more pixels than the limits allow.
+        UndecodableImage: If the header cannot be read.
+    """
+    if not data:
+        raise UndecodableImage("The file is empty.")
+    name = sniff(data)
+    if name is None or name not in limits.formats:
+        raise UnsupportedFormat(f"Send one of {', '.join(limits.formats)}; the content decides, not the name.")
+    if name == "tiff":
+        header = probe_tiff(data)
+    else:
+        with _opened(data, name) as image:
+            header = _header(image, name, data)
+    if not header.width * header.height:
+        raise UndecodableImage("The image has no pixels.")
+    if header.pixels * -(-header.channels // 4) > limits.pixels:
+        raise TooManyPixels(f"The limit is {limits.pixels} pixels.", limit_pixels=limits.pixels)
+    return header
+
+
+def decode(data: bytes, limits: Limits) -> Picture:
+    """Decode a file whole: its orientation applied, its palette looked up, its alpha apart.
+
+    Raises:
+        ServiceError: What `probe` raises.
+        UndecodableImage: If the pixels cannot be decoded, the file is truncated, or a float sample is not finite.
+    """
+    header = probe(data, limits)
+    if header.format == "tiff":
+        samples = decode_tiff(data)
+        exif = exif_of_tiff(data)
+        info: dict[Any, Any] = {"icc_profile": tiff_profile(data), "dpi": tiff_resolution(data)}
+    else:
+        with _opened(data, header.format) as image:
+            image.load()
+            exif, info = _exif(image), image.info
+            samples = decode_png(data) if header.depth == "16" else _samples(image)
+    levels = LEVELS[header.depth]
+    metadata, turn = read(exif, info, *samples.shape[1::-1])
+    transpose, rows, columns = _TURNS[turn]
+    samples = samples.transpose(2, 1, 0) if transpose else samples.transpose(2, 0, 1)
+    samples = samples[:, :: -1 if rows else 1, :: -1 if columns else 1]
+    planes = np.ascontiguousarray(samples, np.float32)
+    if levels is not None:
+        planes /= levels
+    elif not np.isfinite(planes).all():
+        raise UndecodableImage("The image has samples that are not finite numbers.")
+    alpha = planes[header.channels] if len(planes) > header.channels else None
+    return Picture(planes[: header.channels], header.rgb, alpha, header.format, header.depth, metadata)
+
+
+def form_of(picture: Picture, file_format: Format | None, depth: Depth | None) -> tuple[Format, Depth]:
+    """Format and depth in which `encode` writes a picture, to be asked before work is put into it.
+
+    Raises:
+        InvalidParameter: If the format cannot hold the depth, the alpha or the channels.
+    """
+    file_format = file_format or picture.format
+    held = DEPTHS[file_format]
+    depth = depth or (picture.depth if picture.depth in held else held[-1])
+    if depth not in held:
+        raise InvalidParameter(f"{file_format} holds depth {' or '.join(held)} only.")
+    if picture.alpha is not None and file_format in ("jpeg", "bmp"):
+        raise InvalidParameter(f"{file_format} holds no alpha here: ask for png, webp or tiff.")
+    if picture.channels != (3 if picture.rgb else 1) and file_format != "tiff":
+        raise InvalidParameter(f"{file_format} holds gray or RGB only: ask for tiff.")
+    return file_format, depth
+
+
+def encode(picture: Picture, file_format: Format | None = None, depth: Depth | None = None) -> bytes:
+    """Encode a picture; integer depths round to the nearest level and clip at black and white.
+
+    Args:
+        picture: Its metadata is written as far as the format has a place for it.
+        file_format: None keeps the format of the picture. JPEG is written at quality 95 without chroma subsampling, WebP
+            without loss and always as RGB, for it has no gray.
+        depth: None keeps the depth of the picture as far as the format can hold it.
+
+    Raises:
+        InvalidParameter: As `form_of`.
+    """
+    file_format, depth = form_of(picture, file_format, depth)
+    samples = quantized(picture, depth)
+    if file_format == "tiff":
+        return encode_tiff(samples, picture)
+    if file_format == "png":
+        return encode_png(samples, picture.metadata, picture.channels)
+    return _encode_with_pillow(samples, picture, file_format)
+
+
+def quantized(picture: Picture, depth: Depth) -> NDArray[Any]:
+    """(H, W, C) samples at a depth, alpha last: rounded to the nearest level and clipped, floats as they are."""
+    stack = picture.planes if picture.alpha is None else np.concatenate([picture.planes, picture.alpha[None]])
+    levels = LEVELS[depth]
+    if levels is not None:
+        stack = np.rint(np.clip(stack, 0, 1) * np.float32(levels)).astype(np.uint8 if depth == "8" else np.uint16)
+    return np.ascontiguousarray(stack.transpose(1, 2, 0))
+
+
+def to_gray(picture: Picture) -> Picture:
+    """The gray picture of a colour one, 0.2989 R + 0.5870 G + 0.1140 B rounded to the levels of its depth, as in the paper.
+
+    A picture of one plane, or of channels that are not RGB, is returned as it is.
+    """
+    if not picture.rgb:
+        return picture
+    levels = LEVELS[picture.depth]
+    gray = np.zeros(picture.planes.shape[1:])
+    for weight, plane in zip(GRAY_WEIGHTS, picture.planes, strict=True):  # one by one, for a large picture's sake
+        gray += weight * plane
+    if levels is not None:
+        gray = np.rint(gray * levels) / levels
+    return replace(picture, planes=gray[None].astype(np.float32), rgb=False)
+
+
+def _encode_with_pillow(samples: NDArray[Any], picture: Picture, file_format: Format) -> bytes:
+    metadata = picture.metadata
+    options: dict[str, Any] = {
+        "jpeg": {"quality": 95, "subsampling": 0},
+        "webp": {"lossless": True, "exact": True, "quality": 50},
+        "bmp": {},
+    }[file_format]
+    if metadata.dpi and file_format != "webp":
+        options["dpi"] = metadata.dpi
+    if file_format != "bmp":
+        # WebP is always colour, so that a profile for gray has no place in it.
+        fits = file_format != "webp" or picture.rgb
+        options |= {"exif": exif_block(metadata), "icc_profile": profile_for(metadata, picture.channels) if fits else b""}
+    if samples.shape[2] == 2:
+        samples = samples[..., [0, 0, 0, 1]]
+    image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+    buffer = io.BytesIO()
+    image.save(buffer, file_format.upper(), **options)
+    return buffer.getvalue()
+
+
+@contextmanager
+def _opened(data: bytes, name: Format) -> Iterator[Image.Image]:
+    with undecodable(), Image.open(io.BytesIO(data), formats=[name.upper()]) as image:
+        yield image
+
+
+def _header(image: Image.Image, name: Format, data: bytes) -> Header:
+    # A phone's JPEG may carry a second view; the first one is the picture.
+    if getattr(image, "n_frames", 1) != 1 and image.format != "MPO":
+        raise UnsupportedMode("Send one frame: animated images are not read.")
+    if image.mode not in _CHANNELS:
+        raise UnsupportedMode("Send gray, RGB or palette, 8-bit, or 16-bit in PNG and TIFF; alpha is welcome, CMYK is not.")
+    deep = name == "png" and bits(data) == 16
+    channels = _CHANNELS[image.mode]
+    return Header(name, image.mode, image.width, image.height, channels, "16" if deep else "8", channels == 3)
+
+
+def _exif(image: Image.Image) -> Image.Exif:
+    """The EXIF block; a damaged one is no reason to refuse the pixels."""
+    try:
+        return image.getexif()
+    except DAMAGE:
+        return Image.Exif()
+
+
+def _samples(image: Image.Image) -> NDArray[np.uint8]:
+    """(H, W, C), alpha last; a palette becomes RGB, a colour key becomes alpha."""
+    if image.has_transparency_data and image.mode in ("L", "RGB", "P"):
+        image = image.convert("LA" if image.mode == "L" else "RGBA")
+    elif image.mode == "P":
+        image = image.convert("RGB")
+    samples = np.asarray(image)
+    return samples.reshape(*samples.shape[:2], -1)

@@ -1,0 +1,1 @@
+"""Metrics, the record of a request, and logs."""

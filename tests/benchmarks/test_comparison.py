@@ -1,0 +1,83 @@
+"""The comparison with other denoisers runs from end to end on tiny images, and its figures mean what they say."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import peers
+from benchmarks.methods import SIGMA, one_plane, picture
+from benchmarks.peers_report import EVERY_SIZE, Measurement, Results, Size, convolution_flops, ratios
+from models.networks.n3net import N3Net, N3NetConfig
+from tests.support.networks import random_weights
+
+
+def test_one_command_writes_table_and_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "QUICK_SIZES", ((48, 64),))
+    peers.main(["--quick", "--methods", "scikit-image total variation", "--out", str(tmp_path)])
+    text = (tmp_path / "RESULTS.md").read_text()
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("| scikit-image total variation")]
+    assert [row[2].strip() for row in rows] == ["64 x 48"]
+    assert all(float(row[3]) > 22 and float(row[4]) >= 0 and float(row[7]) > 20 for row in rows)
+    assert "Commit:" in text
+    assert "<svg" in (tmp_path / "growth.svg").read_text()
+
+
+def test_what_would_take_too_long_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        peers,
+        "child",
+        lambda _, height, width: json.dumps({"seconds": height * width, "core_seconds": 1, "psnr": 30, "idle": 1, "peak": 2}),
+    )
+    sizes = ((1, 2), (2, 2), (2, 3))
+    results = peers.measure(["bm3d", EVERY_SIZE], sizes, limit=5)
+    assert [isinstance(entry, Measurement) for entry in results["bm3d"].values()] == [True, True, False]
+    assert results["bm3d"][2, 3] == "over 5 s"
+    assert all(isinstance(entry, Measurement) for entry in results[EVERY_SIZE].values())
+
+
+def test_a_method_that_is_not_installed_is_named_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def child(*_: object) -> str:
+        raise subprocess.CalledProcessError(1, "x", stderr="ModuleNotFoundError: No module named 'bm3d'")
+
+    monkeypatch.setattr(peers, "child", child)
+    assert list(peers.measure(["bm3d"], ((1, 2), (2, 2)), limit=5)["bm3d"].values()) == ["not installed"]
+
+
+def test_ratios_compare_with_the_bounds() -> None:
+    def results(factor: float) -> Results:
+        entry = Measurement(factor, factor, 30.0, 1, 1 << 30)
+        ours: dict[Size, Measurement | str] = {
+            (512, 512): entry,
+            (1024, 1024): entry,
+            (4000, 6000): Measurement(factor * 23, factor * 23, 30.0, 1, 3 << 30),
+        }
+        return {"n3denoise bfloat16": ours, "DnCNN-17 bfloat16": {(512, 512): Measurement(1.0, 1.0, None, 1, 1)}}
+
+    assert [line.split("|")[4].strip() for line in ratios(results(1.9))[2:]] == ["yes", "yes", "yes", "yes", "yes", "no"]
+    assert ratios(results(2.1))[2].split("|")[4].strip() == "no"
+    assert ratios({}) == []
+
+
+def test_convolutions_are_counted_as_the_network_has_them() -> None:
+    config = N3NetConfig()
+    weights = sum(module.weight.numel() for module in N3Net(config).modules() if isinstance(module, torch.nn.Conv2d))
+    assert convolution_flops(config) == 2 * weights
+
+
+def test_pictures_have_the_size_asked_for() -> None:
+    for size in ((100, 700), (512, 512), (1100, 30)):
+        image = picture(*size)
+        assert image.shape == size
+        assert 0 <= image.min() < image.max() <= 1
+
+
+def test_one_plane_is_two_with_the_noise_level_known() -> None:
+    weights = random_weights(3)
+    noisy = torch.rand(1, 1, 40, 40, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        two = weights.network().dncnns[0][0](torch.cat((noisy, torch.full_like(noisy, SIGMA)), 1))  # type: ignore[index, operator]
+        one = one_plane(weights).network().dncnns[0][0](noisy)  # type: ignore[index, operator]
+    torch.testing.assert_close(one[..., 1:-1, 1:-1], two[..., 1:-1, 1:-1])

@@ -1,0 +1,78 @@
+"""The operations manual names every setting, metric, alert and exit code there is, and none that is not."""
+
+import re
+
+import yaml
+
+from service.api import server
+from service.errors import (
+    DeviceLost,
+    DeviceOutOfMemory,
+    Draining,
+    InternalError,
+    NonFiniteResult,
+    NotReady,
+    QueueFull,
+    UploadsFull,
+    WouldMissDeadline,
+)
+from service.settings import Settings
+from service.telemetry.metrics import Metrics
+from tests.support.paths import ROOT
+
+MANUAL = (ROOT / "docs" / "operations.md").read_text()
+
+
+def rows(heading: str) -> dict[str, list[str]]:
+    """First cell → other cells of the table under a heading."""
+    section = MANUAL.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("| `")]
+    return {cells[0].strip("`"): cells[1:] for cells in table}
+
+
+def test_every_setting_is_there_with_its_default() -> None:
+    documented = rows("Settings")
+    names = {name.upper() if name == "web_concurrency" else f"N3DENOISE_{name.upper()}" for name in Settings.model_fields}
+    assert documented.keys() == names
+    for name, field in Settings.model_fields.items():
+        default = documented.get(f"N3DENOISE_{name.upper()}", documented.get(name.upper(), [""]))[0]
+        if field.default not in (None, ()):
+            assert default == (str(field.default).lower() if isinstance(field.default, bool) else str(field.default)), name
+
+
+def test_every_metric_is_there() -> None:
+    names = {f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in Metrics().registry.collect()}
+    assert rows("Metrics").keys() == names
+
+
+def test_every_alert_is_there() -> None:
+    rules = yaml.safe_load((ROOT / "docker" / "alerts.yml").read_text())["groups"][0]["rules"]
+    assert rows("Alerts").keys() == {rule["alert"] for rule in rules}
+
+
+def test_the_runbook_has_every_trouble_and_what_is_seen_of_it() -> None:
+    section = MANUAL.split("\n## Runbook\n", 1)[1]
+    paragraphs = dict(re.findall(r"^\*\*(.+?)\.\*\* (.+?)(?:\n\n|\Z)", section, re.MULTILINE | re.DOTALL))
+    seen = {
+        "The device is lost": (f"`{DeviceLost.code}`", f"exit code {server.EXIT_LOST}"),
+        "Out of memory on the device": (f"`{DeviceOutOfMemory.code}`", "half"),
+        "A result is not finite": (f"`{NonFiniteResult.code}`",),
+        "A computation fails": (f"`{InternalError.code}`",),
+        "A computation hangs": ("`N3DENOISE_HANG_SECONDS`", "`/livez`"),
+        "Overload": (f"`{QueueFull.code}`", f"`{WouldMissDeadline.code}`", f"`{UploadsFull.code}`"),
+        "Draining": (f"`{Draining.code}`", "exit code 0", f"code {server.EXIT_FORCED}", "`N3DENOISE_GRACE_SECONDS`"),
+        "It does not become ready": (f"`{NotReady.code}`", f"code {server.EXIT_LOST}"),
+        "The CPU is used although there is a GPU": ("`X-Device-Fallback`", "`N3DENOISE_REQUIRE_GPU`"),
+        "How much memory": ("`N3DENOISE_MEMORY_BUDGET_MIB`", "`N3DENOISE_QUEUE_MEGAPIXELS`"),
+    }
+    assert paragraphs.keys() == seen.keys()
+    for trouble, words in seen.items():
+        for word in words:
+            assert word in paragraphs[trouble], (trouble, word)
+    named = set(re.findall(r"`N3DENOISE_\w+", section))
+    assert named <= {f"`{name}" for name in rows("Settings")}
+
+
+def test_every_exit_code_is_there() -> None:
+    codes = set(re.findall(r"^\| (\d) \|", MANUAL, re.MULTILINE))
+    assert codes == {"0", "2", str(server.EXIT_FORCED), str(server.EXIT_LOST)}

@@ -1,0 +1,86 @@
+"""The fused N3 block: under Triton's interpreter it gives what the plain one gives, and it compiles for GPUs."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from models.inference.denoiser import Denoiser
+from models.inference.fused_block import constants, tile_side, unfused_reason
+from models.inference.triton_kernel import n3_block
+from models.networks.n3net import N3NetConfig
+from tests.support.networks import SMALL, random_weights
+from tests.support.paths import ROOT
+
+CUDA, CPU = torch.device("cuda"), torch.device("cpu")
+CASES = {
+    "odd size, three spans of rows": 1e-5,
+    "odd size, rows as they come": 1e-5,
+    "window larger than the image": 1e-5,
+    "even window": 1e-5,
+    "stride of five": 1e-5,
+    "paper form": 1e-4,  # which divides by the temperature again and again, and rounding with it
+    "free temperature, float16": 2e-3,
+    "saturated": 1e-3,  # large logits, few digits
+    "whole network in strips": 1e-5,
+}
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict[str, float]:
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.support.interpreted"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    result: dict[str, float] = json.loads(done.stdout)
+    assert set(result) == set(CASES)
+    return result
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_fused_gives_the_plain_result_under_the_interpreter(case: str, measured: dict[str, float]) -> None:
+    assert measured[case] <= CASES[case]
+
+
+def test_the_kernel_compiles_for_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    config = N3NetConfig.parse({**SMALL, "stride": 2})
+    compiled_for = constants(config, 4, torch.float16)
+    options = {name: compiled_for.pop(name) for name in ("num_warps", "num_stages", "enable_fp_fusion")}
+    types = dict.fromkeys(("maps", "embedded", "log_temperature"), "*fp32") | dict.fromkeys(("values", "out"), "*fp16")
+    types |= dict.fromkeys(("distance_scale", "bound", "offset"), "fp32") | dict.fromkeys(compiled_for, "constexpr")
+    names = n3_block.arg_names
+    source = ASTSource(
+        fn=n3_block,
+        signature={name: types.get(name, "i32") for name in names},
+        constexprs={(names.index(name),): value for name, value in compiled_for.items()},
+    )
+    kernel = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+    assert kernel.asm["cubin"]
+    assert "mma" in kernel.asm["ptx"]
+    assert "tf32" not in kernel.asm["ptx"]
+
+
+def test_why_it_is_not_used() -> None:
+    config = N3NetConfig()
+    assert unfused_reason(config, CUDA, torch.float16) is None
+    assert "window of 31" in str(unfused_reason(N3NetConfig(window=31), CUDA, torch.float16))
+    assert unfused_reason(config, CPU, torch.float32) == Denoiser(random_weights(), CPU, torch.float32, 1 << 28).unfused_reason
+
+
+def test_without_triton_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert unfused_reason(N3NetConfig(), CUDA, torch.float16) == "triton is not installed"
+
+
+def test_a_tile_holds_its_items() -> None:
+    assert tile_side(N3NetConfig(), torch.float16) == 8
+    assert tile_side(N3NetConfig(), torch.float32) == 4
+    assert constants(N3NetConfig(), 8, torch.float16)["N"] == 512

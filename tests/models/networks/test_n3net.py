@@ -1,0 +1,95 @@
+"""The network, dense and on a stream of rows, against float64 loops."""
+
+import numpy as np
+import pytest
+import torch
+
+from models.networks.n3net import DnCNN, N3Net, N3NetConfig, grid_padding, reflect
+from tests.support import oracle
+from tests.support.networks import random_image, random_network
+
+SIZES = [(80, 80), (81, 81), (96, 123), (33, 200), (7, 5), (1, 1)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_network_is_what_the_equations_say(size: tuple[int, int]) -> None:
+    network = random_network(sum(size), window=15, k=7).double()
+    noisy = random_image(*size, seed=1).double()
+    state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    expected = oracle.Network(state, network.config.asdict()).denoise(noisy.numpy(), 0.1)
+    denoised = network(noisy[None, None], torch.tensor(0.1)).detach()[0, 0]
+    np.testing.assert_allclose(denoised, expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("changes", [{"sigma_plane": False}, {"relaxation": "paper"}, {"temperature_bound": None}, {"blocks": 0}])
+def test_its_variants_too(changes: dict[str, object]) -> None:
+    network = random_network(3, **changes).double()
+    noisy = random_image(44, 37).double()
+    state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    expected = oracle.Network(state, network.config.asdict()).denoise(noisy.numpy(), 0.2)
+    denoised = network(noisy[None, None], torch.tensor(0.2)).detach()[0, 0]
+    np.testing.assert_allclose(denoised, expected, atol=1e-7)
+
+
+def test_a_batch_of_two_is_two_batches_of_one() -> None:
+    network = random_network(0).double()
+    images = torch.stack([random_image(40, 45, seed) for seed in (1, 2)])[:, None].double()
+    sigma = torch.tensor([0.1, 0.2]).view(2, 1, 1, 1)
+    with torch.no_grad():
+        both = network(images, sigma)
+        for index in range(2):
+            one = network(images[index : index + 1], sigma[index : index + 1])
+            torch.testing.assert_close(both[index : index + 1], one, atol=1e-9, rtol=1e-9)
+
+
+def test_the_published_size() -> None:
+    counts = {plane: sum(p.numel() for p in N3Net(N3NetConfig(sigma_plane=plane)).parameters()) for plane in (False, True)}
+    assert round(counts[False] / 1e6, 3) == 0.706
+    assert counts[True] - counts[False] == 64 * 9
+
+
+def test_only_the_image_is_added_back() -> None:
+    network = N3Net(N3NetConfig())
+    residuals = [dncnn.residual for dncnn in network.dncnns if isinstance(dncnn, DnCNN)]
+    assert residuals == [1, 8, 1]
+
+
+def test_gradients_reach_every_parameter() -> None:
+    network = random_network(1).train()
+    network(random_image(40, 40)[None, None].repeat(2, 1, 1, 1), torch.tensor(0.1)).square().mean().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+
+
+def test_a_network_with_a_sigma_plane_needs_sigma() -> None:
+    with pytest.raises(ValueError, match="noise level"):
+        random_network(0)(torch.zeros(1, 1, 20, 20))
+
+
+@pytest.mark.parametrize("length", range(1, 60))
+def test_padding_completes_the_grid(length: int) -> None:
+    before, after = grid_padding(length, 5)
+    total = length + before + after
+    assert total >= 10
+    assert total % 5 == 0
+    assert 0 <= after - before <= 1
+    assert total - length < 5 or length < 10
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 40), (19, 2), (20, 20)])
+def test_reflection_is_numpy_s(size: tuple[int, int]) -> None:
+    image = random_image(*size)
+    padded, top, left = reflect(image[None, None], 20)
+    pads = [((20 - n) // 2, 20 - n - (20 - n) // 2) if n < 20 else (0, 0) for n in size]
+    assert (top, left) == (pads[0][0], pads[1][0])
+    np.testing.assert_array_equal(padded[0, 0], np.pad(image.numpy(), pads, mode="reflect"))
+
+
+@pytest.mark.parametrize(
+    "values", [{"colour": 1}, {"k": 0}, {"k": 3.0}, {"relaxation": "soft"}, {"window": 2, "k": 4}, {"depth": 1}, {"blocks": -1}]
+)
+def test_a_bad_configuration_is_refused(values: dict[str, object]) -> None:
+    with pytest.raises(ValueError):
+        N3NetConfig.parse(values)
+    assert N3NetConfig.parse(N3NetConfig(k=3).asdict()) == N3NetConfig(k=3)

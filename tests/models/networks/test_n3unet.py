@@ -1,0 +1,142 @@
+"""N3UNet: its pieces against plain loops, its gradients, and training it."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.inference.denoiser import Denoiser
+from models.networks.config import parse_config, store_config
+from models.networks.n3unet import N3UNet, N3UNetConfig, ResidualBlock
+from models.training.image_set import ImageSet
+from models.training.recipe import Recipe
+from models.training.run import train
+from models.weights.files import WeightsError, load_weights
+
+SMALL = N3UNetConfig(features=6, embedding=5, window=5, k=3)
+
+
+def network(config: N3UNetConfig = SMALL, seed: int = 0) -> N3UNet:
+    torch.manual_seed(seed)
+    return config.build().double().eval()
+
+
+def image(channels: int = 1, height: int = 40, width: int = 48) -> Tensor:
+    return torch.rand(2, channels, height, width, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("position", ["encoder", "decoder", "both", "none"])
+@pytest.mark.parametrize("levels", [2, 3])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_form_keeps_the_shape_and_learns_everywhere(position: str, levels: int, channels: int) -> None:
+    config = N3UNetConfig.parse({**SMALL.asdict(), "position": position, "levels": levels, "channels": channels})
+    net, noisy = network(config).train(), image(channels)
+    denoised = net(noisy, torch.full((2, 1, 1, 1), 0.1, dtype=torch.float64))
+    assert denoised.shape == noisy.shape
+    denoised.square().mean().backward()
+    # The batch normalization of the distances is followed by a softmax, to which its shift makes no difference.
+    silent = {name for name, value in net.named_parameters() if value.grad is None or not value.grad.abs().sum() > 0}
+    assert all(name.endswith("distance_norm.bias") for name in silent)
+
+
+def test_a_network_whose_last_convolution_is_zero_returns_the_image() -> None:
+    net, noisy = network(), image()
+    torch.nn.init.zeros_(net.last.weight)
+    assert net.last.bias is not None
+    torch.nn.init.zeros_(net.last.bias)
+    assert torch.equal(net(noisy, torch.tensor(0.1)), noisy)
+
+
+def test_a_map_of_one_level_is_that_level() -> None:
+    net, noisy = network(), image()
+    level = torch.full((2, 1, 1, 1), 0.2, dtype=torch.float64)
+    torch.testing.assert_close(net(noisy, level.expand(2, 1, 40, 48)), net(noisy, level))
+
+
+def test_a_map_matters_where_it_differs() -> None:
+    config = N3UNetConfig.parse({**SMALL.asdict(), "position": "none"})
+    net, noisy = network(config), image(width=256)
+    low, high = (torch.full((2, 1, 40, 256), value, dtype=torch.float64) for value in (0.1, 0.3))
+    mixed = torch.cat((low[..., :128], high[..., 128:]), -1)
+    denoised = net(noisy, mixed)
+    torch.testing.assert_close(denoised[..., :8], net(noisy, low)[..., :8])
+    torch.testing.assert_close(denoised[..., -8:], net(noisy, high)[..., -8:])
+
+
+def test_a_residual_block_is_its_formula() -> None:
+    block, maps = ResidualBlock(3).double(), torch.rand(1, 3, 5, 6, dtype=torch.float64)
+
+    def convolve(layer: torch.nn.Conv2d, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        weight, padded = layer.weight.detach().numpy(), np.pad(values, ((0, 0), (1, 1), (1, 1)))
+        assert layer.bias is not None
+        out = np.zeros_like(values)
+        for plane, row, column in np.ndindex(*out.shape):
+            out[plane, row, column] = (weight[plane] * padded[:, row : row + 3, column : column + 3]).sum()
+        bias: NDArray[np.float64] = layer.bias.detach().numpy()[:, None, None]
+        return out + bias
+
+    plain = maps[0].numpy()
+    expected = plain + convolve(block.b, np.maximum(convolve(block.a, plain), 0))
+    np.testing.assert_allclose(block(maps)[0].detach().numpy(), expected, atol=1e-12)
+    fused = block.float()(maps.float())[0].detach().numpy()
+    np.testing.assert_allclose(fused, expected, atol=1e-5)
+
+
+def test_the_fused_block_has_the_gradients_of_the_plain_one() -> None:
+    block = ResidualBlock(4)
+    maps = torch.rand(2, 4, 8, 8, requires_grad=True)
+    gradients = torch.autograd.grad(block(maps).square().sum(), [maps, *block.parameters()])
+    plain = block.double()
+    wide = maps.detach().double().requires_grad_()
+    expected = torch.autograd.grad(plain(wide).square().sum(), [wide, *plain.parameters()])
+    for found, wanted in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_configurations_survive_storing() -> None:
+    config = N3UNetConfig(channels=3, levels=2, position="both")
+    assert parse_config(store_config(config)) == config
+    with pytest.raises(ValueError, match="unknown network 'resnet'"):
+        parse_config({"network": "resnet"})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"channels": 2},
+        {"levels": 1},
+        {"position": "middle"},
+        {"planes": 3},
+        {"k": 0},
+        {"window": 2},
+        {"depth": 6},
+        {"features": 0},
+    ],
+)
+def test_refuses_what_makes_no_sense(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError):
+        N3UNetConfig.parse(wrong)
+
+
+def test_trains_and_resumes_to_the_bit(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 60, 70)).astype(np.uint8)
+    ImageSet(list(pixels)).save(tmp_path / "set.npz")
+    recipe = Recipe(steps=4, crop=48, batch=2, warmup_steps=1, decay_share=0.5)
+    whole = train([tmp_path / "set.npz"], tmp_path / "whole", recipe, config=SMALL, device="cpu")
+    assert math.isfinite(whole.progress.loss)
+    train([tmp_path / "set.npz"], tmp_path / "parts", recipe, config=SMALL, device="cpu", session_steps=2)
+    parts = train([tmp_path / "set.npz"], tmp_path / "parts", recipe, config=SMALL, device="cpu")
+    one, other = load_weights(whole.weights), load_weights(parts.weights)
+    assert one.config == SMALL
+    assert all(torch.equal(one.state[key], other.state[key]) for key in one.state)
+
+
+def test_weights_that_cannot_be_run_yet_say_so(tmp_path: Path) -> None:
+    ImageSet([np.zeros((48, 48), np.uint8)]).save(tmp_path / "set.npz")
+    result = train([tmp_path / "set.npz"], tmp_path / "run", Recipe(steps=1, crop=48, batch=2), config=SMALL, device="cpu")
+    with pytest.raises(WeightsError, match="not yet run"):
+        Denoiser.load(result.weights)

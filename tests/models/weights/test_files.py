@@ -1,0 +1,186 @@
+"""Weights files: written, verified, refused; and the authors' checkpoints imported."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from models.networks.n3net import N3Net, N3NetConfig
+from models.weights.files import (
+    FOLDER,
+    WeightsError,
+    card,
+    import_checkpoint,
+    load_weights,
+    save_weights,
+    weights_names,
+)
+from tests.support.networks import random_network
+
+FACTS = {"data": "made up"}
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    network = random_network(0)
+    save_weights(tmp_path / "mine.safetensors", network.config, network.state_dict(), (5, 50), FACTS)
+    return tmp_path / "mine.safetensors"
+
+
+def test_what_is_saved_is_what_is_loaded(saved: Path) -> None:
+    network = random_network(0)
+    weights = load_weights(saved)
+    assert (weights.name, weights.config, weights.sigma_range, weights.facts) == ("mine", network.config, (5, 50), FACTS)
+    assert re.fullmatch("[0-9a-f]{64}", weights.sha256)
+    for key, tensor in network.state_dict().items():
+        assert torch.equal(weights.state[key], tensor)
+    assert load_weights(str(saved)).sha256 == weights.sha256
+    assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_every_shipped_file_has_a_card_that_names_it() -> None:
+    assert "n3net" in weights_names()
+    assert load_weights("default").name == "n3net"
+    for name in weights_names():
+        text = card(name)
+        assert text is not None
+        assert load_weights(name).sha256 in text
+        assert "CC BY 4.0" in text
+    assert card("../README") is None
+    assert {path.stem for path in FOLDER.glob("*.md")} == set(weights_names())
+
+
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.9])
+def test_a_flipped_bit_is_found(saved: Path, place: float) -> None:
+    content = bytearray(saved.read_bytes())
+    content[int(len(content) * place)] ^= 16
+    saved.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"corrupt|readable|header"):
+        load_weights(saved)
+
+
+def test_a_truncated_file_is_refused(saved: Path) -> None:
+    saved.write_bytes(saved.read_bytes()[:-100])
+    with pytest.raises(WeightsError, match="readable"):
+        load_weights(saved)
+
+
+def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"no weights 'absent'.*n3net"):
+        load_weights("absent")
+    with pytest.raises(WeightsError, match="no weights"):
+        load_weights(tmp_path)
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(WeightsError, match="readable"):
+        load_weights(tmp_path / "text")
+    save_file({"a": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match="not a weights file of n3denoise"):
+        load_weights(tmp_path / "other.safetensors")
+
+
+def test_a_header_that_does_not_fit_its_tensors_is_refused(tmp_path: Path) -> None:
+    network = random_network(0)
+    other = N3NetConfig(**{**network.config.asdict(), "planes": 4})
+    save_weights(tmp_path / "a.safetensors", other, network.state_dict(), (0, 75), {})
+    with pytest.raises(WeightsError, match="does not hold the network"):
+        load_weights(tmp_path / "a.safetensors")
+
+
+def test_numbers_that_are_not_finite_are_not_saved(saved: Path) -> None:
+    network = random_network(0)
+    state = network.state_dict()
+    state["dncnns.0.0.bias"][0] = torch.nan
+    before = saved.read_bytes()
+    with pytest.raises(ValueError, match=r"dncnns\.0\.0\.bias"):
+        save_weights(saved, network.config, state, (0, 75), {})
+    assert saved.read_bytes() == before
+
+
+# A checkpoint in the layout of the authors: their key names, written down here independently of the import.
+
+THEIRS = [
+    *((f"blocks.{b}.conv1", f"dncnns.{b}.0") for b in range(3)),
+    *((f"blocks.{b}.layer1.{n}", f"dncnns.{b}.{n + 2}") for b in range(3) for n in (0, 1, 3, 4, 6, 7, 9, 10)),
+    *((f"blocks.{b}.conv2", f"dncnns.{b}.14") for b in range(3)),
+    *((f"nls.{b}.embedcnn.{n}", f"blocks.{b}.embed.{n}") for b in range(2) for n in (0, 1, 3, 4, 6)),
+    *((f"nls.{b}.tempcnn.{n}", f"blocks.{b}.temperature.{n}") for b in range(2) for n in (0, 1, 3, 4, 6)),
+    *((f"nls.{b}.n3aggregation.aggregation.nnn.bn", f"blocks.{b}.distance_norm") for b in range(2)),
+]
+
+
+def checkpoint() -> dict[str, Any]:
+    """Return a synthetic checkpoint of the published geometry."""
+    torch.manual_seed(0)
+    state = N3Net(N3NetConfig(sigma_plane=False)).state_dict()
+    net = {}
+    for theirs, ours in THEIRS:
+        for key, tensor in state.items():
+            if key.startswith(f"{ours}.") and not key.endswith("num_batches_tracked"):
+                net[theirs + key[len(ours) :]] = tensor.clone()
+    for b in range(3):  # present in their files, and never used
+        net |= {f"blocks.{b}.bn1.{name}": torch.ones(64) for name in ("weight", "bias", "running_mean", "running_var")}
+    net["blocks.0.layer1.0.weight"][0, 0, 0, 0] = 1e-40
+    return {"net": net, "epoch": 51}
+
+
+def test_an_authors_checkpoint_is_imported(tmp_path: Path) -> None:
+    content = checkpoint()
+    torch.save(content, tmp_path / "051_ckpt.t7")
+    weights = import_checkpoint(tmp_path / "051_ckpt.t7", 25)
+    assert weights.sigma_range == (25.0, 25.0)
+    assert isinstance(weights.config, N3NetConfig)
+    assert not weights.config.sigma_plane
+    assert weights.config.relaxation == "code"
+    assert weights.config.temperature_bound is None
+    net = content["net"]
+    for theirs, ours in THEIRS:
+        for key, tensor in weights.state.items():
+            if key.startswith(f"{ours}.") and not key.endswith("num_batches_tracked"):
+                expected = net[theirs + key[len(ours) :]].clone()
+                expected[expected.abs() < torch.finfo(torch.float32).tiny] = 0
+                assert torch.equal(tensor, expected), key
+    assert weights.state["dncnns.0.2.weight"][0, 0, 0, 0] == 0
+    weights.network()
+    save_weights(tmp_path / "theirs.safetensors", weights.config, weights.state, weights.sigma_range, weights.facts)
+    assert load_weights(tmp_path / "theirs.safetensors").sigma_range == (25, 25)
+
+
+def test_another_torch_file_is_no_checkpoint(tmp_path: Path) -> None:
+    content = checkpoint()
+    net = content["net"]
+    short, long, wrong = dict(net), net | {"extra.weight": torch.zeros(1)}, net | {"blocks.0.conv1.bias": torch.zeros(3)}
+    del short["nls.1.tempcnn.6.bias"]
+    infinite = net | {"blocks.0.conv1.bias": torch.full((64,), torch.inf)}
+    for number, bad in enumerate([{"net": short}, {"net": long}, {"net": wrong}, {"net": infinite}, {"state": net}, net, [1]]):
+        torch.save(bad, tmp_path / f"{number}.t7")
+        with pytest.raises(WeightsError):
+            import_checkpoint(tmp_path / f"{number}.t7", 25)
+    for name, data in (("empty", b""), ("text", b"hello"), ("picture", b"\x89PNG\r\n\x1a\n" + bytes(99))):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(WeightsError, match="not a torch checkpoint"):
+            import_checkpoint(tmp_path / name, 25)
+    with pytest.raises(WeightsError, match="no file"):
+        import_checkpoint(tmp_path / "absent", 25)
+
+
+class Trap:
+    """Unpickling it would write a file."""
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return (Path.touch, (Path("/tmp/n3denoise-trap"),))
+
+
+def test_nothing_but_tensors_is_unpickled(tmp_path: Path) -> None:
+    torch.save({"net": Trap()}, tmp_path / "trap.t7")
+    with pytest.raises(WeightsError, match="not a torch checkpoint"):
+        import_checkpoint(tmp_path / "trap.t7", 25)
+    assert not Path("/tmp/n3denoise-trap").exists()
+
+
+def test_metadata_can_be_read_without_us(saved: Path) -> None:
+    with safe_open(saved, "pt") as file:
+        assert file.metadata()["sha256"] == load_weights(saved).sha256

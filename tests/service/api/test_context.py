@@ -1,0 +1,88 @@
+"""The threads for decoding and encoding: each stage has its own, and so have small pictures."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.api.context import SMALL_PIXELS, STAGES, State
+from service.engine.engine import Engine
+from service.imaging import codec
+from service.telemetry.metrics import Metrics, current_record
+from tests.support.faulty import scripted
+from tests.support.live import PATIENCE, live, png, png_of, settings_for, tiny_weights
+
+LARGE = png_of(np.full((1000, SMALL_PIXELS // 1000), 100, np.uint8))
+THREADS = 2
+
+
+class Jam:
+    """A function of the codec that stops at large pictures until `open` is set, and runs through for small ones."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        self.arrived = threading.Semaphore(0)
+        self.open = threading.Event()
+
+    def __call__(self, first: Any, *rest: Any) -> Any:
+        size = len(first) if isinstance(first, bytes) else first.planes.size
+        if size in (len(LARGE), SMALL_PIXELS):
+            self.arrived.release()
+            assert self.open.wait(PATIENCE)
+        return self.function(first, *rest)
+
+
+@pytest.mark.parametrize("name", ["decode", "encode"])
+def test_a_small_picture_does_not_wait_for_the_codecs_of_large_ones(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codec, name, jam := Jam(getattr(codec, name)))
+    weights = tiny_weights(tmp_path)
+    settings = settings_for(weights, codec_threads=THREADS)
+    with (
+        live(settings, scripted(weights, lambda _: None)) as service,
+        ThreadPoolExecutor(THREADS) as clients,
+    ):
+        large = [clients.submit(service.denoise, LARGE) for _ in range(THREADS)]
+        try:
+            for _ in large:
+                assert jam.arrived.acquire(timeout=PATIENCE)
+            assert service.denoise(png(32, 32)).status_code == 200
+            assert not any(answer.done() for answer in large)
+        finally:
+            jam.open.set()
+        assert [answer.result(PATIENCE).status_code for answer in large] == [200] * THREADS
+
+
+@pytest.fixture
+def opened() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+@pytest.mark.parametrize("blocked", STAGES)
+def test_a_stage_does_not_wait_for_another(blocked: str, opened: threading.Event, tmp_path: Path) -> None:
+    settings = settings_for(tiny_weights(tmp_path), codec_threads=THREADS)
+    metrics = Metrics()
+    state = State(settings, metrics, Engine(settings, metrics))
+
+    async def scenario() -> None:
+        current_record().pixels = SMALL_PIXELS
+        waiting = [asyncio.create_task(state.codec(blocked, opened.wait, PATIENCE)) for _ in range(THREADS + 1)]
+        async with asyncio.timeout(PATIENCE):
+            for stage in STAGES:
+                if stage != blocked:
+                    name = await state.codec(stage, lambda: threading.current_thread().name)
+                    assert name.startswith(f"{stage}-large")
+        assert not any(task.done() for task in waiting)
+        opened.set()
+        assert all(await asyncio.gather(*waiting))
+
+    asyncio.run(scenario())
+    state.close()

@@ -1,0 +1,33 @@
+"""The process as an orchestrator sees it: the exit code."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from service.api.server import EXIT_LOST
+from tests.support.live import PATIENCE, tiny_weights
+
+
+def exit_of(**settings: str) -> subprocess.CompletedProcess[str]:
+    """Run the service until it ends by itself."""
+    command = [sys.executable, "-m", "service", "serve", "--port", "0", "--device", "cpu"]
+    environment = os.environ | {"N3DENOISE_DRAIN_DELAY_SECONDS": "0"} | settings
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+
+def test_broken_weights_end_the_process_with_a_code_of_their_own(tmp_path: Path) -> None:
+    weights = tiny_weights(tmp_path)
+    weights.write_bytes(weights.read_bytes()[:-10])
+    done = exit_of(N3DENOISE_WEIGHTS=str(weights))
+    assert done.returncode == EXIT_LOST == 3
+    assert "device lost" in done.stderr
+
+
+@pytest.mark.parametrize("setting", ["N3DENOISE_QUEUE_REQUESTS", "WEB_CONCURRENCY"])
+def test_a_wrong_setting_is_named_and_ends_the_process(setting: str) -> None:
+    done = exit_of(**{setting: "0"})
+    assert done.returncode == 2
+    assert setting.removeprefix("N3DENOISE_").lower() in done.stderr.lower()

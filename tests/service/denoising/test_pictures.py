@@ -1,0 +1,118 @@
+"""Any picture, over a real socket: a table of files, and for each the pixels that have to come back.
+
+What the network makes of a plane is asked of the denoiser itself; all before and after it is written out here again, from the
+meaning of each format, with Pillow and tifffile as the only readers and writers.
+"""
+
+import io
+from collections.abc import Iterator
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image
+
+from models.inference.denoiser import Denoiser
+from tests.support.live import Live, live, settings_for, tiny_weights
+from tests.support.picture_table import REFUSED, Array, Row, rows
+
+SIGMA = 25
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with live(settings_for(tiny_weights(tmp_path_factory.mktemp("weights")))) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def denoiser(service: Live) -> Denoiser:
+    return Denoiser.load(service.server.settings.weights, "cpu", "float32")
+
+
+def white(samples: Array) -> float:
+    return 1.0 if samples.dtype.kind == "f" else float(np.iinfo(samples.dtype).max)
+
+
+def expected(denoiser: Denoiser, samples: Array, rgb: bool, alpha: Array | None = None) -> Array:
+    """(H, W, C) float of what has to come back, 1.0 = white, worked out from the definitions."""
+    planes = samples.astype(np.float64).transpose(2, 0, 1) / white(samples)
+
+    def denoised(plane: Array, noise: float) -> Array:
+        result: Array = denoiser.denoise(torch.from_numpy(np.ascontiguousarray(plane, np.float32)), noise).numpy()
+        return result.astype(np.float64)
+
+    if rgb:
+        red, green, blue = planes
+        luma = denoised((red + green + blue) / 3, SIGMA / 255 / 3**0.5)
+        first = denoised((red - blue) / 2**0.5 + 0.5, SIGMA / 255) - 0.5
+        second = denoised((red - 2 * green + blue) / 6**0.5 + 0.5, SIGMA / 255) - 0.5
+        red, green, blue = luma + first / 2**0.5 + second / 6**0.5, luma - second * (2 / 3) ** 0.5, 0
+        blue = luma - first / 2**0.5 + second / 6**0.5
+        result = np.stack([red, green, blue])
+    else:
+        result = np.stack([denoised(plane, SIGMA / 255) for plane in planes])
+    if alpha is not None:
+        result = np.where(alpha > 0, result, planes)
+    return result.transpose(1, 2, 0)
+
+
+def read(file: bytes) -> tuple[Array, Array | None]:
+    """Colour (H, W, C) and alpha of a returned file, in the samples of the file."""
+    if file[:2] in (b"II", b"MM"):
+        with tifffile.TiffFile(io.BytesIO(file)) as opened:
+            page = opened.pages[0]
+            samples = page.asarray()
+            has_alpha = bool(page.extrasamples) and int(page.extrasamples[-1]) == 2
+    elif file[:4] == b"\x89PNG" and file[24] == 16:
+        samples = imagecodecs.png_decode(file)
+        has_alpha = file[25] in (4, 6)
+    else:
+        image = Image.open(io.BytesIO(file))
+        samples, has_alpha = np.asarray(image), image.mode in ("LA", "RGBA")
+    samples = samples.reshape(*samples.shape[:2], -1)
+    return (samples[..., :-1], samples[..., -1]) if has_alpha else (samples, None)
+
+
+def jpeg_again(samples: Array) -> Array:
+    """What is left of samples after JPEG as the service writes it."""
+    buffer = io.BytesIO()
+    Image.fromarray(samples.astype(np.uint8)).save(buffer, "JPEG", quality=95, subsampling=0)
+    return np.asarray(Image.open(buffer)).astype(np.float64)
+
+
+@pytest.mark.parametrize("row", list(rows()), ids=lambda row: row.name)
+def test_the_pixels_that_come_back(service: Live, denoiser: Denoiser, row: Row) -> None:
+    answer = service.client.post("/v1/denoise", content=row.file, params={"sigma": SIGMA, "color": "rgb"})
+    assert answer.status_code == 200, answer.text
+    colour, alpha = read(answer.content)
+    wanted = expected(denoiser, row.samples, row.rgb, row.alpha)
+    assert colour.dtype == row.samples.dtype, "the depth is kept"
+    assert colour.shape == wanted.shape
+    top = white(colour)
+    exact = wanted if top == 1 else np.clip(np.rint(wanted * top), 0, top)
+    # Two float32 ways to one number may round apart: by a level of 8 bits, by a hair of 16 bits or floats.
+    tolerance = 1.0 if top == 255 else top * 2e-5
+    if answer.headers["content-type"] == "image/jpeg":
+        exact, tolerance = jpeg_again(exact), 6.0
+    assert np.abs(colour.astype(np.float64) - exact).max() <= tolerance
+    if row.alpha is None:
+        assert alpha is None
+    else:
+        assert alpha is not None
+        assert np.array_equal(alpha, row.alpha)
+        assert np.array_equal(colour[row.alpha == 0], row.samples[row.alpha == 0])
+    if top == 255:
+        row.check(Image.open(io.BytesIO(answer.content)))
+    assert not np.array_equal(colour, row.samples) or colour.size < 50, "the network has been at it"
+
+
+@pytest.mark.parametrize("name", list(REFUSED))
+def test_what_is_not_read_is_refused_and_the_reason_said(service: Live, name: str) -> None:
+    file, status, word = REFUSED[name]
+    answer = service.client.post("/v1/denoise", content=file, params={"sigma": SIGMA})
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert word.lower() in answer.json()["detail"].lower()

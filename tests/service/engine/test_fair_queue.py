@@ -1,0 +1,130 @@
+"""The fair queue against a simulation of equal sharing that shares no code with it."""
+
+import itertools
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.engine.fair_queue import FairQueue, Place
+
+
+def place(pixels: int, deadline: float = 0.0) -> Place:
+    return Place(pixels, deadline, runnable=True)
+
+
+def shared_ends(jobs: list[tuple[int, int]]) -> list[float]:
+    """When each (arrival, pixels) ends on a device of one pixel a second that all present images share equally."""
+    left = {index: float(pixels) for index, (_, pixels) in enumerate(jobs)}
+    ends = [0.0] * len(jobs)
+    now = 0.0
+    while left:
+        present = [index for index in left if jobs[index][0] <= now + 1e-9]
+        coming = [jobs[index][0] for index in left if jobs[index][0] > now + 1e-9]
+        if not present:
+            now = min(coming)
+            continue
+        step = min([left[index] for index in present]) * len(present)
+        step = min([step, *(arrival - now for arrival in coming)])
+        now += step
+        for index in present:
+            left[index] -= step / len(present)
+            if left[index] < 1e-9:
+                ends[index] = now
+                del left[index]
+    return ends
+
+
+def served_ends(jobs: list[tuple[int, int]], strip: int) -> list[float]:
+    """The same, with the strips that the fair queue picks."""
+    queue, now, ends = FairQueue(interleave=len(jobs)), 0, [0.0] * len(jobs)
+    places = [place(pixels) for _, pixels in jobs]
+    order = sorted(range(len(jobs)), key=lambda index: jobs[index][0])
+    while order or queue.places:
+        while order and jobs[order[0]][0] <= now:
+            queue.add(places[order.pop(0)])
+        taken = queue.take()
+        if taken is None:
+            now = jobs[order[0]][0]
+            continue
+        pixels = min(strip, int(taken.left))
+        now += pixels
+        queue.serve(taken, pixels)
+        if taken.left == 0:
+            queue.remove(taken)
+            ends[places.index(taken)] = now
+    return ends
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 40)), min_size=1, max_size=8), st.integers(1, 5))
+def test_no_image_ends_later_than_under_equal_sharing_but_for_a_strip(jobs: list[tuple[int, int]], strip: int) -> None:
+    for ours, shared in zip(served_ends(jobs, strip), shared_ends(jobs), strict=True):
+        assert ours <= shared + strip + 1e-6
+
+
+def test_a_small_image_overtakes_a_large_one_within_a_strip() -> None:
+    queue, large, small = FairQueue(4), place(1000), place(10)
+    queue.add(large)
+    assert queue.take() is large
+    queue.serve(large, 100)
+    queue.add(small)
+    assert queue.take() is small
+    queue.serve(small, 10)
+    queue.remove(small)
+    assert queue.take() is large
+
+
+def test_a_large_image_does_not_starve_behind_a_stream_of_small_ones() -> None:
+    queue, large = FairQueue(4), place(100)
+    queue.add(large)
+    for _ in itertools.repeat(None, 400):  # small images that arrive as fast as the device can serve them
+        small = place(10)
+        queue.add(small)
+        while small in queue.places:
+            taken = queue.take()
+            assert taken is not None
+            queue.serve(taken, 10)
+            if taken.left == 0:
+                queue.remove(taken)
+    assert large not in queue.places
+
+
+def test_images_begun_and_not_ended_stay_few() -> None:
+    queue = FairQueue(interleave=2)
+    for pixels in (1000, 800, 600, 500):  # each due before those before it
+        queue.add(place(pixels))
+        taken = queue.take()
+        assert taken is not None
+        queue.serve(taken, 1)
+    assert sum(each.started for each in queue.places) == 2
+    queue.add(place(450))  # not half of one that is begun
+    taken = queue.take()
+    assert taken is not None
+    assert taken.started
+    queue.add(small := place(400))
+    assert queue.take() is small
+
+
+def test_an_image_that_is_not_decoded_yet_is_passed_over() -> None:
+    queue, later = FairQueue(4), place(1000)
+    queue.add(Place(10, 0.0))
+    queue.add(later)
+    assert queue.take() is later
+
+
+def test_finishes_foresees_who_is_delayed() -> None:
+    queue = FairQueue(4)
+    queue.add(place(100, deadline=1.0))
+    queue.add(place(300, deadline=2.0))
+    assert queue.finishes(200, 3.0) == [(300, 3.0), (600, 2.0)]
+    assert queue.pixels == 400
+
+
+def test_an_image_that_left_delays_nobody() -> None:
+    queue, gone, stays = FairQueue(4), place(10), place(1000)
+    queue.add(gone)
+    queue.add(stays)
+    queue.remove(gone)
+    queue.remove(gone)
+    assert queue.take() is stays
+    assert queue.pixels == 1000

@@ -1,0 +1,51 @@
+"""The golden self-test: stored for the default weights, and it sees what a broken device does."""
+
+import numpy as np
+import pytest
+
+from models.inference.denoiser import Denoiser
+from models.weights.files import load_weights
+from service.engine import selftest
+from service.engine.backend import Compute
+from service.errors import NotReady
+
+
+def compute_with(dtype: str) -> Compute:
+    def load() -> Denoiser:
+        return Denoiser.load("default", "cpu", dtype)  # type: ignore[arg-type]
+
+    return Compute(load, load)
+
+
+def test_the_default_weights_have_a_stored_result() -> None:
+    digest = load_weights("default").sha256
+    assert digest in selftest.stored_results(), "run: python -m service.engine.golden default"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_stored_result_is_met_in_every_precision(dtype: str) -> None:
+    compute = compute_with(dtype)
+    compute.check()
+    golden = selftest.decode(selftest.stored_results()[str(compute.facts.weights_sha256)])
+    deviation = selftest.deviation(compute.denoise, golden)
+    assert deviation < selftest.TOLERANCE / (50 if dtype == "float32" else 3)
+
+
+def test_a_result_that_is_off_is_seen() -> None:
+    golden = selftest.decode(selftest.stored_results()[load_weights("default").sha256])
+    assert selftest.deviation(lambda noisy, _: noisy, golden) > selftest.TOLERANCE  # nothing was denoised
+    assert selftest.deviation(lambda _, __: golden + np.float32(0.01), golden) > selftest.TOLERANCE
+    assert selftest.deviation(lambda _, __: np.full_like(golden, np.nan), golden) == float("inf")
+    assert selftest.deviation(lambda _, __: golden[1:], golden) == float("inf")
+
+
+def test_a_deviation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    compute = compute_with("float32")
+    monkeypatch.setattr(selftest, "tile", lambda: np.zeros((72, 88), np.float32))
+    with pytest.raises(NotReady, match="deviates"):
+        compute.check()
+
+
+def test_results_survive_their_encoding() -> None:
+    result = np.random.default_rng(0).normal(0.5, 0.2, (72, 88)).astype(np.float32)
+    np.testing.assert_allclose(selftest.decode(selftest.encode(result)), result, atol=1 / 16384)

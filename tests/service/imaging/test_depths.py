@@ -1,0 +1,101 @@
+"""With the real weights: depth costs no quality, colour is worth more than its channels, and auto finds what was put there."""
+
+import io
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+from skimage import data
+
+from models.images.metrics import psnr
+from models.inference.denoiser import Denoiser
+from service.cli.denoise import plane_denoiser
+from service.cli.files import Recipe
+from service.denoising.pipeline import Options, Treated, treat, treat_with
+from service.imaging.codec import decode, encode
+from service.imaging.picture import Depth, Format, Limits, Picture, Planes
+
+SIGMA = 15.0
+
+
+@pytest.fixture(scope="module")
+def denoiser() -> Denoiser:
+    return Denoiser.load(device="cpu", dtype="float32")
+
+
+def clean_gray(size: int = 80) -> NDArray[np.float32]:
+    """A photograph pressed into the middle of the range, so that noise clips nowhere."""
+    return np.asarray(0.3 + 0.4 * data.camera()[60 : 60 + size, 160 : 160 + size] / 255.0, np.float32)
+
+
+def noisy(clean: Planes, sigma: float = SIGMA) -> Planes:
+    noise = np.random.default_rng(0).standard_normal(clean.shape)
+    return (clean + noise * sigma / 255).astype(np.float32)
+
+
+def recipe(denoiser: Denoiser) -> Recipe:
+    return Recipe(plane_denoiser(denoiser), denoiser.sigma_range, denoiser.name, denoiser.weights.sha256, Options(SIGMA))
+
+
+def treated(denoiser: Denoiser, picture: Picture, options: Options) -> Treated:
+    denoise = plane_denoiser(denoiser)
+    return treat_with(treat(picture, options, denoiser.sigma_range), lambda run: denoise(run.plane, run.sigma, lambda _: None))
+
+
+def test_every_depth_gains_the_same_and_uses_its_levels(denoiser: Denoiser) -> None:
+    clean = clean_gray()[None]
+    gains = {}
+    twins: list[tuple[Format, Depth]] = [("png", "8"), ("png", "16"), ("tiff", "16"), ("tiff", "float")]
+    for kind, depth in twins:
+        sent = encode(Picture(noisy(clean), format=kind, depth=depth))
+        file, _ = recipe(denoiser).apply(sent)
+        back = decode(file, Limits())
+        assert (back.format, back.depth) == (kind, depth)
+        gains[kind, depth] = psnr(back.planes, clean) - psnr(decode(sent, Limits()).planes, clean)
+        if depth == "16":
+            levels = np.rint(back.planes * 65535).astype(int)
+            assert np.count_nonzero(levels % 257) > 0.9 * levels.size, "levels between those of 8 bits"
+    assert min(gains.values()) > 5
+    assert max(gains.values()) - min(gains.values()) < 0.1
+
+
+def test_values_outside_are_neither_clipped_nor_rescaled(denoiser: Denoiser) -> None:
+    clean = clean_gray() * 4 - 1.5  # -0.3 to 1.3
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, noisy(clean))
+    file, _ = recipe(denoiser).apply(buffer.getvalue())
+    back = tifffile.imread(io.BytesIO(file))
+    assert back.dtype == np.float32
+    assert abs(float(back.min() - clean.min())) < 0.05
+    assert back.min() < -0.1
+    assert abs(float(back.mean() - clean.mean())) < 0.002
+    assert psnr(back, clean) - psnr(noisy(clean), clean) > 3
+
+
+def test_a_scale_of_thousands_is_denoised_as_well(denoiser: Denoiser) -> None:
+    clean = clean_gray() * 4000
+    sent = (noisy(clean_gray()) * 4000).astype(np.float32)
+    result = treated(denoiser, Picture(sent[None], format="tiff", depth="float"), Options(None))
+    assert result.sigma == pytest.approx(SIGMA * 4000, rel=0.1)
+    error, before = result.picture.planes[0] - clean, sent - clean
+    assert 20 * np.log10(np.std(before) / np.std(error)) > 4
+
+
+def test_colour_is_worth_more_than_its_channels(denoiser: Denoiser) -> None:
+    clean = (data.astronaut()[20:84, 190:254] / 255).astype(np.float32).transpose(2, 0, 1).copy()
+    sent = noisy(clean, 25)
+
+    def run(*, rgb: bool) -> float:
+        picture = Picture(sent, rgb=rgb, format="tiff", depth="float")
+        return psnr(treated(denoiser, picture, Options(25, "rgb")).picture.planes, clean)
+
+    assert run(rgb=True) > run(rgb=False) + 1
+
+
+@pytest.mark.parametrize("sigma", [10, 40])
+def test_auto_costs_next_to_nothing(denoiser: Denoiser, sigma: float) -> None:
+    clean = clean_gray()[None]
+    picture = Picture(noisy(clean, sigma), format="tiff", depth="float")
+    told, found = (psnr(treated(denoiser, picture, Options(given)).picture.planes, clean) for given in (sigma, None))
+    assert found > told - 0.1

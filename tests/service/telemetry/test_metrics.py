@@ -1,0 +1,144 @@
+"""Every metric of the manual moves when what it tells of happens, with the labels that the manual says."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.telemetry.metrics import Metrics
+from tests.docs.test_operations import rows
+from tests.support.faulty import Gate, Strip, scripted
+from tests.support.live import PATIENCE, live, png, png_of, settings_for, tiny_weights, wait_for
+
+Labels = frozenset[tuple[str, str]]
+Samples = dict[tuple[str, Labels], float]
+DOCUMENTED = {name: cells[0] for name, cells in rows("Metrics").items()}
+STAGES = ("read", "decode", "treat", "queue", "infer", "metric", "encode")
+
+
+def read(text: str) -> dict[str, Samples]:
+    """Documented name → samples, from Prometheus' text form."""
+    return {
+        f"{family.name}_total" if family.type == "counter" else family.name: {
+            (sample.name, frozenset(sample.labels.items())): sample.value for sample in family.samples
+        }
+        for family in text_string_to_metric_families(text)
+        if not family.name.endswith("_created")  # times, which the library adds
+    }
+
+
+class Seen:
+    """What one busy service showed: while a picture is half done, and when all is over."""
+
+    def __init__(self, half_done: dict[str, Samples], over: dict[str, Samples]) -> None:
+        self.half_done = half_done
+        self.over = over
+
+    def value(self, name: str, **labels: str) -> float:
+        return self.over[name.removesuffix("_count").removesuffix("_sum")][name, frozenset(labels.items())]
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+    gate, weights = Gate(), tiny_weights(tmp_path_factory.mktemp("weights"))
+
+    def script(strip: Strip) -> None:
+        gate(strip)
+        if strip.noisy.shape[1] == 24:
+            raise torch.OutOfMemoryError
+        if strip.noisy.shape[1] == 40:
+            strip.noisy.fill_(0.45)
+
+    clean = png_of(np.full((48, 40), 120, np.uint8))
+    with live(settings_for(weights, queue_requests=1), scripted(weights, script)) as service, ThreadPoolExecutor(1) as clients:
+        service.engine.worker._compute.memory = lambda: (7, 11)  # type: ignore[method-assign]
+        measured = service.client.post("/v1/denoise", files={"image": png(), "reference": clean}, data={"sigma": "auto"})
+        assert measured.status_code == 200
+        assert service.denoise(b"no image").status_code == 415
+        assert service.denoise(png(16, 24)).status_code == 503
+        waiting = clients.submit(service.denoise, png(32, 32))
+        gate.wait()
+        gate.open()
+        gate.wait()
+        assert service.denoise().status_code == 429
+        half_done = read(service.client.get("/metrics").text)
+        gate.open()
+        assert waiting.result(PATIENCE).status_code == 200
+        wait_for(lambda: service.metric("denoise_event_loop_lag_seconds_count"))
+        service.engine.drain()
+        wait_for(lambda: service.metric("denoise_jobs_total", model="n3net", outcome="ok") == 2)
+        yield Seen(half_done, read(service.client.get("/metrics").text))
+
+
+@pytest.fixture(scope="module")
+def untouched() -> dict[str, Samples]:
+    return read(generate_latest(Metrics().registry).decode())
+
+
+@pytest.mark.parametrize("name", [name for name in DOCUMENTED if not name.startswith("process_")])
+def test_it_moves(seen: Seen, untouched: dict[str, Samples], name: str) -> None:
+    before = untouched[name]
+    moved = {sample for now in (seen.half_done, seen.over) for sample in now[name].items()} - set(before.items())
+    assert any(value for (series, _), value in moved if not series.endswith("_bucket"))
+
+
+@pytest.mark.parametrize("name", [name for name in DOCUMENTED if name.startswith("process_")])
+def test_the_process_is_measured(seen: Seen, name: str) -> None:
+    assert all(value > 0 for value in seen.over[name].values())
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_its_labels_are_those_of_the_manual(seen: Seen, name: str) -> None:
+    documented = {label.strip("` ") for label in DOCUMENTED[name].split(",")} - {""}
+    for _, labels in seen.over[name]:
+        assert {label for label, _ in labels} - {"le"} == documented
+
+
+def test_nothing_is_told_beside_the_manual(seen: Seen) -> None:
+    assert seen.over.keys() == DOCUMENTED.keys()
+
+
+def test_the_queue_is_seen_while_it_is_there(seen: Seen) -> None:
+    nothing: Labels = frozenset()
+    for name, half, over in (
+        ("denoise_queue_jobs", 1, 0),
+        ("denoise_queue_pixels", 512, 0),  # of 32 x 32, one of two strips is done
+        ("denoise_jobs_in_progress", 1, 0),
+        ("http_server_active_requests", 2, 1),  # the question itself is one
+        ("denoise_ready", 1, 0),  # over, the service drains
+        ("denoise_draining", 0, 1),
+    ):
+        assert seen.half_done[name][name, nothing] == half, name
+        assert seen.over[name][name, nothing] == over, name
+
+
+def test_figures_are_counted_where_they_belong(seen: Seen) -> None:
+    for outcome, jobs in (("ok", 2), ("client_error", 1), ("device_error", 1), ("rejected", 1)):
+        assert seen.value("denoise_jobs_total", model="n3net", outcome=outcome) == jobs
+    assert seen.value("denoise_rejections_total", reason="queue-full") == 1
+    assert seen.value("denoise_input_rejections_total", reason="unsupported-format") == 1
+    assert seen.value("denoise_device_errors_total", kind="out_of_memory") == 2
+    assert seen.value("denoise_pixels_total", model="n3net", device="cpu") == 48 * 40 + 32 * 32
+    assert seen.value("denoise_input_pixels_sum") == 2 * 48 * 40 + 32 * 32 + 16 * 24
+    noisy, denoised = (seen.value("denoise_psnr_decibels_sum", kind=kind) for kind in ("noisy", "denoised"))
+    assert seen.value("denoise_psnr_gain_decibels_sum") == pytest.approx(denoised - noisy)
+    assert denoised > noisy + 5
+
+
+def test_every_stage_is_timed(seen: Seen) -> None:
+    names = {dict(labels)["stage"] for _, labels in seen.over["denoise_stage_duration_seconds"]}
+    assert names == set(STAGES)
+    for stage in STAGES:
+        assert seen.value("denoise_stage_duration_seconds_count", stage=stage) > 0
+    assert f"stage: {', '.join(STAGES)}." in rows("Metrics")["denoise_stage_duration_seconds"][1]
+
+
+@pytest.mark.parametrize("name", ["http_server_request_duration_seconds", "denoise_stage_duration_seconds"])
+def test_latencies_are_told_from_5_ms_to_300_s(seen: Seen, name: str) -> None:
+    bounds = sorted({float(dict(labels)["le"]) for series, labels in seen.over[name] if series.endswith("_bucket")})
+    assert bounds[0] == 0.005
+    assert bounds[-2:] == [300.0, float("inf")]

@@ -1,0 +1,87 @@
+"""The fused N3 block under Triton's interpreter, beside the plain one: prints each case's largest difference as JSON.
+
+The interpreter must be chosen before Triton is imported, hence a process of its own: `TRITON_INTERPRET=1 python -m
+tests.support.interpreted`. The tests are in `test_fused.py`.
+"""
+
+import json
+
+import torch
+
+from models.inference.denoiser import Denoiser
+from models.inference.folding import fold
+from models.inference.stream import N3Stage, Shape
+from models.networks.n3net import N3Net, grid_padding
+from models.steps import run_through
+from tests.support.networks import random_image, random_network, random_weights
+
+CPU = torch.device("cpu")
+
+
+def differences(network: N3Net, maps: torch.Tensor, rows: int, dtype: torch.dtype, shape: Shape) -> torch.Tensor:
+    """Return what the first N3 block gives when fed so many rows at a time."""
+    height, width = maps.shape[2:]
+    folded = fold(network, CPU, dtype)
+    stage = N3Stage(folded, folded.blocks[0], height, width, shape)
+    finished = []
+    for start in range(0, height, rows):
+        groups = run_through(stage.feed((maps[:, :, start : start + rows],), last=start + rows >= height))
+        finished.append(groups[1].float())
+    return torch.cat(finished, 2)
+
+
+def block(size: tuple[int, int], rows: int, side: int, *, dtype: torch.dtype = torch.float32, **changes: object) -> float:
+    """Return the largest difference between the fused and the plain block, over the largest value."""
+    network = random_network(3, **{"planes": 2, "k": 2, "stride": 2, **changes})
+    config = network.config
+    maps = torch.rand(1, config.planes, *size, generator=torch.Generator().manual_seed(0))
+    padding = grid_padding(size[1], config.stride)
+    plain = differences(network, maps, size[0], dtype, Shape(padding, size[0]))
+    fused = differences(network, maps, rows, dtype, Shape(padding, rows, side, fused=True))
+    assert fused.shape == plain.shape
+    return float((fused - plain).abs().max() / plain.abs().max())
+
+
+def whole() -> float:
+    """Return the same for a whole network in a small memory budget, which cuts it into strips."""
+    weights = random_weights(1, blocks=1, planes=2, k=2, stride=2)
+    noisy = random_image(16, 11)
+    plain = Denoiser(weights, CPU, torch.float32, 1 << 28)
+    fused = Denoiser(weights, CPU, torch.float32, 1 << 28)
+    fused.unfused_reason = None
+    fused.memory_budget = 30_000
+    assert fused.plan(*noisy.shape).rows < 16
+    reference = plain.denoise(noisy, 0.1)
+    return float((fused.denoise(noisy, 0.1) - reference).abs().max() / reference.abs().max())
+
+
+def saturated() -> float:
+    """Return the same where the first choice takes all the weight that float32 can tell."""
+    network = random_network(3, planes=2, stride=2)
+    network.load_state_dict({**network.state_dict(), "blocks.0.distance_norm.weight": torch.tensor([400.0])})
+    maps = torch.rand(1, 2, 12, 10, generator=torch.Generator().manual_seed(0))
+    padding = grid_padding(10, 2)
+    plain = differences(network, maps, 12, torch.float32, Shape(padding, 12))
+    fused = differences(network, maps, 12, torch.float32, Shape(padding, 12, 9, fused=True))
+    return float((fused - plain).abs().max() / plain.abs().max())
+
+
+def main() -> None:
+    """Print the cases."""
+    with torch.inference_mode():
+        cases = {
+            "odd size, three spans of rows": block((19, 16), 19, 99),
+            "odd size, rows as they come": block((17, 10), 7, 2),
+            "window larger than the image": block((10, 9), 10, 99, window=7),
+            "even window": block((13, 9), 13, 99, window=4),
+            "stride of five": block((23, 27), 23, 99, stride=5),
+            "paper form": block((10, 14), 10, 99, relaxation="paper", k=3),
+            "free temperature, float16": block((12, 17), 12, 99, dtype=torch.float16, temperature_bound=None),
+            "saturated": saturated(),
+            "whole network in strips": whole(),
+        }
+    print(json.dumps(cases))
+
+
+if __name__ == "__main__":
+    main()

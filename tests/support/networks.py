@@ -1,0 +1,43 @@
+"""Small networks with random weights, for tests in which the numbers matter and the quality does not."""
+
+from typing import Any
+
+import torch
+
+from models.networks.n3net import N3Net, N3NetConfig
+from models.weights.files import Weights
+
+SMALL: dict[str, Any] = {"features": 6, "depth": 3, "planes": 3, "embedding": 5, "window": 5, "k": 3}
+
+
+def random_network(seed: int = 0, **changes: Any) -> N3Net:
+    """Return a small network whose batch normalisations too are random, in evaluation mode.
+
+    Its distances are small enough for the code form not to saturate, where an exact oracle would differ.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    network = N3Net(N3NetConfig(**{**SMALL, **changes})).eval()
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            if name.endswith("distance_norm.weight"):
+                tensor.uniform_(0.02, 0.05, generator=generator)
+            elif name.endswith("running_var") or (tensor.ndim == 1 and name.endswith("weight")):
+                tensor.uniform_(0.5, 1.5, generator=generator)
+            elif tensor.is_floating_point():
+                fan = max(1, tensor[0].numel()) if tensor.ndim > 1 else 16
+                tensor.normal_(0, (2 / fan) ** 0.5 * (0.3 if ".6." in name else 1.0), generator=generator)
+    return network
+
+
+def random_weights(seed: int = 0, **changes: Any) -> Weights:
+    """Return such a network's weights, for sigma 0 to 75."""
+    network = random_network(seed, **changes)
+    return Weights("random", network.config, (0.0, 75.0), {}, "0" * 64, network.state_dict())
+
+
+def random_image(height: int, width: int, seed: int = 0) -> torch.Tensor:
+    """Return an image (H, W) of smooth structure with noise."""
+    generator = torch.Generator().manual_seed(seed)
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    smooth = 0.5 + 0.3 * torch.sin(rows / 7) * torch.cos(columns / 11)
+    return smooth + 0.1 * torch.randn(height, width, generator=generator)
