@@ -37,7 +37,7 @@ def draw(scores: Sequence[Score], title: str, path: Path) -> None:
 
 
 def changes(denoiser: Denoiser, folder: Path, sigma: float) -> float:
-    """Return by how many grey levels on average a clean image changes when this noise level is stated."""
+    """Return by how many gray levels on average a clean image changes when this noise level is stated."""
     means = []
     for path in image_files(folder):
         clean = read_gray(path)
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args(arguments)
     denoiser = Denoiser.load(options.weights)
-    print("| stated sigma | change of a clean image, grey levels |\n|---|---|")
+    print("| stated sigma | change of a clean image, gray levels |\n|---|---|")
     for sigma in CLEAN:
         print(f"| {sigma:g} | {changes(denoiser, options.folder, sigma):.3f} |")
     print("\n| sigma | least gain of an image, dB | mean gain, dB |\n|---|---|---|")

@@ -112,7 +112,7 @@ def soak(count: int) -> dict[str, Any]:
 def slope(rows: list[tuple[int, int, int, int]]) -> dict[str, float]:
     """Growth of resident memory in KiB a request after the warm-up, with its standard error.
 
-    Neighbouring samples resemble each other, so the error comes from the spread of the slopes of ten blocks.
+    Neighboring samples resemble each other, so the error comes from the spread of the slopes of ten blocks.
     """
     warm = np.array([row for row in rows if row[0] >= WARM_UP], float)
     whole = float(np.polyfit(warm[:, 0], warm[:, 1], 1)[0])

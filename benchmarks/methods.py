@@ -44,7 +44,7 @@ def n3denoise(dtype: DType) -> Method:
 
 
 def dncnn(dtype: str) -> Method:
-    """Return a plain DnCNN of 17 layers and 64 features (Zhang et al. 2017), batch normalisation folded, weights random.
+    """Return a plain DnCNN of 17 layers and 64 features (Zhang et al. 2017), batch normalization folded, weights random.
 
     It runs on the whole image, channels-last, as fast as PyTorch does it.
     """

@@ -23,7 +23,7 @@ GROUPS = {
     "convolutions, backward": ("convolution_backward",),
     "convolutions, forward": ("mkldnn_convolution", "_convolution_pointwise", "cudnn_convolution", "thnn_conv2d"),
     "products of the N3 blocks": ("bmm", "baddbmm"),
-    "batch normalisation": ("batch_norm",),
+    "batch normalization": ("batch_norm",),
     "copies and casts": ("copy_", "cat", "fill_", "pixel_"),
 }
 STATISTICS = {False: "of the batch", True: "frozen"}
@@ -69,7 +69,7 @@ def main() -> None:
     images = ImageSet.read(arguments.sources)
     device = torch.device(arguments.device)
     lines = [
-        "| normalisation | crop | batch | crops/s | crops per processor second | megapixels per processor second |",
+        "| normalization | crop | batch | crops/s | crops per processor second | megapixels per processor second |",
         "|---" * 6 + "|",
     ]
     parts: dict[str, dict[str, float]] = {}

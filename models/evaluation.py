@@ -60,7 +60,7 @@ def evaluate(
 
     Args:
         method: What to evaluate.
-        folder: Images, gray or colour; colour becomes gray as in `models.training.image_set.read_gray8`.
+        folder: Images, gray or color; color becomes gray as in `models.training.image_set.read_gray8`.
         sigmas: Noise levels on the 0-255 scale.
         seeds: How many draws of the noise.
         ensemble: Whether to denoise all eight flips and rotations as well and average, at eight times the cost.

@@ -1,4 +1,4 @@
-"""The methods one can ask for by name: the network, its like without neighbours, and the classical method, with one interface."""
+"""The methods one can ask for by name: the network, its like without neighbors, and the classical method, with one interface."""
 
 from collections.abc import Generator
 from pathlib import Path

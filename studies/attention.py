@@ -88,15 +88,15 @@ def train(data: Digits, blocks: bool, seed: int, epochs: int) -> tuple[Classifie
     """Train one classifier; return it with its accuracy on the held-out digits after each epoch."""
     torch.manual_seed(seed)
     network = Classifier(data.side, blocks)
-    optimiser = torch.optim.Adam(network.parameters(), 1e-3)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
     accuracies = []
     for _ in range(epochs):
         network.train()
         for batch in torch.randperm(len(data.images)).split(BATCH):
             loss = nn.functional.cross_entropy(network(data.images[batch]), data.labels[batch])
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
         accuracies.append((predict(network, data.held_images) == data.held_labels).float().mean().item())
     return network, accuracies
 
@@ -111,10 +111,10 @@ def draw_curves(report: Report, curves: dict[str, list[list[float]]]) -> None:
     """Held-out accuracy by epoch, a line each seed."""
     with report.figure("attention-accuracy", width=5.5, height=2.8) as figure:
         axis = figure.subplots()
-        for colour, (name, seeds) in enumerate(curves.items()):
+        for color, (name, seeds) in enumerate(curves.items()):
             for index, accuracies in enumerate(seeds):
                 epochs = range(1, len(accuracies) + 1)
-                axis.plot(epochs, [100 * a for a in accuracies], f"C{colour}", alpha=0.8, label=None if index else name)
+                axis.plot(epochs, [100 * a for a in accuracies], f"C{color}", alpha=0.8, label=None if index else name)
         axis.set(xlabel="epoch", ylabel="held-out accuracy, %", ylim=(65, 101))
         axis.legend()
 

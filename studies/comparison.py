@@ -9,7 +9,7 @@ from models.images.metrics import psnr
 from models.images.noise import add_noise
 from models.methods import load_method, method_names
 from studies.report import Options, Report, panel
-from studies.small_budget import TESTED_ON, centre, gray
+from studies.small_budget import TESTED_ON, center, gray
 
 SIGMAS = (15, 25, 50, 70)
 SHOWN = ("camera", 50)
@@ -19,7 +19,7 @@ PART = 120  # pixels shown
 def run(options: Options) -> None:
     report = Report(options, "methods.md")
     side = 40 if options.quick else 256
-    pictures = {name: centre(gray(name), side) for name in TESTED_ON}
+    pictures = {name: center(gray(name), side) for name in TESTED_ON}
     threads = torch.get_num_threads()
     methods = {name: load_method(name, device="cpu") for name in method_names()}
     rows: list[list[str]] = []

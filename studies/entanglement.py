@@ -1,4 +1,4 @@
-"""Do codes cluster better when the soft nearest neighbour loss keeps their classes apart? An autoencoder on digits."""
+"""Do codes cluster better when the soft nearest neighbor loss keeps their classes apart? An autoencoder on digits."""
 
 import itertools
 from collections.abc import Callable
@@ -34,13 +34,13 @@ class Variant:
         name: As it stands there.
         temperature: The loss's temperature by epoch; None: no loss.
         learned: Whether the temperature is learned instead, from 1.
-        labelled: Share of the training digits whose labels the loss may see.
+        labeled: Share of the training digits whose labels the loss may see.
     """
 
     name: str
     temperature: Callable[[int], float] | None = None
     learned: bool = False
-    labelled: float = 1.0
+    labeled: float = 1.0
 
 
 VARIANTS = (
@@ -48,7 +48,7 @@ VARIANTS = (
     Variant("with the loss, T = 1", lambda _: 1.0),
     Variant("with the loss, falling T", annealed_temperature),
     Variant("with the loss, learned T", lambda _: 1.0, learned=True),
-    Variant("falling T, 10% of the labels", annealed_temperature, labelled=0.1),
+    Variant("falling T, 10% of the labels", annealed_temperature, labeled=0.1),
 )
 
 
@@ -108,8 +108,8 @@ def train(data: Digits, variant: Variant, seed: int, epochs: int) -> Run:
     torch.manual_seed(seed)
     network = Autoencoder(data.side**2)
     learned = LearnedTemperature()
-    optimiser = torch.optim.Adam([*network.parameters(), *learned.parameters()], 1e-3)
-    seen = torch.rand(len(data.labels)) < variant.labelled
+    optimizer = torch.optim.Adam([*network.parameters(), *learned.parameters()], 1e-3)
+    seen = torch.rand(len(data.labels)) < variant.labeled
     result = Run(curves=[[] for _ in LAYERS])
     if seed == SEEDS[0]:  # the one that is drawn
         follow(result, network, data)
@@ -123,9 +123,9 @@ def train(data: Digits, variant: Variant, seed: int, epochs: int) -> Run:
                 known = seen[batch]
                 loss = loss + WEIGHT * layer_losses([layer[known] for layer in layers], labels[known], temperature).sum()
                 result.temperature = temperature.item()
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
         if seed == SEEDS[0]:
             follow(result, network, data)
     with torch.no_grad():
@@ -150,7 +150,7 @@ def directions(codes: Tensor) -> Tensor:
 
 
 def score(codes: Tensor, data: Digits, seed: int) -> tuple[float, float]:
-    """Return k-means' accuracy under the best naming of its ten clusters, and the normalised mutual information."""
+    """Return k-means' accuracy under the best naming of its ten clusters, and the normalized mutual information."""
     labels = data.held_labels
     found = KMeans(10, n_init=10, random_state=seed).fit_predict(codes.numpy())
     counts = confusion_matrix(labels.numpy(), found, labels=range(10))
@@ -166,7 +166,7 @@ def draw_curves(report: Report, runs: dict[str, list[Run]]) -> None:
             for layer, curve in zip(LAYERS, found[0].curves, strict=True):
                 axis.plot(curve, label=layer)
             axis.set(title=name, xlabel="epoch")
-        axes[0].set_ylabel("soft nearest neighbour loss")
+        axes[0].set_ylabel("soft nearest neighbor loss")
         axes[0].legend()
 
 

@@ -1,6 +1,6 @@
-"""The points on a line that the neighbour selection is studied on, their hard neighbours, and the selection as written.
+"""The points on a line that the neighbor selection is studied on, their hard neighbors, and the selection as written.
 
-Letters: M queries, N points, K neighbours.
+Letters: M queries, N points, K neighbors.
 """
 
 import math
@@ -40,13 +40,13 @@ def distances(points: Tensor, queries: Tensor, squared: bool = False) -> Tensor:
 def hard_neighbors(points: Tensor, queries: Tensor, k: int = K) -> Tensor:
     """Return the values of the k nearest other points, (M, K), by scikit-learn."""
     values = points.numpy().astype(np.float64)[:, None]
-    # Without its argument kneighbors leaves each point out of its own neighbours, duplicates included.
+    # Without its argument kneighbors leaves each point out of its own neighbors, duplicates included.
     found = NearestNeighbors(n_neighbors=k).fit(values).kneighbors(return_distance=False)
     return points[torch.from_numpy(found)[queries]]
 
 
 def soft_neighbors(points: Tensor, apart: Tensor, temperature: float, relaxation: Relaxation) -> tuple[Tensor, Tensor]:
-    """Return the weights (M, N, K) and the soft neighbours (M, K)."""
+    """Return the weights (M, N, K) and the soft neighbors (M, K)."""
     weights = neighbor_weights(apart[None], temperature, K, relaxation)[0]
     return weights, torch.einsum("mnk,n->mk", weights, points)
 
@@ -75,10 +75,10 @@ def as_written(apart: Tensor, temperature: float, relaxation: Relaxation) -> Ten
 
 
 def neighborhood_range(neighbors: Tensor) -> float:
-    """Return the mean over queries of the greatest less the least neighbour."""
+    """Return the mean over queries of the greatest less the least neighbor."""
     return (neighbors.amax(1) - neighbors.amin(1)).mean().item()
 
 
 def error(neighbors: Tensor, hard: Tensor) -> float:
-    """Return the mean distance from each soft neighbour to the nearest of its query's hard ones."""
+    """Return the mean distance from each soft neighbor to the nearest of its query's hard ones."""
     return (neighbors[:, :, None] - hard[:, None, :]).abs().amin(2).mean().item()

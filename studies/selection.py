@@ -1,4 +1,4 @@
-"""The relaxed selection against hard k-nearest neighbours: where it goes as the temperature falls, and when it has arrived."""
+"""The relaxed selection against hard k-nearest neighbors: where it goes as the temperature falls, and when it has arrived."""
 
 import itertools
 import math
@@ -24,7 +24,7 @@ from studies.points import (
 from studies.report import Options, Report
 
 FORMS: tuple[Relaxation, Relaxation] = ("paper", "code")
-COLOURS = {"paper": "C0", "code": "C1", "code, exact": "C2"}
+COLORS = {"paper": "C0", "code": "C1", "code, exact": "C2"}
 ARRIVED = 1e-2  # mean error, in point spacings, from which on the selection counts as hard
 
 
@@ -38,7 +38,7 @@ def run(options: Options) -> None:
 
 
 def curves(report: Report, sizes: tuple[int, ...]) -> None:
-    """Neighbourhood range and error over T for both kinds of points (their figures 2, 3 and 8-10)."""
+    """Neighborhood range and error over T for both kinds of points (their figures 2, 3 and 8-10)."""
     temperatures = np.logspace(4, -7, 34)
     kinds: tuple[Kind, Kind] = ("even", "normal")
     for kind in kinds:
@@ -50,22 +50,22 @@ def curves(report: Report, sizes: tuple[int, ...]) -> None:
                 hard, apart = hard_neighbors(points, queries), distances(points, queries)
                 for name in ("paper", "code", "code, exact"):
                     found = [selected(name, points, apart, t) for t in temperatures]
-                    axes[0, column].plot(temperatures, [neighborhood_range(z) for z in found], COLOURS[name], label=name)
-                    axes[1, column].plot(temperatures, [error(z, hard) for z in found], COLOURS[name])
+                    axes[0, column].plot(temperatures, [neighborhood_range(z) for z in found], COLORS[name], label=name)
+                    axes[1, column].plot(temperatures, [error(z, hard) for z in found], COLORS[name])
                 axes[0, column].axhline(neighborhood_range(hard), color="k", ls=":", label="hard kNN")
                 axes[0, column].set(title=f"N = {number}", xscale="log")
                 axes[1, column].set(xscale="log", xlabel="temperature T")
                 axes[1, column].set_yscale("symlog", linthresh=1e-6)
                 axes[1, column].set_ylim(0, None)
                 axes[1, column].invert_xaxis()
-            axes[0, 0].set_ylabel("neighbourhood range")
-            axes[1, 0].set_ylabel("mean distance to\nthe nearest hard neighbour")
+            axes[0, 0].set_ylabel("neighborhood range")
+            axes[1, 0].set_ylabel("mean distance to\nthe nearest hard neighbor")
             handles, names = axes[0, 0].get_legend_handles_labels()
             figure.legend(handles, names, loc="outside upper center", ncols=4)
 
 
 def selected(name: str, points: Tensor, apart: Tensor, temperature: float) -> Tensor:
-    """Return the soft neighbours (M, K) of one form by its name in the legend."""
+    """Return the soft neighbors (M, K) of one form by its name in the legend."""
     if name == "code, exact":
         return torch.einsum("mnk,n->mk", exact_code(apart, temperature), points)
     return soft_neighbors(points, apart, temperature, "paper" if name == "paper" else "code")[1]
@@ -79,7 +79,7 @@ def distributions(report: Report) -> None:
     temperatures = (10.0, 1.0, 0.1, 0.01, 1e-4)
     with report.figure("selection-distributions", height=5.0) as figure:
         axes = figure.subplots(3, len(temperatures), sharex=True, sharey=True)
-        for (row, name), (column, temperature) in itertools.product(enumerate(COLOURS), enumerate(temperatures)):
+        for (row, name), (column, temperature) in itertools.product(enumerate(COLORS), enumerate(temperatures)):
             if name == "code, exact":
                 weights = exact_code(apart, temperature)[0]
             else:
@@ -104,8 +104,8 @@ def threshold(report: Report, quick: bool) -> None:
                 found = [arrival(draw("even", 30, noise, 0 if fixed else seed), form) for seed, noise in enumerate(noises)]
                 slope, offset = np.polyfit(np.log10(noises), np.log10(found), 1)
                 off = np.log10(found) - (slope * np.log10(noises) + offset)
-                axis.loglog(noises, found, COLOURS[form] + "o", ms=4, label=form)
-                axis.loglog(noises, 10**offset * noises**slope, COLOURS[form])
+                axis.loglog(noises, found, COLORS[form] + "o", ms=4, label=form)
+                axis.loglog(noises, 10**offset * noises**slope, COLORS[form])
                 seeds = "one seed" if fixed else "a seed each"
                 rows.append([seeds, form, f"{slope:.2f}", f"{10**offset:.2g}", f"{off.std():.2f}"])
             axis.set(xlabel="noise on the points", title="the same seed" if fixed else "a new seed for each level")
@@ -129,7 +129,7 @@ def arrival(points: Tensor, form: Relaxation) -> float:
 
 
 def acceptance(report: Report, number: int) -> None:
-    """All queries of the largest set at T = 1e-8: the sums of the distributions and the error, written and re-centred."""
+    """All queries of the largest set at T = 1e-8: the sums of the distributions and the error, written and re-centerd."""
     rows = []
     kinds: tuple[Kind, Kind] = ("even", "normal")
     for kind, squared, form in itertools.product(kinds, (False, True), FORMS):

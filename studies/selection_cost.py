@@ -1,4 +1,4 @@
-"""Run time and peak memory of the selection against hard k-nearest neighbours, over the number of points (their figure 7)."""
+"""Run time and peak memory of the selection against hard k-nearest neighbors, over the number of points (their figure 7)."""
 
 import time
 from collections.abc import Callable, Sequence

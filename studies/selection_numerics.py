@@ -22,7 +22,7 @@ def run(options: Options) -> None:
 
 
 def sums(report: Report, number: int) -> None:
-    """Least and greatest sum of a distribution over T, with the logits where the equations leave them and re-centred."""
+    """Least and greatest sum of a distribution over T, with the logits where the equations leave them and re-centered."""
     temperatures = np.logspace(0, -9, 73)
     points = draw("even", number, 1e-3)
     queries = some_queries(number, number)
@@ -32,7 +32,7 @@ def sums(report: Report, number: int) -> None:
         axes = figure.subplots(1, 2, sharey=True)
         for axis, form in zip(axes, FORMS, strict=True):
             written = [as_written(apart, t, form) for t in temperatures]
-            centred = [soft_neighbors(points, apart, t, form)[0].sum(1) for t in temperatures]
+            centered = [soft_neighbors(points, apart, t, form)[0].sum(1) for t in temperatures]
             axis.fill_between(
                 temperatures,
                 [w.sum(1).min().item() for w in written],
@@ -43,7 +43,7 @@ def sums(report: Report, number: int) -> None:
             )
             for bound in (torch.amin, torch.amax):
                 axis.plot(
-                    temperatures, [bound(s).item() for s in centred], "k", label="re-centred" if bound is torch.amin else None
+                    temperatures, [bound(s).item() for s in centered], "k", label="re-centered" if bound is torch.amin else None
                 )
             axis.axhline(2 / math.e, color="C3", ls=":", lw=1)
             axis.annotate("2 / e", (1, 2 / math.e), va="bottom", color="C3")
@@ -52,16 +52,16 @@ def sums(report: Report, number: int) -> None:
             axis.legend(loc="upper left")
             wrong = [((w.sum(1) - 1).abs() > 0.01).any(1).float().mean().item() for w in written]
             eths = [int(((w - 1 / math.e).abs() < 1e-6).sum()) for t, w in zip(temperatures, written, strict=True) if t < 1e-5]
-            off = max((s - 1).abs().max().item() for s in centred)
+            off = max((s - 1).abs().max().item() for s in centered)
             least, most = min(w.sum(1).min() for w in written), max(w.sum(1).max() for w in written)
             rows.append([form, f"{least:.4f} to {most:.4f}", f"{max(wrong):.1%}", f"{max(eths)}", f"{off:.1e}"])
         axes[0].set_ylabel("sums of the distributions")
-    head = ("form", "sums as written", "queries off by > 0.01, at worst", "weights of 0.3679 = 1/e", "re-centred: sums off 1 by")
+    head = ("form", "sums as written", "queries off by > 0.01, at worst", "weights of 0.3679 = 1/e", "re-centered: sums off 1 by")
     report.table("sums", head, rows)
 
 
 def gradients(report: Report, number: int) -> None:
-    """Size of the derivative of a soft neighbour by the distances, median and greatest over the queries, as T falls."""
+    """Size of the derivative of a soft neighbor by the distances, median and greatest over the queries, as T falls."""
     temperatures = np.logspace(1, -6, 43)
     kinds: tuple[Kind, Kind] = ("even", "normal")
     with report.figure("selection-gradients") as figure:
@@ -70,11 +70,11 @@ def gradients(report: Report, number: int) -> None:
         for axis, kind in zip(axes, kinds, strict=True):
             points = draw(kind, number).double()
             apart = distances(points, some_queries(number, number))
-            for colour, name in enumerate(("paper", "code", "membership")):
+            for color, name in enumerate(("paper", "code", "membership")):
                 sizes = torch.stack([gradient_sizes(name, points, apart, t) for t in temperatures])  # (T, M)
                 middle, largest = sizes.median(1).values, sizes.amax(1)
-                axis.plot(temperatures, largest.tolist(), f"C{colour}", label=f"{name}, greatest")
-                axis.plot(temperatures, middle.tolist(), f"C{colour}--", label=f"{name}, median")
+                axis.plot(temperatures, largest.tolist(), f"C{color}", label=f"{name}, greatest")
+                axis.plot(temperatures, middle.tolist(), f"C{color}--", label=f"{name}, median")
                 relative = largest * torch.from_numpy(temperatures)
                 gone = temperatures[(middle < 1e-6).numpy()].max()
                 rows.append([kind, name, f"{largest.max():.1g}", f"{relative.max():.1g}", f"{gone:.1g}"])
@@ -115,9 +115,9 @@ def membership(report: Report, number: int) -> None:
         bars, peak, off = figure.subplots(1, 3)
         chosen, t = number // 3, 0.03
         near = apart[chosen].topk(9, largest=False).indices.sort().values
-        for colour, (name, values) in enumerate(curves.items()):
+        for color, (name, values) in enumerate(curves.items()):
             index = int(np.abs(temperatures - t).argmin())
-            bars.bar(np.arange(9) + 0.21 * (colour - 1.5), values[index][chosen][near].tolist(), 0.21, label=name)
+            bars.bar(np.arange(9) + 0.21 * (color - 1.5), values[index][chosen][near].tolist(), 0.21, label=name)
             peak.plot(temperatures, [v.max().item() for v in values], label=name)
             off.plot(temperatures, [(v - hard).abs().sum(1).mean().item() / (2 * K) for v in values], label=name)
         bars.set(title=f"one query, T = {temperatures[index]:.2g}", xlabel="its nearest points, in order", ylabel="weight")

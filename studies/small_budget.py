@@ -1,4 +1,4 @@
-"""What neighbours bring to a denoiser: convolutions alone, with a non-local block, with an N3 block, all at one small budget."""
+"""What neighbors bring to a denoiser: convolutions alone, with a non-local block, with an N3 block, all at one small budget."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ CONFIG = N3NetConfig(sigma_plane=False, features=24, depth=5, embedding=24, bloc
 SEEDS = (0, 1, 2)
 LEARNED_ON = ("coffee", "chelsea", "rocket", "grass", "gravel")  # and scikit-learn's two photographs
 TESTED_ON = ("camera", "astronaut", "brick", "coins")
-SIDE = 160  # pixels of the tested centres
+SIDE = 160  # pixels of the tested centers
 PART = 100  # pixels shown
 
 
@@ -80,7 +80,7 @@ def run(options: Options) -> None:
     )
     seeds = SEEDS[:1] if options.quick else SEEDS
     side = 48 if options.quick else SIDE
-    tested = {name: centre(gray(name), side) for name in TESTED_ON}
+    tested = {name: center(gray(name), side) for name in TESTED_ON}
     noisy_row = {name: psnr(add_noise(clean, SIGMA / 255, i), clean) for i, (name, clean) in enumerate(tested.items())}
     rows = [["noisy", "-", f"{sum(noisy_row.values()) / len(tested):.2f}", *(f"{v:.2f}" for v in noisy_row.values())]]
     pictures: dict[str, Tensor] = {}
@@ -133,7 +133,7 @@ def to_gray(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return image if image.ndim == 2 else np.rint(image[..., :3] @ LUMA).clip(0, 255).astype(np.uint8)
 
 
-def centre(image: NDArray[np.uint8], side: int) -> Tensor:
+def center(image: NDArray[np.uint8], side: int) -> Tensor:
     """Return the middle of an image, (side, side) in [0, 1]."""
     top, left = ((length - side) // 2 for length in image.shape)
     return torch.from_numpy(image[top : top + side, left : left + side].astype(np.float32) / 255)

@@ -1,8 +1,8 @@
-"""Colour with a gray network: RGB as one plane of luma and two of colour differences, each with noise of known strength.
+"""Color with a gray network: RGB as one plane of luma and two of color differences, each with noise of known strength.
 
 A gray network has learned what gray photographs look like, and luma is one, with less noise than any channel: the mean of three
 independent channels has a third of their noise variance. What the differences hold is faint, so that the network, told their
-noise, smooths them well. `docs/decisions/0006-colour.md` compares this with denoising each channel.
+noise, smooths them well. `docs/decisions/0006-color.md` compares this with denoising each channel.
 """
 
 import numpy as np

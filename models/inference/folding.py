@@ -1,4 +1,4 @@
-"""A trained network as inference needs it: convolutions with batch normalisation folded in, in the layout and dtype to run in."""
+"""A trained network as inference needs it: convolutions with batch normalization folded in, in the layout and dtype to run in."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class FoldedDnCNN:
 
 @dataclass(frozen=True)
 class FoldedBlock:
-    """The two small networks of an N3 block, and the factor by which its batch normalisation scales distances."""
+    """The two small networks of an N3 block, and the factor by which its batch normalization scales distances."""
 
     embed: tuple[Convolution, ...]
     temperature: tuple[Convolution, ...]
@@ -61,7 +61,7 @@ def fold(network: N3Net, device: torch.device, dtype: torch.dtype) -> FoldedNetw
         assert isinstance(block, N3Block)
         norm = block.distance_norm
         assert norm.running_var is not None
-        # Only differences of the normalised distances matter to a softmax: their shift is left out.
+        # Only differences of the normalized distances matter to a softmax: their shift is left out.
         scale = float(norm.weight.detach().double() / (norm.running_var.double() + norm.eps).sqrt())
         embed, temperature = (_convolutions(small, device, dtype) for small in (block.embed, block.temperature))
         blocks.append(FoldedBlock(embed, temperature, scale))

@@ -6,7 +6,7 @@ grows with the width of the image alone. A stage is fed rows, groups of planes (
 could finish; with `last` it finishes all. On its way it yields after each part of the work, so that nothing holds the device
 long: queries of the N3 blocks come in whole spans of rows, which may be many times the rows that are fed at a time.
 
-Letters: C planes, n rows, W columns, h x w cells, p x q patches, K neighbours, F values of a cell.
+Letters: C planes, n rows, W columns, h x w cells, p x q patches, K neighbors, F values of a cell.
 """
 
 from collections.abc import Generator, Iterator
@@ -146,7 +146,7 @@ class N3Stage:
         self._end += count
 
     def _query(self, rows: Span) -> Iterator[int]:
-        """Find the neighbours of a span of patch rows, and finish the cell rows that no later patch covers.
+        """Find the neighbors of a span of patch rows, and finish the cell rows that no later patch covers.
 
         A group of columns is finished before the next begins: its sums are still in the caches.
         """

@@ -113,7 +113,7 @@ def n3_block(
         distance_scale: What distances are multiplied by.
         bound: The log-temperature is clamped to plus or minus this.
         offset: Added to the log-temperature.
-        K: Neighbours.
+        K: Neighbors.
         STRIDE: Pixels of a cell along each axis.
         PLANES: Planes of x.
         WINDOW: Candidates along each axis.

@@ -1,6 +1,6 @@
-"""The relaxed k-nearest-neighbour selection (Plötz & Roth 2018, Eqs. 8-10), stable at any temperature.
+"""The relaxed k-nearest-neighbor selection (Plötz & Roth 2018, Eqs. 8-10), stable at any temperature.
 
-Letters: B batch, M queries, N items, O candidates of one query, K neighbours, F features of a value.
+Letters: B batch, M queries, N items, O candidates of one query, K neighbors, F features of a value.
 """
 
 import math
@@ -16,17 +16,17 @@ SMALLEST_COMPLEMENT = 1e-6
 
 
 def neighbor_weights(distances: Tensor, temperature: Tensor | float, k: int, relaxation: Relaxation = "paper") -> Tensor:
-    """Select k soft nearest neighbours among each query's candidates (Plötz & Roth 2018, Eqs. 8-10).
+    """Select k soft nearest neighbors among each query's candidates (Plötz & Roth 2018, Eqs. 8-10).
 
-    In the paper form this is hard k-nearest-neighbour selection as the temperature goes to 0. The code form leaves out the
-    division of log(1 - w) by the temperature, as weights that were trained so need; at low temperature its later neighbours
+    In the paper form this is hard k-nearest-neighbor selection as the temperature goes to 0. The code form leaves out the
+    division of log(1 - w) by the temperature, as weights that were trained so need; at low temperature its later neighbors
     collapse onto the first few.
 
     Args:
         distances: (B, M, O), smaller is nearer; only differences within a row matter, so the block's
-            batch-normalised distances serve too; inf for a candidate that must not be chosen.
+            batch-normalized distances serve too; inf for a candidate that must not be chosen.
         temperature: (B, M, 1) or a scalar, > 0, in the unit of the distances.
-        k: Neighbours to select, 1 <= k <= O.
+        k: Neighbors to select, 1 <= k <= O.
         relaxation: "paper" divides log(1 - w) by the temperature as Eqs. 8-10 do; "code" does not.
 
     Returns:
@@ -53,7 +53,7 @@ def successive_weights(logits: Tensor, temperature: Tensor | float, k: int, rela
     Args:
         logits: (..., O); -inf for a candidate that must not be chosen.
         temperature: Broadcastable to the logits, > 0; the code form does not use it.
-        k: Neighbours to select.
+        k: Neighbors to select.
         relaxation: "paper" or "code", as in `neighbor_weights`.
     """
     # Lower than any real logit, and adding two of them still gives a finite number; -inf would make 0 * inf in the gradients.
@@ -86,7 +86,7 @@ class CodeWeights(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """Go from the last neighbour to the first: of log(1 - w), -1 / (1 - w) kept off its pole, of the softmax, its own."""
+        """Go from the last neighbor to the first: of log(1 - w), -1 / (1 - w) kept off its pole, of the softmax, its own."""
         rest: Tensor | None = None
         for weights, gradient in zip(*(reversed(every.unbind(1)) for every in (*ctx.saved_tensors, gradients[0])), strict=True):
             through = gradient * weights
@@ -131,7 +131,7 @@ def neighbor_membership(distances: Tensor, temperature: Tensor | float, k: int) 
     """Return each candidate's probability of being among the k nearest, one distribution in place of k.
 
     The probabilities are m = sigmoid((t - distance) / temperature) with the one threshold t of each row for which they sum to k:
-    of all vectors in [0, 1] that sum to k, the one that minimises <m, distance> - temperature * (binary entropy of m) (Amos,
+    of all vectors in [0, 1] that sum to k, the one that minimizes <m, distance> - temperature * (binary entropy of m) (Amos,
     Koltun & Kolter 2019, the limited multi-label projection). As the temperature goes to 0 it is the indicator of the hard set.
 
     Args:
@@ -183,7 +183,7 @@ def select_neighbors(
     relaxation: Relaxation = "paper",
     chunk: int = 1 << 20,
 ) -> Tensor:
-    """Return the k soft nearest neighbours of each query under the squared Euclidean distance, in bounded memory.
+    """Return the k soft nearest neighbors of each query under the squared Euclidean distance, in bounded memory.
 
     Neither the (M, N) distances nor the (M, N, K) weights ever exist as a whole: queries are taken so many at a time that one
     (queries, N) matrix has at most `chunk` entries, or one query at a time where N alone is larger.
@@ -193,7 +193,7 @@ def select_neighbors(
         items: (N, E) embeddings of the candidates.
         values: (N, F) what is averaged.
         temperature: (M, 1) or a scalar, > 0.
-        k: Neighbours to select, 1 <= k <= N.
+        k: Neighbors to select, 1 <= k <= N.
         relaxation: As in `neighbor_weights`.
         chunk: Entries of the distance matrix held at a time, > 0.
 
@@ -241,7 +241,7 @@ def inference_weights(distances: Tensor, temperature: Tensor, k: int, relaxation
     Args:
         distances: (B, M, O), float32; inf for a candidate that must not be chosen. Overwritten.
         temperature: (B, M, 1), > 0.
-        k: Neighbours to select.
+        k: Neighbors to select.
         relaxation: "paper" or "code", as in `neighbor_weights`.
     """
     return stacked_weights(distances.sub_(distances.amin(-1, keepdim=True)).div_(temperature).neg_(), temperature, k, relaxation)
@@ -256,7 +256,7 @@ def stacked_weights(logits: Tensor, temperature: Tensor | float, k: int, relaxat
     Args:
         logits: (B, ..., O), the largest of each row 0.
         temperature: As in `successive_weights`.
-        k: Neighbours to select.
+        k: Neighbors to select.
         relaxation: "paper" or "code", as in `neighbor_weights`.
     """
     weights = logits.new_empty(len(logits), k, *logits.shape[1:])

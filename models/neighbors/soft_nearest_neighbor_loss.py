@@ -1,4 +1,4 @@
-"""The soft nearest neighbour loss: how entangled the classes of a batch are in a space of features.
+"""The soft nearest neighbor loss: how entangled the classes of a batch are in a space of features.
 
 Frosst, Papernot & Hinton 2019, "Analyzing and Improving Representations with the Soft Nearest Neighbor Loss", Eq. 1; the falling
 temperature is that of Agarap & Azcarraga 2020, "Improving k-Means Clustering Performance with Disentangled Internal
@@ -38,10 +38,10 @@ def pairwise_distances(features: Tensor, distance: Distance = "cosine") -> Tenso
 def soft_nearest_neighbor_loss(
     features: Tensor, labels: Tensor, temperature: Tensor | float, distance: Distance = "cosine"
 ) -> Tensor:
-    """Return the mean of -log P(a sample's soft nearest neighbour has its class), small where classes keep apart.
+    """Return the mean of -log P(a sample's soft nearest neighbor has its class), small where classes keep apart.
 
-    A sample whose class occurs once in the batch has no neighbour to find: its row is left out of the mean, but it remains a
-    wrong neighbour of the others. A batch without any pair of one class has loss 0.
+    A sample whose class occurs once in the batch has no neighbor to find: its row is left out of the mean, but it remains a
+    wrong neighbor of the others. A batch without any pair of one class has loss 0.
 
     Args:
         features: (B, ...) of one layer, flattened to (B, E).
@@ -81,7 +81,7 @@ def layer_losses(layers: Sequence[Tensor], labels: Tensor, temperature: Tensor |
 
 
 def annealed_temperature(epoch: int, exponent: float = 0.55) -> float:
-    """Return 1 / (1 + epoch) ** exponent: far neighbours count at first, near ones later (Agarap & Azcarraga 2020).
+    """Return 1 / (1 + epoch) ** exponent: far neighbors count at first, near ones later (Agarap & Azcarraga 2020).
 
     Raises:
         ValueError: If the epoch is negative.
@@ -92,7 +92,7 @@ def annealed_temperature(epoch: int, exponent: float = 0.55) -> float:
 
 
 class LearnedTemperature(nn.Module):
-    """A temperature that the optimiser moves, positive by construction: its logarithm is the parameter."""
+    """A temperature that the optimizer moves, positive by construction: its logarithm is the parameter."""
 
     def __init__(self, initial: float = 1.0) -> None:
         super().__init__()

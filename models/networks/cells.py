@@ -4,7 +4,7 @@ A patch of two strides by two strides is 2 x 2 cells of one stride by one stride
 cell distances at the same offset, and averaging overlapping patches is one weighted sum over cells. So there are no patches:
 neither an unfolded copy of the map nor a queries x items matrix of 800-value rows, and a quarter of the arithmetic.
 
-Letters: B batch or blocks, K neighbours, F values of a cell, h x w cells, p x q = (h - 1) x (w - 1) patches, u x v candidates of
+Letters: B batch or blocks, K neighbors, F values of a cell, h x w cells, p x q = (h - 1) x (w - 1) patches, u x v candidates of
 one query: the window's patches.
 """
 
@@ -109,7 +109,7 @@ def window_start(query: int, count: int, window: int) -> int:
     return max(0, min(query - window // 2, count - window))
 
 
-# The blocked form: a block of neighbouring queries against the region that holds all their windows. For images.
+# The blocked form: a block of neighboring queries against the region that holds all their windows. For images.
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ def block_aggregate(weights: Tensor, items: Tensor, rows: Span, columns: Span) -
 
 
 def overlap_add(sums: Tensor, blocks: Tensor, group: SpanGroup) -> None:
-    """Add blocks (B, K, p + 1, q + 1, F), of which neighbours share a column of cells, to sums (K, p + 1, B * q + 1, F)."""
+    """Add blocks (B, K, p + 1, q + 1, F), of which neighbors share a column of cells, to sums (K, p + 1, B * q + 1, F)."""
     step = group.first.queries
     along = sums[:, :, : step * group.count].unflatten(2, (group.count, step))  # (K, p + 1, B, q, F)
     blocks = blocks.to(sums.dtype)

@@ -1,4 +1,4 @@
-"""Layers of 3x3 convolutions with batch normalisation and ReLU between them, trained fast once the normalisation is frozen.
+"""Layers of 3x3 convolutions with batch normalization and ReLU between them, trained fast once the normalization is frozen.
 
 Letters: B batch, C planes, H x W pixels.
 """
@@ -11,9 +11,9 @@ from torch.nn import functional
 
 
 class Convolutions(nn.Sequential):
-    """Convolutions 3x3, batch normalisations and ReLUs, run in order.
+    """Convolutions 3x3, batch normalizations and ReLUs, run in order.
 
-    A batch normalisation that keeps its running statistics is a scale and a shift of each plane. When a CPU trains with them
+    A batch normalization that keeps its running statistics is a scale and a shift of each plane. When a CPU trains with them
     frozen, they are folded into the convolutions at each step and every ReLU is part of the convolution before it: two passes
     over memory in place of eight, and the same gradients.
     """
@@ -71,10 +71,10 @@ def convolution_dtype(maps: Tensor) -> torch.dtype:
 
 
 def fold_normalization(layers: nn.Sequential, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
-    """Fold the batch normalisations, with running statistics a scale and a shift per plane, into the convolutions before them.
+    """Fold the batch normalizations, with running statistics a scale and a shift per plane, into the convolutions before them.
 
     Args:
-        layers: Convolutions 3x3, each followed by a batch normalisation or not.
+        layers: Convolutions 3x3, each followed by a batch normalization or not.
         dtype: What to compute in.
 
     Returns:

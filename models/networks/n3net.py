@@ -1,6 +1,6 @@
 """N3Net, the network of "Neural Nearest Neighbors Networks" (Plötz & Roth, NeurIPS 2018), from the paper top to bottom.
 
-Letters: B batch, C planes, H x W pixels, h x w cells, p x q patches, K neighbours.
+Letters: B batch, C planes, H x W pixels, h x w cells, p x q patches, K neighbors.
 """
 
 import math
@@ -46,8 +46,8 @@ class N3NetConfig:
 
     Attributes:
         sigma_plane: Whether a second input plane holds the noise level (one set of weights for every sigma).
-        relaxation: The form of the neighbour selection, see `models.neighbors.selection.neighbor_weights`.
-        k: Neighbours an N3 block selects.
+        relaxation: The form of the neighbor selection, see `models.neighbors.selection.neighbor_weights`.
+        k: Neighbors an N3 block selects.
         stride: Pixels from patch to patch; a patch is two strides by two strides.
         window: Candidates of a query along each axis, counted in patches.
         features: Planes inside a DnCNN.
@@ -56,7 +56,7 @@ class N3NetConfig:
         embedding: Planes inside the embedding and temperature networks.
         blocks: N3 blocks, with a DnCNN before each and one at the end; 0 is a plain DnCNN.
         temperature_bound: The patch mean of the log-temperature is clamped to plus or minus this; None leaves it free.
-        distance_eps: Added to the variance in the batch normalisation of the distances.
+        distance_eps: Added to the variance in the batch normalization of the distances.
     """
 
     sigma_plane: bool = True
@@ -120,7 +120,7 @@ class N3NetConfig:
 
 
 class DnCNN(Convolutions):
-    """Convolutions 3x3 with batch normalisation between; the first input planes are added to the output (Zhang et al. 2017)."""
+    """Convolutions 3x3 with batch normalization between; the first input planes are added to the output (Zhang et al. 2017)."""
 
     def __init__(self, in_planes: int, out_planes: int, features: int = 64, depth: int = 6, residual: int | None = None) -> None:
         """Build the layers.
@@ -159,7 +159,7 @@ def embedding_net(in_planes: int, features: int, out_planes: int) -> Convolution
 
 
 class N3Block(nn.Module):
-    """The neural nearest neighbours block: soft neighbours of every patch, joined to the input as further planes (Section 4)."""
+    """The neural nearest neighbors block: soft neighbors of every patch, joined to the input as further planes (Section 4)."""
 
     def __init__(self, config: N3BlockConfig) -> None:
         """Build the embedding and temperature networks of the configuration."""
@@ -210,7 +210,7 @@ class N3Net(nn.Module):
     """DnCNNs with N3 blocks between them: DnCNN · N3 · DnCNN · N3 · DnCNN as published."""
 
     def __init__(self, config: N3NetConfig) -> None:
-        """Build the networks of the configuration, with PyTorch's initialisation."""
+        """Build the networks of the configuration, with PyTorch's initialization."""
         super().__init__()
         self.config = config
         inputs = 2 if config.sigma_plane else 1

@@ -33,7 +33,7 @@ def image_files(folder: Path | str) -> list[Path]:
 
 
 def read_gray8(path: Path | str) -> NDArray[np.uint8]:
-    """Read an image as 8-bit gray, (H, W): 0.2989 R + 0.5870 G + 0.1140 B, rounded, for a colour one.
+    """Read an image as 8-bit gray, (H, W): 0.2989 R + 0.5870 G + 0.1140 B, rounded, for a color one.
 
     Raises:
         ValueError: If the file is no image that can be read, or deeper than 8 bits a channel (never cut silently).

@@ -13,7 +13,7 @@ class Optimizer:
 
     Muon (Jordan et al. 2024) makes the momentum of each weight matrix orthogonal, so that a step changes what a layer does by the
     same amount in every direction; its steps are scaled to the size of AdamW's (Liu et al. 2025), so one rate serves both. A
-    convolution's weight is the matrix (C_out, C_in * 9). Weights of a single output plane, biases and normalisations are no
+    convolution's weight is the matrix (C_out, C_in * 9). Weights of a single output plane, biases and normalizations are no
     matrices and get AdamW.
     """
 

@@ -11,7 +11,7 @@ from models.training.image_set import ImageSet
 from models.training.optimizer import Kind
 
 Loss = Literal["softened_log_mse", "log_mse", "mse"]
-LOSS_FLOOR = 1e-6  # a quarter of a grey level squared: below it an image is right, and log(MSE) would chase it for ever
+LOSS_FLOOR = 1e-6  # a quarter of a gray level squared: below it an image is right, and log(MSE) would chase it for ever
 SOFTENING = 1 / 20  # times sigma, on the [0, 1] scale: four times the MSE that is typical of photographs after denoising
 
 
@@ -34,14 +34,14 @@ class Recipe:
         warmup_steps: Steps of linear rise.
         decay_share: Share of the schedule, at its end, in which the rate falls to zero along half a cosine; before that it is
             constant. 1 falls from the beginning. 0 never falls, for a run that others go on from.
-        freeze_statistics: Whether batch normalisation keeps the running statistics it starts with, so that the network
+        freeze_statistics: Whether batch normalization keeps the running statistics it starts with, so that the network
             trained is the one used; for fine-tuning.
         loss: "softened_log_mse", log(MSE + sigma / 20), weighs the noise levels alike, and a squared error in a flat crop
             little more than one in a textured crop; "log_mse" weighs all crops alike; "mse" is the paper's, which the strong
             noise rules.
         clip: Largest gradient norm.
         ema: Decay of the weight average that is evaluated and exported.
-        seed: Of crops, noise, and a fresh network's initialisation.
+        seed: Of crops, noise, and a fresh network's initialization.
     """
 
     crop: int = 80

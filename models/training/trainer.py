@@ -128,7 +128,7 @@ class Trainer:
     def _skip(self) -> None:
         self.skipped += 1
         self.skipped_in_a_row += 1
-        for key, buffer in self.network.named_buffers():  # the forward pass has already spoilt the running statistics
+        for key, buffer in self.network.named_buffers():  # the forward pass has already spoiled the running statistics
             buffer.copy_(self.average[key])
         if self.skipped_in_a_row > self.most_skipped:
             raise TrainingError(

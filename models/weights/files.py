@@ -42,9 +42,9 @@ class Weights:
         name: The shipped name, or the file name without its suffix.
         config: The network's configuration.
         sigma_range: Least and greatest noise level it was trained for, on the 0-255 scale.
-        facts: How it was trained: data, steps, hardware, licence and the like.
+        facts: How it was trained: data, steps, hardware, license and the like.
         sha256: Digest over configuration, sigma range, facts and tensors.
-        state: The network's state dict, batch normalisation not folded, float32.
+        state: The network's state dict, batch normalization not folded, float32.
     """
 
     name: str

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from service.denoising.pipeline import Colour
+from service.denoising.pipeline import Color
 from service.errors import InvalidParameter
 from service.imaging.metadata import Keep
 from service.imaging.picture import Depth, Format
@@ -24,7 +24,7 @@ class TreatmentOptions(BaseModel):
         Field(description="Standard deviation of the noise, 0-255 scale, or auto to find it out."),
     ] = "auto"
     model: Annotated[Model, Field(description="Which model; /v1/models lists those that are here.")] = "n3net"
-    color: Annotated[Colour, Field(description="gray turns colour to gray as the paper does; rgb keeps it.")] = "gray"
+    color: Annotated[Color, Field(description="gray turns color to gray as the paper does; rgb keeps it.")] = "gray"
     strength: Annotated[float, Field(ge=0, le=1, description="Blend of the input (0) and the result (1).")] = 1.0
     ensemble: Annotated[bool, Field(description="Average over the eight flips and rotations, in eight times the time.")] = False
 
@@ -34,7 +34,7 @@ class NoiseOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    color: Annotated[Colour, Field(description="gray turns colour to gray as the paper does; rgb keeps it.")] = "gray"
+    color: Annotated[Color, Field(description="gray turns color to gray as the paper does; rgb keeps it.")] = "gray"
 
 
 class EvaluateOptions(BaseModel):
@@ -45,7 +45,7 @@ class EvaluateOptions(BaseModel):
     sigma: Annotated[float, Field(gt=0, allow_inf_nan=False, description="Standard deviation, 0-255 scale.")] = 25.0
     seed: Annotated[int, Field(ge=0, lt=2**63, description="Of the noise: the same seed, the same noise.")] = 0
     model: Annotated[Model, Field(description="Which model; /v1/models lists those that are here.")] = "n3net"
-    color: Annotated[Colour, Field(description="gray turns colour to gray as the paper does; rgb keeps it.")] = "gray"
+    color: Annotated[Color, Field(description="gray turns color to gray as the paper does; rgb keeps it.")] = "gray"
     ensemble: Annotated[bool, Field(description="Average over the eight flips and rotations, in eight times the time.")] = False
 
 

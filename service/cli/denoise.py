@@ -37,7 +37,7 @@ def denoise(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT_DIR", help="Folder of the results, or - for standard output.")],
     sigma: Annotated[float, typer.Option(parser=sigma_or_auto, metavar="SIGMA", help="Noise, 0-255 scale, or auto.")] = "auto",  # type: ignore[assignment]
-    color: Annotated[Literal["gray", "rgb"], typer.Option(help="gray as in the paper, or keep colour.")] = "gray",
+    color: Annotated[Literal["gray", "rgb"], typer.Option(help="gray as in the paper, or keep color.")] = "gray",
     strength: Annotated[float, typer.Option(min=0, max=1, help="Blend of input (0) and result (1).")] = 1.0,
     ensemble: Annotated[bool, typer.Option("--ensemble", help="Average over eight flips and rotations.")] = False,
     file_format: Annotated[

@@ -55,7 +55,7 @@ class Recipe:
         sigma_range: What the model was trained for, on the 0-255 scale.
         model: Its name.
         weights_sha256: Of its weights; None for a method that has none.
-        options: Sigma, colour, strength, ensemble.
+        options: Sigma, color, strength, ensemble.
         file_format: Of the result; None as it came.
         depth: Likewise.
         metadata: Which to keep.

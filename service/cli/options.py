@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-Model = Annotated[str, typer.Option("--model", help="n3net; to compare: dncnn, without neighbours; nlm, non-local means.")]
+Model = Annotated[str, typer.Option("--model", help="n3net; to compare: dncnn, without neighbors; nlm, non-local means.")]
 Weights = Annotated[str, typer.Option("--weights", help="Name or file, for n3net.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Precision = Annotated[Literal["auto", "float32", "bfloat16", "float16"], typer.Option("--dtype", help="Of the convolutions.")]

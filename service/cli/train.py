@@ -26,11 +26,11 @@ def train(
         float | None, typer.Option(min=0, max=1, help="Share of the schedule, at its end, in which the rate falls to zero.")
     ] = None,
     ema: Annotated[float | None, typer.Option(min=0, max=1, help="Decay of the weight average that is exported.")] = None,
-    loss: Annotated[Literal["softened_log_mse", "log_mse", "mse"] | None, typer.Option(help="What to minimise.")] = None,
+    loss: Annotated[Literal["softened_log_mse", "log_mse", "mse"] | None, typer.Option(help="What to minimize.")] = None,
     model: Annotated[Literal["n3net", "n3unet", "dncnn"] | None, typer.Option(help="Of fresh weights: n3net by default.")] = None,
     relaxation: Annotated[Literal["code", "paper"] | None, typer.Option(help="Of fresh weights.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of crops, noise and fresh weights.")] = None,
-    freeze_statistics: Annotated[bool, typer.Option("--freeze-statistics", help="Of batch normalisation; to fine-tune.")] = False,
+    freeze_statistics: Annotated[bool, typer.Option("--freeze-statistics", help="Of batch normalization; to fine-tune.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     compiled: Annotated[bool, typer.Option("--compile", help="Compile the network (needs a C++ compiler or a GPU).")] = False,
 ) -> None:

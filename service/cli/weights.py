@@ -48,7 +48,7 @@ def import_weights(
     output: Annotated[Path, typer.Option("--output", "-o", help="The weights file to write.")],
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
-    """Turn an authors' checkpoint into a weights file. Their licence stays theirs: do not redistribute the result."""
+    """Turn an authors' checkpoint into a weights file. Their license stays theirs: do not redistribute the result."""
     from models.weights.files import WeightsError, import_checkpoint, save_weights
 
     if output.exists() and not force:

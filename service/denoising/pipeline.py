@@ -17,7 +17,7 @@ from service.errors import SigmaOutOfRange
 from service.imaging.codec import to_gray
 from service.imaging.picture import Header, Picture, Plane, Planes
 
-Colour = Literal["gray", "rgb"]
+Color = Literal["gray", "rgb"]
 SigmaRange = tuple[float, float]
 
 # Samples of a float file that lie outside this are taken for another scale altogether.
@@ -33,13 +33,13 @@ class Options:
 
     Attributes:
         sigma: Standard deviation of the noise on the 0-255 scale (white is 255 at any depth); None finds it out.
-        colour: "gray" turns colour to gray first, as the paper does; "rgb" keeps it.
+        color: "gray" turns color to gray first, as the paper does; "rgb" keeps it.
         strength: How much of the denoising to keep, 0 to 1: the result is blended with the input.
         ensemble: Average the results of all eight flips and rotations.
     """
 
     sigma: float | None
-    colour: Colour = "gray"
+    color: Color = "gray"
     strength: float = 1.0
     ensemble: bool = False
 
@@ -83,7 +83,7 @@ Steps = Generator[Run, Plane, Treated]
 
 def runs(picture: Picture | Header, options: Options) -> int:
     """How often the network will run over a picture of this kind."""
-    planes = 1 if picture.rgb and options.colour == "gray" else picture.channels
+    planes = 1 if picture.rgb and options.color == "gray" else picture.channels
     return planes * (8 if options.ensemble else 1)
 
 
@@ -92,7 +92,7 @@ def treat(picture: Picture, options: Options, sigma_range: SigmaRange) -> Steps:
 
     The network has learned black as 0 and white as 1, and is wrong about what lies beyond. A float picture that goes beyond, by
     more than its noise explains, is mapped to [0, 1] with its sigma, and back afterwards: no value is clipped, and a sigma
-    that was given still counts 1.0 as 255. Pixels whose alpha is 0 keep their colour. A plane that looks clean when sigma is
+    that was given still counts 1.0 as 255. Pixels whose alpha is 0 keep their color. A plane that looks clean when sigma is
     to be found out is left as it is.
 
     Args:
@@ -106,7 +106,7 @@ def treat(picture: Picture, options: Options, sigma_range: SigmaRange) -> Steps:
     Raises:
         SigmaOutOfRange: If sigma, as the network would have it, is outside the range.
     """
-    noisy = to_gray(picture) if options.colour == "gray" else picture
+    noisy = to_gray(picture) if options.color == "gray" else picture
     scale = _whole_range(noisy.planes)
     planes = _seen_by_network(noisy, scale)
     estimate = None
@@ -145,9 +145,9 @@ def treat(picture: Picture, options: Options, sigma_range: SigmaRange) -> Steps:
     return Treated(replace(noisy, planes=denoised), noisy, sigma, estimate)
 
 
-def estimate_sigma(picture: Picture, colour: Colour, sigma_range: SigmaRange) -> NoiseEstimate:
+def estimate_sigma(picture: Picture, color: Color, sigma_range: SigmaRange) -> NoiseEstimate:
     """Find out the noise of a picture, on the 0-255 scale, as `treat` does."""
-    picture = to_gray(picture) if colour == "gray" else picture
+    picture = to_gray(picture) if color == "gray" else picture
     scale = _whole_range(picture.planes)
     estimates = [estimate_noise(plane) for plane in _seen_by_network(picture, scale)]
     return _joined(estimates, picture.rgb, scale.span, sigma_range)

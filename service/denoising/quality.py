@@ -1,8 +1,8 @@
 """PSNR and SSIM of a treated picture against a reference, on the returned pixels and on the floats before rounding.
 
-Convention: PSNR is 10 log10(1 / MSE) with white as 1, over all samples of all colour channels, infinite for identical pictures.
+Convention: PSNR is 10 log10(1 / MSE) with white as 1, over all samples of all color channels, infinite for identical pictures.
 SSIM is that of Wang et al. (2004), Gaussian window of standard deviation 1.5, the mean over the channels; there is none for a
-picture with a side under 11 pixels. Alpha does not count. Colour compared with a gray result is turned to gray first.
+picture with a side under 11 pixels. Alpha does not count. Color compared with a gray result is turned to gray first.
 """
 
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ def gain(before: Figures, after: Figures) -> Figures:
 
 
 def fitting(reference: Picture, picture: Picture) -> Picture:
-    """The reference in the colours of a picture, of which it may differ in format and depth.
+    """The reference in the colors of a picture, of which it may differ in format and depth.
 
     Raises:
         ReferenceMismatch: If it has another size or other channels.
@@ -66,7 +66,7 @@ def fitting(reference: Picture, picture: Picture) -> Picture:
     if picture.channels == 1:
         reference = to_gray(reference)
     if (reference.channels, reference.rgb) != (picture.channels, picture.rgb):
-        raise ReferenceMismatch("The reference must have the channels of the result: gray for gray, colour for colour.")
+        raise ReferenceMismatch("The reference must have the channels of the result: gray for gray, color for color.")
     return reference
 
 

@@ -25,7 +25,7 @@ def device_lost() -> DeviceLost:
 class Ticket(Place):
     """A request's place in the queue, from admission to answer; leaving its context gives the place back.
 
-    The network may run over it several times, for colours or an ensemble; its pixels count all of these runs.
+    The network may run over it several times, for colors or an ensemble; its pixels count all of these runs.
     """
 
     def __init__(self, pixels: int, held: int, deadline: float, give_back: Callable[["Ticket"], None]) -> None:

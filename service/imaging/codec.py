@@ -158,7 +158,7 @@ def quantized(picture: Picture, depth: Depth) -> NDArray[Any]:
 
 
 def to_gray(picture: Picture) -> Picture:
-    """The gray picture of a colour one, 0.2989 R + 0.5870 G + 0.1140 B rounded to the levels of its depth, as in the paper.
+    """The gray picture of a color one, 0.2989 R + 0.5870 G + 0.1140 B rounded to the levels of its depth, as in the paper.
 
     A picture of one plane, or of channels that are not RGB, is returned as it is.
     """
@@ -183,7 +183,7 @@ def _encode_with_pillow(samples: NDArray[Any], picture: Picture, file_format: Fo
     if metadata.dpi and file_format != "webp":
         options["dpi"] = metadata.dpi
     if file_format != "bmp":
-        # WebP is always colour, so that a profile for gray has no place in it.
+        # WebP is always color, so that a profile for gray has no place in it.
         fits = file_format != "webp" or picture.rgb
         options |= {"exif": exif_block(metadata), "icc_profile": profile_for(metadata, picture.channels) if fits else b""}
     if samples.shape[2] == 2:
@@ -220,7 +220,7 @@ def _exif(image: Image.Image) -> Image.Exif:
 
 
 def _samples(image: Image.Image) -> NDArray[np.uint8]:
-    """(H, W, C), alpha last; a palette becomes RGB, a colour key becomes alpha."""
+    """(H, W, C), alpha last; a palette becomes RGB, a color key becomes alpha."""
     if image.has_transparency_data and image.mode in ("L", "RGB", "P"):
         image = image.convert("LA" if image.mode == "L" else "RGBA")
     elif image.mode == "P":

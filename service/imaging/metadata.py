@@ -101,7 +101,7 @@ def prepared(metadata: Metadata, keep: Keep, software: str) -> Metadata:
 
 
 def profile_for(metadata: Metadata, channels: int) -> bytes:
-    """The ICC profile, unless it speaks of another number of channels, as a colour profile does for a gray picture."""
+    """The ICC profile, unless it speaks of another number of channels, as a color profile does for a gray picture."""
     return metadata.icc if metadata.icc[16:20] == _SPACES.get(channels) else b""
 
 

@@ -57,7 +57,7 @@ class Header:
         mode: The sample layout in the words of the library that read it, for messages and logs.
         width: Pixels a row as stored, before the orientation is applied.
         height: Rows as stored.
-        channels: Colour channels without alpha.
+        channels: Color channels without alpha.
         depth: Depth of a sample.
         rgb: Whether the channels are red, green and blue.
     """
@@ -115,7 +115,7 @@ class Picture:
 
     @property
     def channels(self) -> int:
-        """Colour channels, alpha not counted."""
+        """Color channels, alpha not counted."""
         return int(self.planes.shape[0])
 
     @property

@@ -1,4 +1,4 @@
-"""PNG where Pillow falls short: 16-bit colour, which it reads as 8-bit and cannot write."""
+"""PNG where Pillow falls short: 16-bit color, which it reads as 8-bit and cannot write."""
 
 import struct
 import zlib
@@ -20,7 +20,7 @@ def bits(data: bytes) -> int:
 
 
 def decode_png(data: bytes) -> NDArray[np.uint16]:
-    """(H, W, C) of a 16-bit PNG: gray, gray and alpha, RGB, or RGBA; a colour key becomes alpha."""
+    """(H, W, C) of a 16-bit PNG: gray, gray and alpha, RGB, or RGBA; a color key becomes alpha."""
     samples: NDArray[np.uint16] = imagecodecs.png_decode(data)
     return samples.reshape(*samples.shape[:2], -1)
 
@@ -31,7 +31,7 @@ def encode_png(samples: NDArray[np.uint8] | NDArray[np.uint16], metadata: Metada
     Args:
         samples: (H, W, C) with one to four channels, alpha last.
         metadata: Written as the chunks iCCP, pHYs, eXIf and tEXt.
-        channels: Colour channels among them, without alpha.
+        channels: Color channels among them, without alpha.
     """
     # The encoder's own guess of the room it needs forgets a byte a row, and fails on tall, narrow pictures.
     room = samples.nbytes + samples.nbytes // 8 + 16 * len(samples) + 4096

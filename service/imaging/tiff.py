@@ -93,7 +93,7 @@ def encode_tiff(samples: NDArray[Any], picture: Picture) -> bytes:
     """
     metadata: Metadata = picture.metadata
     texts, directories = tiff_tags(metadata)
-    # The writer keeps the pointers' own tags to itself: neighbours of theirs hold the places, and the order, until the end.
+    # The writer keeps the pointers' own tags to itself: neighbors of theirs hold the places, and the order, until the end.
     pointers = [(tag - 1, "I", 1, 0, True) for tag in directories]
     extra = [_UNSPECIFIED] * (0 if picture.rgb else picture.channels - 1) + [_STRAIGHT] * (picture.alpha is not None)
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""The scripts behind the decisions on colour and noise run, and print a row for each noise level."""
+"""The scripts behind the decisions on color and noise run, and print a row for each noise level."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from studies import colour, noise_level
+from studies import color, noise_level
 
 
-@pytest.mark.parametrize("study", [colour, noise_level])
+@pytest.mark.parametrize("study", [color, noise_level])
 def test_the_study_prints_its_table(
     study: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

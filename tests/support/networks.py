@@ -11,7 +11,7 @@ SMALL: dict[str, Any] = {"features": 6, "depth": 3, "planes": 3, "embedding": 5,
 
 
 def random_network(seed: int = 0, **changes: Any) -> N3Net:
-    """Return a small network whose batch normalisations too are random, in evaluation mode.
+    """Return a small network whose batch normalizations too are random, in evaluation mode.
 
     Its distances are small enough for the code form not to saturate, where an exact oracle would differ.
     """

@@ -41,7 +41,7 @@ class Network:
         self.state, self.config = state, config
 
     def layers(self, prefix: str, maps: Array) -> Array:
-        """Convolutions, each but the last followed by its batch normalisation, if any, and ReLU."""
+        """Convolutions, each but the last followed by its batch normalization, if any, and ReLU."""
         numbers = sorted({int(key[len(prefix) :].split(".")[0]) for key in self.state if key.startswith(prefix)})
         convolutions = [n for n in numbers if self.state[f"{prefix}{n}.weight"].ndim == 4]
         for n in convolutions:

@@ -90,23 +90,23 @@ def rows() -> Iterator[Row]:
     for orientation in range(1, 9):
         for kind in ("png", "tiff", "webp", "jpeg"):
             yield oriented(orientation, kind)
-    gray, colour, alpha = levels(9, 12), levels(9, 12, 3), levels(9, 12, seed=4)
+    gray, color, alpha = levels(9, 12), levels(9, 12, 3), levels(9, 12, seed=4)
     alpha[:, :3], alpha[:, -2:] = 0, 255
-    deep, deep_colour = levels(9, 12, dtype=np.uint16), levels(9, 12, 3, dtype=np.uint16)
-    real, real_colour = levels(9, 12, dtype=np.float32), levels(9, 12, 3, dtype=np.float32)
+    deep, deep_color = levels(9, 12, dtype=np.uint16), levels(9, 12, 3, dtype=np.uint16)
+    real, real_color = levels(9, 12, dtype=np.float32), levels(9, 12, 3, dtype=np.float32)
     for kind in ("png", "tiff", "webp", "jpeg"):
-        file = pil(colour, kind, icc_profile=PROFILE)
-        yield Row(f"{kind}, ICC", file, decoded(file) if kind == "jpeg" else colour, rgb=True, check=with_icc)
+        file = pil(color, kind, icc_profile=PROFILE)
+        yield Row(f"{kind}, ICC", file, decoded(file) if kind == "jpeg" else color, rgb=True, check=with_icc)
     for kind in ("png", "webp", "tiff"):
-        yield Row(f"{kind}, RGBA", pil(np.dstack([colour, alpha]), kind), colour, alpha, rgb=True)
+        yield Row(f"{kind}, RGBA", pil(np.dstack([color, alpha]), kind), color, alpha, rgb=True)
     yield Row("png, gray and alpha", pil(np.dstack([gray, alpha]), "png"), gray[..., None], alpha)
     yield Row("tiff, gray and alpha", pil(np.dstack([gray, alpha]), "tiff"), gray[..., None], alpha)
     deep_alpha = alpha.astype(np.uint16) * 257
-    deep_rgba = np.dstack([deep_colour, deep_alpha])
+    deep_rgba = np.dstack([deep_color, deep_alpha])
     file = tiff(deep_rgba, photometric="rgb", extrasamples=[2])
-    yield Row("tiff, RGBA of 16 bits", file, deep_colour, deep_alpha, rgb=True)
-    yield Row("png, RGBA of 16 bits", png16(deep_rgba), deep_colour, deep_alpha, rgb=True)
-    palette = Image.fromarray(colour).quantize(16)
+    yield Row("tiff, RGBA of 16 bits", file, deep_color, deep_alpha, rgb=True)
+    yield Row("png, RGBA of 16 bits", png16(deep_rgba), deep_color, deep_alpha, rgb=True)
+    palette = Image.fromarray(color).quantize(16)
     looked_up = np.asarray(palette.convert("RGB"))
     for kind in ("png", "tiff", "bmp"):
         buffer = io.BytesIO()
@@ -121,38 +121,38 @@ def rows() -> Iterator[Row]:
         np.where(np.asarray(palette) == 3, 0, 255),
         rgb=True,
     )
-    keyed = colour.copy()
+    keyed = color.copy()
     keyed[2:4] = (100, 110, 120)
     key = np.full((9, 12), 255, np.uint8)
     key[2:4] = 0
-    yield Row("png, colour key", pil(keyed, "png", transparency=(100, 110, 120)), keyed, key, rgb=True)
+    yield Row("png, color key", pil(keyed, "png", transparency=(100, 110, 120)), keyed, key, rgb=True)
     yield Row("png, 2-bit gray", two_bit_gray(), TWO_BIT[..., None])
     yield Row("bmp, gray", pil(gray, "bmp"), gray[..., None])
     yield Row("webp, gray comes back as three equal channels", pil(gray, "webp"), np.dstack([gray] * 3), rgb=True)
     yield Row("png, gray of 16 bits", pil(deep, "png"), deep[..., None])
-    yield Row("png, RGB of 16 bits", png16(deep_colour), deep_colour, rgb=True)
+    yield Row("png, RGB of 16 bits", png16(deep_color), deep_color, rgb=True)
     for order in "<>":
         yield Row(f"tiff, 16 bits {order}", tiff(deep, byteorder=order), deep[..., None])
-        yield Row(f"tiff, RGB of 16 bits {order}", tiff(deep_colour, byteorder=order, photometric="rgb"), deep_colour, rgb=True)
+        yield Row(f"tiff, RGB of 16 bits {order}", tiff(deep_color, byteorder=order, photometric="rgb"), deep_color, rgb=True)
         yield Row(f"tiff, float {order}", tiff(real, byteorder=order), real[..., None])
     yield Row("tiff, I;16B as Pillow writes it", pil(deep.astype(">u2"), "tiff"), deep[..., None])
-    yield Row("tiff, RGB of floats", tiff(real_colour, photometric="rgb"), real_colour, rgb=True)
+    yield Row("tiff, RGB of floats", tiff(real_color, photometric="rgb"), real_color, rgb=True)
     yield Row("tiff, floats a little outside", tiff(real * 3 - 1), (real * 3 - 1)[..., None])
     for name in ("lzw", "deflate", "zstd", "packbits"):
         yield Row(f"tiff, {name}", tiff(deep, compression=name), deep[..., None])
     yield Row(
-        "tiff, LZW with predictor", tiff(deep_colour, compression="lzw", predictor=True, photometric="rgb"), deep_colour, rgb=True
+        "tiff, LZW with predictor", tiff(deep_color, compression="lzw", predictor=True, photometric="rgb"), deep_color, rgb=True
     )
     yield Row("tiff, floats with predictor", tiff(real, compression="deflate", predictor=3), real[..., None])
     yield Row("tiff, tiled", tiff(levels(40, 50), tile=(16, 32)), levels(40, 50)[..., None])
-    yield Row("tiff, planes apart", tiff(colour.transpose(2, 0, 1), photometric="rgb", planarconfig="separate"), colour, rgb=True)
+    yield Row("tiff, planes apart", tiff(color.transpose(2, 0, 1), photometric="rgb", planarconfig="separate"), color, rgb=True)
     yield Row("tiff, white is zero", tiff(255 - gray, photometric="miniswhite"), gray[..., None])
     for planar in ("contig", "separate"):
         five = levels(9, 12, 5, dtype=np.uint16)
         stored = five if planar == "contig" else five.transpose(2, 0, 1)
         yield Row(f"tiff, five channels {planar}", tiff(stored, photometric="minisblack", planarconfig=planar), five)
     three = levels(9, 12, 3, dtype=np.uint16)
-    yield Row("tiff, three channels that are no colours", tiff(three, photometric="minisblack", planarconfig="contig"), three)
+    yield Row("tiff, three channels that are no colors", tiff(three, photometric="minisblack", planarconfig="contig"), three)
     for height, width in ((1, 1), (1, 5000), (5000, 1), (2, 3)):
         yield Row(f"png, {width} x {height}", pil(levels(height, width), "png"), levels(height, width)[..., None])
     views = [Image.fromarray(levels(9, 12, 3, seed=seed)) for seed in (1, 2)]

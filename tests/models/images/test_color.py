@@ -1,4 +1,4 @@
-"""The colour scheme: invertible, and its noise known and independent."""
+"""The color scheme: invertible, and its noise known and independent."""
 
 import numpy as np
 

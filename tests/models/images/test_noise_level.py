@@ -62,7 +62,7 @@ def jpeg(image: Gray, quality: int) -> Gray:
 
 
 @pytest.mark.parametrize("quality", [50, 75, 90])
-def test_artefacts_of_jpeg_are_not_taken_for_noise(quality: int) -> None:
+def test_artifacts_of_jpeg_are_not_taken_for_noise(quality: int) -> None:
     assert estimate_noise(jpeg(camera(), quality)).sigma * 255 < 3
 
 

@@ -56,7 +56,7 @@ def test_cold_limit_is_the_hard_set(temperature: float) -> None:
     assert torch.equal(neighbor_membership(distances, temperature, 4).round(decimals=6), hard)
 
 
-def test_hot_limit_knows_no_neighbours() -> None:
+def test_hot_limit_knows_no_neighbors() -> None:
     members = neighbor_membership(torch.arange(10.0), 1e9, 3)
     torch.testing.assert_close(members, torch.full((10,), 0.3))
 

@@ -69,7 +69,7 @@ def test_ten_thousand_candidates() -> None:
             assert (weights.sum(2) - 1).abs().max() < 1e-5
 
 
-def test_paper_form_becomes_hard_neighbours() -> None:
+def test_paper_form_becomes_hard_neighbors() -> None:
     distances = torch.rand(1, 20, 50, generator=torch.Generator().manual_seed(1))
     weights = neighbor_weights(distances, 1e-12, 7, "paper")
     assert torch.equal(weights.argmax(2), distances.argsort(-1)[..., :7])

@@ -1,4 +1,4 @@
-"""The soft nearest neighbour loss."""
+"""The soft nearest neighbor loss."""
 
 import math
 
@@ -188,13 +188,13 @@ def test_a_learned_temperature_lowers_the_loss() -> None:
     generator = torch.Generator().manual_seed(7)
     labels = torch.arange(30) % 3
     features = torch.randn(30, 4, generator=generator) + 2 * torch.nn.functional.one_hot(labels, 4)
-    optimiser = torch.optim.Adam(temperature.parameters(), 0.1)
+    optimizer = torch.optim.Adam(temperature.parameters(), 0.1)
     losses = []
     for _ in range(30):
         loss = soft_nearest_neighbor_loss(features, labels, temperature())
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.8 * losses[0]
     assert temperature() > 0

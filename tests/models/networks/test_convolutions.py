@@ -1,4 +1,4 @@
-"""Training with frozen normalisation: folded and in one pass, the same numbers as layer by layer."""
+"""Training with frozen normalization: folded and in one pass, the same numbers as layer by layer."""
 
 import pytest
 import torch

@@ -87,7 +87,7 @@ def test_reflection_is_numpy_s(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"colour": 1}, {"k": 0}, {"k": 3.0}, {"relaxation": "soft"}, {"window": 2, "k": 4}, {"depth": 1}, {"blocks": -1}]
+    "values", [{"color": 1}, {"k": 0}, {"k": 3.0}, {"relaxation": "soft"}, {"window": 2, "k": 4}, {"depth": 1}, {"blocks": -1}]
 )
 def test_a_bad_configuration_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValueError):

@@ -212,7 +212,7 @@ def test_the_command_trains_tunes_and_says_what_is_wrong(pictures: Path, tmp_pat
     assert "training needs an end" in failed.output
 
 
-def test_the_command_trains_a_network_without_neighbours(pictures: Path, tmp_path: Path) -> None:
+def test_the_command_trains_a_network_without_neighbors(pictures: Path, tmp_path: Path) -> None:
     run = ["train", str(pictures), "-o", str(tmp_path), "--model", "dncnn", "--relaxation", "paper"]
     done = CliRunner().invoke(app, [*run, "--crop", "16", "--batch", "1", "--steps", "1", "--device", "cpu"])
     assert done.exit_code == 0, done.output

@@ -55,9 +55,9 @@ def test_form_gives_what_the_raw_body_gives(service: Live) -> None:
     assert answer.content == service.denoise(png(), sigma=30).content
 
 
-def test_colour_is_converted_as_in_the_paper(service: Live) -> None:
-    colour = pixels(png(channels=3)).astype(np.float64)
-    gray = np.rint(colour @ [0.2989, 0.5870, 0.1140]).astype(np.uint8)
+def test_color_is_converted_as_in_the_paper(service: Live) -> None:
+    color = pixels(png(channels=3)).astype(np.float64)
+    gray = np.rint(color @ [0.2989, 0.5870, 0.1140]).astype(np.uint8)
     assert service.denoise(png(channels=3)).content == service.denoise(png_of(gray)).content
 
 

@@ -79,7 +79,7 @@ def test_the_fallback_to_the_cpu_is_told(service: Live, path: str, monkeypatch: 
         assert answer.headers["x-device-fallback"] == "no CUDA"
 
 
-def test_the_same_seed_gives_the_same_noise_and_colour_has_its_own(service: Live) -> None:
+def test_the_same_seed_gives_the_same_noise_and_color_has_its_own(service: Live) -> None:
     def row(**options: Any) -> str:
         return service.client.post("/v1/evaluate", content=png(channels=3), params=options, headers=JSON).text
 

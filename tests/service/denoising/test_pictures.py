@@ -60,7 +60,7 @@ def expected(denoiser: Denoiser, samples: Array, rgb: bool, alpha: Array | None 
 
 
 def read(file: bytes) -> tuple[Array, Array | None]:
-    """Colour (H, W, C) and alpha of a returned file, in the samples of the file."""
+    """Color (H, W, C) and alpha of a returned file, in the samples of the file."""
     if file[:2] in (b"II", b"MM"):
         with tifffile.TiffFile(io.BytesIO(file)) as opened:
             page = opened.pages[0]
@@ -87,26 +87,26 @@ def jpeg_again(samples: Array) -> Array:
 def test_the_pixels_that_come_back(service: Live, denoiser: Denoiser, row: Row) -> None:
     answer = service.client.post("/v1/denoise", content=row.file, params={"sigma": SIGMA, "color": "rgb"})
     assert answer.status_code == 200, answer.text
-    colour, alpha = read(answer.content)
+    color, alpha = read(answer.content)
     wanted = expected(denoiser, row.samples, row.rgb, row.alpha)
-    assert colour.dtype == row.samples.dtype, "the depth is kept"
-    assert colour.shape == wanted.shape
-    top = white(colour)
+    assert color.dtype == row.samples.dtype, "the depth is kept"
+    assert color.shape == wanted.shape
+    top = white(color)
     exact = wanted if top == 1 else np.clip(np.rint(wanted * top), 0, top)
     # Two float32 ways to one number may round apart: by a level of 8 bits, by a hair of 16 bits or floats.
     tolerance = 1.0 if top == 255 else top * 2e-5
     if answer.headers["content-type"] == "image/jpeg":
         exact, tolerance = jpeg_again(exact), 6.0
-    assert np.abs(colour.astype(np.float64) - exact).max() <= tolerance
+    assert np.abs(color.astype(np.float64) - exact).max() <= tolerance
     if row.alpha is None:
         assert alpha is None
     else:
         assert alpha is not None
         assert np.array_equal(alpha, row.alpha)
-        assert np.array_equal(colour[row.alpha == 0], row.samples[row.alpha == 0])
+        assert np.array_equal(color[row.alpha == 0], row.samples[row.alpha == 0])
     if top == 255:
         row.check(Image.open(io.BytesIO(answer.content)))
-    assert not np.array_equal(colour, row.samples) or colour.size < 50, "the network has been at it"
+    assert not np.array_equal(color, row.samples) or color.size < 50, "the network has been at it"
 
 
 @pytest.mark.parametrize("name", list(REFUSED))

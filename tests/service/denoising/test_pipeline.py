@@ -51,7 +51,7 @@ def test_a_network_that_changes_nothing_changes_nothing(picture: Picture, ensemb
     assert all(run.plane.flags.c_contiguous and run.plane.dtype == np.float32 for run in seen)
 
 
-def test_colour_is_seen_as_luma_and_differences_each_with_its_noise() -> None:
+def test_color_is_seen_as_luma_and_differences_each_with_its_noise() -> None:
     picture = rgb()
     seen = Seen()
     treat_with(treat(picture, Options(30, "rgb"), RANGE), seen)
@@ -59,7 +59,7 @@ def test_colour_is_seen_as_luma_and_differences_each_with_its_noise() -> None:
     assert np.allclose([run.sigma * 255 for run in seen], [30 / 3**0.5, 30, 30])
 
 
-def test_gray_is_the_default_for_colour() -> None:
+def test_gray_is_the_default_for_color() -> None:
     result = treat_with(treat(rgb(), Options(25), RANGE), same)
     assert result.picture.channels == result.noisy.channels == 1
     assert not result.picture.rgb
@@ -91,7 +91,7 @@ def test_strength_blends_input_and_result(strength: float) -> None:
     assert np.allclose(result.picture.planes, plane * (1 - strength), atol=1e-7)
 
 
-def test_pixels_that_cannot_be_seen_keep_their_colour_and_alpha_is_left_alone() -> None:
+def test_pixels_that_cannot_be_seen_keep_their_color_and_alpha_is_left_alone() -> None:
     alpha = (np.arange(36).reshape(6, 6) % 3 / 2).astype(np.float32)
     picture = Picture(planes(1, 6, 6), alpha=alpha)
     result = treat_with(treat(picture, Options(25), RANGE), lambda run: run.plane * 0).picture
@@ -135,14 +135,14 @@ def noisy(sigma: float, channels: int = 1, size: int = 80) -> Planes:
     return (0.5 + noise * sigma / 255).astype(np.float32)
 
 
-@pytest.mark.parametrize(("channels", "colour"), [(1, "gray"), (3, "rgb")])
-def test_sigma_is_found_out(channels: int, colour: str) -> None:
+@pytest.mark.parametrize(("channels", "color"), [(1, "gray"), (3, "rgb")])
+def test_sigma_is_found_out(channels: int, color: str) -> None:
     picture = Picture(noisy(20, channels), rgb=channels == 3, depth="float")
-    result = treat_with(treat(picture, Options(None, "rgb" if colour == "rgb" else "gray"), RANGE), same)
+    result = treat_with(treat(picture, Options(None, "rgb" if color == "rgb" else "gray"), RANGE), same)
     assert result.sigma == pytest.approx(20, abs=1)
     assert result.estimate is not None
     assert result.estimate.sigma == result.sigma
-    assert result.estimate == estimate_sigma(picture, "rgb" if colour == "rgb" else "gray", RANGE)
+    assert result.estimate == estimate_sigma(picture, "rgb" if color == "rgb" else "gray", RANGE)
     assert result.estimate.warnings == ()
 
 

@@ -1,4 +1,4 @@
-"""With the real weights: depth costs no quality, colour is worth more than its channels, and auto finds what was put there."""
+"""With the real weights: depth costs no quality, color is worth more than its channels, and auto finds what was put there."""
 
 import io
 
@@ -82,7 +82,7 @@ def test_a_scale_of_thousands_is_denoised_as_well(denoiser: Denoiser) -> None:
     assert 20 * np.log10(np.std(before) / np.std(error)) > 4
 
 
-def test_colour_is_worth_more_than_its_channels(denoiser: Denoiser) -> None:
+def test_color_is_worth_more_than_its_channels(denoiser: Denoiser) -> None:
     clean = (data.astronaut()[20:84, 190:254] / 255).astype(np.float32).transpose(2, 0, 1).copy()
     sent = noisy(clean, 25)
 

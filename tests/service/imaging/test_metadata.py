@@ -15,7 +15,7 @@ from service.imaging.metadata import Keep, prepared
 from service.imaging.picture import Depth, Format, Limits, Picture
 
 SOFTWARE = "n3denoise model=n3net sigma=25.0 weights=0123abcd"
-COLOUR = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+COLOR = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def photo(kind: Format) -> bytes:
@@ -34,7 +34,7 @@ def photo(kind: Format) -> bytes:
         options["pnginfo"] = PngImagePlugin.PngInfo()
         options["pnginfo"].add_text("XML:com.adobe.xmp", "<exif:GPSLatitude>52</exif:GPSLatitude>")
     buffer = io.BytesIO()
-    Image.fromarray(samples).save(buffer, kind.upper(), exif=exif, icc_profile=COLOUR, **options)
+    Image.fromarray(samples).save(buffer, kind.upper(), exif=exif, icc_profile=COLOR, **options)
     return buffer.getvalue()
 
 
@@ -61,7 +61,7 @@ def test_by_default_all_but_the_place_is_kept(kind: Format) -> None:
     assert 0x927C not in inner
     assert not exif.get_ifd(IFD.GPSInfo)
     assert b"GPSLatitude" not in file
-    assert image.info["icc_profile"] == COLOUR
+    assert image.info["icc_profile"] == COLOR
     if kind != "webp":
         assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
 
@@ -91,14 +91,14 @@ def test_strip_leaves_nothing(kind: Format) -> None:
 def test_sixteen_bits_keep_theirs_too(kind: Format) -> None:
     file, image = written(kind, "no-gps", "16")
     assert image.getexif()[Base.Make] == "Camera"
-    assert image.info["icc_profile"] == COLOUR
+    assert image.info["icc_profile"] == COLOR
     back = decode(file, Limits())
     assert back.depth == "16"
     assert back.metadata.exif == decode(written(kind, "no-gps")[0], Limits()).metadata.exif
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "tiff"])
-def test_a_colour_profile_does_not_stay_on_gray(kind: Format) -> None:
+def test_a_color_profile_does_not_stay_on_gray(kind: Format) -> None:
     _, image = written(kind, "keep", gray=True)
     assert image.mode == "L"
     assert "icc_profile" not in image.info

@@ -1,4 +1,4 @@
-"""Which colour scheme suits a gray network; `python -m studies.colour FOLDER` prints the table of the decision."""
+"""Which color scheme suits a gray network; `python -m studies.color FOLDER` prints the table of the decision."""
 
 import argparse
 from collections.abc import Callable
@@ -67,7 +67,7 @@ def psnr(image: Planes, reference: Planes) -> float:
 def main() -> None:
     """Measure every scheme on the images of a folder and print the mean PSNR."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="colour images that nothing was trained on")
+    parser.add_argument("folder", type=Path, help="color images that nothing was trained on")
     parser.add_argument("--only", type=Path, help="a text file of the names to take, without suffix")
     parser.add_argument("--sigma", type=float, nargs="+", default=[15, 25, 50])
     parser.add_argument("--side", type=int, default=192, help="of the square cut from the middle of each image")
