@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
+from service import version
 from service.api.context import State
 from service.api.error_responses import handle
 from service.api.middleware import ApiKeys, Front, Origins, Problems, Uploads
@@ -18,7 +19,6 @@ from service.engine.engine import Engine
 from service.errors import ServiceError
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
-from service.version import version
 
 _LAG_SECONDS = 0.05
 

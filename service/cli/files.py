@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from service import version
 from service.denoising.pipeline import Options, SigmaRange, Treated, treat, treat_with
 from service.errors import ServiceError
 from service.imaging.codec import decode, encode, probe
 from service.imaging.metadata import Keep, prepared, software_text
 from service.imaging.picture import SUFFIXES, Depth, Format, Limits, Plane
-from service.version import version
 
 Progress = Callable[[float], None]
 Denoise = Callable[[Plane, float, Progress], Plane]

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from service import version
 from service.engine.backend import Compute, Facts
 from service.engine.fair_queue import FairQueue, Place
 from service.engine.selftest import Plane
 from service.engine.throughput import Pace
 from service.errors import DeviceFailure, DeviceLost, InternalError, ServiceError
 from service.telemetry.metrics import Metrics, log
-from service.version import version
 
 
 def device_lost() -> DeviceLost:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from models.images.noise_level import WARNINGS, NoiseEstimate
+from service import version
 from service.api.cancellation import attend
 from service.api.context import State, state_of
 from service.api.negotiation import wants_json
@@ -21,7 +22,6 @@ from service.engine.backend import MODEL, Facts
 from service.imaging import codec, metadata
 from service.imaging.picture import MEDIA_TYPES, Picture
 from service.telemetry.metrics import current_record
-from service.version import version
 
 router = APIRouter(tags=["denoise"])
 

@@ -2,11 +2,11 @@
 
 from fastapi import APIRouter, Request
 
+from service import version
 from service.api.context import state_of
 from service.api.openapi import problems
 from service.api.schemas import Info, Limits, ModelCard, Models
 from service.errors import DeviceLost, Draining, NotReady
-from service.version import version
 
 router = APIRouter(tags=["about"])
 
