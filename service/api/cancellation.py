@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from service.api.context import State
 from service.errors import ClientGone, DeadlineExceeded
-from service.telemetry.metrics import current_record
+from service.telemetry.request_record import current_record
 
 T = TypeVar("T")
 

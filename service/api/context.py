@@ -10,7 +10,8 @@ from starlette.requests import HTTPConnection
 from service.engine.engine import Engine
 from service.imaging.picture import Limits
 from service.settings import Settings
-from service.telemetry.metrics import Metrics, current_record, stage
+from service.telemetry.metrics import Metrics
+from service.telemetry.request_record import current_record, stage
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.errors import BadRequest, InternalError, InvalidParameter, MethodNotAllowed, NotFound, ServiceError
-from service.telemetry.metrics import current_record, log
+from service.telemetry.logs import log
+from service.telemetry.request_record import current_record
 
 MEDIA_TYPE = "application/problem+json"
 

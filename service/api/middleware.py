@@ -15,7 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.context import State
 from service.api.error_responses import as_service_error, response_to
 from service.errors import BadRequest, BodyTooLarge, Draining, ServiceError, SlowRequest, Unauthorized, UploadsFull
-from service.telemetry.metrics import HTTP_METHODS, Metrics, Record, log, open_record
+from service.telemetry.logs import log
+from service.telemetry.metrics import HTTP_METHODS, Metrics
+from service.telemetry.request_record import Record, open_record
 
 PROBES = ("/livez", "/readyz", "/metrics")
 PLAIN = ("/", "/docs", "/openapi.json")

@@ -21,7 +21,9 @@ from service.api.middleware import count, headers_of_all
 from service.engine.engine import Engine
 from service.errors import BadRequest, HeadersTooLarge, ServiceError
 from service.settings import Settings
-from service.telemetry.metrics import Metrics, configure_logs, log, open_record
+from service.telemetry.logs import configure_logs, log
+from service.telemetry.metrics import Metrics
+from service.telemetry.request_record import open_record
 
 LAST_WORDS_SECONDS = 0.3
 EXIT_FORCED = 1

@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from service.api.context import State
 from service.errors import BadRequest, ClientGone, InvalidParameter
-from service.telemetry.metrics import stage
+from service.telemetry.request_record import stage
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks

@@ -14,7 +14,8 @@ from service.engine.fair_queue import FairQueue, Place
 from service.engine.selftest import Plane
 from service.engine.throughput import Pace
 from service.errors import DeviceFailure, DeviceLost, InternalError, ServiceError
-from service.telemetry.metrics import Metrics, log
+from service.telemetry.logs import log
+from service.telemetry.metrics import Metrics
 
 
 def device_lost() -> DeviceLost:

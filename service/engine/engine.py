@@ -19,7 +19,8 @@ from service.errors import (
     WouldMissDeadline,
 )
 from service.settings import Settings
-from service.telemetry.metrics import Metrics, current_record, note_stage
+from service.telemetry.metrics import Metrics
+from service.telemetry.request_record import current_record, note_stage
 
 CAUTION = 1.1
 """Admission plans with this much more time than the pace says: what misses its deadline by a second was computed for nothing."""

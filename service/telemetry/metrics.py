@@ -1,27 +1,12 @@
-"""What the service tells about itself: Prometheus metrics, the request's own record, structured logs."""
+"""The Prometheus metrics of the service."""
 
-import contextvars
-import logging
-import re
-import sys
-import time
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TextIO
-
-import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-
-from service.settings import Settings
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 SHORT = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 PIXELS = tuple(float(side * side) for side in (64, 128, 256, 512, 1024, 2048, 4096, 6400))
 DECIBELS = (0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0, 50.0)
 SIGMAS = (0.0, 1.0, 2.0, 5.0, 10.0, 15.0, 25.0, 35.0, 50.0, 75.0)
-LOGGER = "n3denoise"
 HTTP_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -73,113 +58,3 @@ class Metrics:
         self.selftest = gauge("denoise_selftest_success", "1 when the last self-test gave the stored result.")
         self.strip_seconds = histogram("denoise_strip_duration_seconds", "Time of one strip on the device.", buckets=SHORT)
         self.loop_lag = histogram("denoise_event_loop_lag_seconds", "How late the event loop runs its timers.", buckets=SHORT)
-
-
-@dataclass
-class Record:
-    """What one request tells about itself.
-
-    Attributes:
-        request_id: The client's own, or a fresh one.
-        arrived: On the monotonic clock.
-        model: The model asked for, once the request is known to be one for denoising.
-        pixels: Of all its pictures, once it is admitted.
-        outcome: How it ended, in the words of `denoise_jobs_total`.
-        error: Code of the error it was answered with.
-        stages: Seconds in each stage, for Server-Timing.
-        facts: Further facts for the log.
-    """
-
-    request_id: str
-    arrived: float
-    model: str | None = None
-    pixels: int = 0
-    outcome: str = "ok"
-    error: str | None = None
-    stages: dict[str, float] = field(default_factory=dict)
-    facts: dict[str, object] = field(default_factory=dict)
-
-    def server_timing(self) -> str:
-        """The Server-Timing header so far, in milliseconds."""
-        total = time.monotonic() - self.arrived
-        parts = [*self.stages.items(), ("total", total)]
-        return ", ".join(f"{stage};dur={1000 * seconds:.1f}" for stage, seconds in parts)
-
-
-_record: contextvars.ContextVar[Record] = contextvars.ContextVar("record")
-
-
-def open_record(client_id: str | None) -> Record:
-    """Begin the record of a request; a client's id is kept when it is short and plain, so that logs stay clean."""
-    plain = client_id is not None and re.fullmatch(r"[A-Za-z0-9._-]{1,64}", client_id)
-    record = Record(client_id if plain and client_id else uuid.uuid4().hex, time.monotonic())
-    _record.set(record)
-    return record
-
-
-def current_record() -> Record:
-    """The record of the request that is being handled, or a fresh one outside any request."""
-    try:
-        return _record.get()
-    except LookupError:
-        return open_record(None)
-
-
-@contextmanager
-def stage(metrics: Metrics, name: str) -> Iterator[None]:
-    """Time one stage of the current request; repeated stages of a name add up in Server-Timing."""
-    start = time.monotonic()
-    try:
-        yield
-    finally:
-        note_stage(metrics, current_record(), name, time.monotonic() - start)
-
-
-def note_stage(metrics: Metrics, record: Record, name: str, seconds: float) -> None:
-    """Record a stage that was timed elsewhere."""
-    metrics.stage_seconds.labels(name).observe(seconds)
-    record.stages[name] = record.stages.get(name, 0.0) + seconds
-
-
-def configure_logs(settings: Settings, stream: TextIO | None = None) -> None:
-    """Send our logs and those of the libraries to a stream, standard error unless given, in one form."""
-    stream = stream or sys.stderr
-    shared: list[structlog.typing.Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if settings.log_format == "json"
-        else structlog.dev.ConsoleRenderer(
-            colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )  # the default would print local variables, pixels among them
-    )
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-    )
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers = [handler]
-    # What libraries say for debugging tells of the pictures: Pillow names every tag.
-    root.setLevel(max(logging.INFO, logging.getLevelName(settings.log_level.upper())))
-    # What they say of damaged input is as long as a client wants it to be.
-    logging.captureWarnings(capture=True)
-    for library in ("PIL", "imagecodecs", "tifffile", "python_multipart", "py.warnings"):
-        logging.getLogger(library).setLevel(logging.CRITICAL)
-    logging.getLogger(LOGGER).setLevel(settings.log_level.upper())
-
-
-def log() -> structlog.stdlib.BoundLogger:
-    """The service's logger; the configuration is looked up at each call, so importing configures nothing."""
-    logger: structlog.stdlib.BoundLogger = structlog.get_logger(LOGGER)
-    return logger

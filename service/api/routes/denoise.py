@@ -21,7 +21,7 @@ from service.denoising.quality import Figures, Quality, compare, fitting
 from service.engine.backend import MODEL, Facts
 from service.imaging import codec, metadata
 from service.imaging.picture import MEDIA_TYPES, Picture
-from service.telemetry.metrics import current_record
+from service.telemetry.request_record import current_record
 
 router = APIRouter(tags=["denoise"])
 

@@ -22,7 +22,7 @@ from service.engine.backend import MODEL, Facts
 from service.errors import SigmaOutOfRange
 from service.imaging import codec
 from service.imaging.picture import MEDIA_TYPES, Metadata, Picture
-from service.telemetry.metrics import current_record
+from service.telemetry.request_record import current_record
 
 router = APIRouter(tags=["denoise"])
 

@@ -11,7 +11,7 @@ from service.api.schemas import Noise, NoiseOptions, parse
 from service.api.upload import Upload, read_upload
 from service.denoising.pipeline import estimate_sigma
 from service.imaging import codec
-from service.telemetry.metrics import current_record
+from service.telemetry.request_record import current_record
 
 router = APIRouter(tags=["denoise"])
 

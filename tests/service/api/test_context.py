@@ -13,7 +13,8 @@ import pytest
 from service.api.context import SMALL_PIXELS, STAGES, State
 from service.engine.engine import Engine
 from service.imaging import codec
-from service.telemetry.metrics import Metrics, current_record
+from service.telemetry.metrics import Metrics
+from service.telemetry.request_record import current_record
 from tests.support.faulty import scripted
 from tests.support.live import PATIENCE, live, png, png_of, settings_for, tiny_weights
 

@@ -21,7 +21,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from service.api.server import Server
 from service.engine.backend import Compute
 from service.imaging import codec
-from service.telemetry.metrics import configure_logs
+from service.telemetry.logs import configure_logs
 from tests.support.faulty import Gate, Strip, scripted
 from tests.support.live import PATIENCE, Live, live, png, settings_for, tiny_weights, wait_for
 
