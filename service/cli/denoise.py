@@ -1,4 +1,4 @@
-"""`n3denoise denoise`: files, folders or standard input, denoised here and now."""
+"""`n3denoise denoise`: denoise files, folders or standard input on this machine, without a service."""
 
 import math
 import sys
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from service.cli.files import Denoise, Outcome, Recipe
 
 STREAM = Path("-")
-# On one's own machine larger pictures than a service takes are fine, but a bomb is a bomb.
+# More than the service accepts, because the files are the user's own; still a guard against decompression bombs.
 MOST_PIXELS = 1_000_000_000
 
 
 def sigma_or_auto(text: str) -> float:
-    """Read a sigma; "auto" becomes nan, for a parser of options gives one type."""
+    """Parse a sigma; "auto" becomes nan, because the parser of an option returns a single type."""
     if text == "auto":
         return math.nan
     try:
@@ -27,34 +27,53 @@ def sigma_or_auto(text: str) -> float:
     except ValueError:
         sigma = -1.0
     if not 0 <= sigma < math.inf:
-        raise typer.BadParameter("a number on the 0-255 scale, or auto")
+        raise typer.BadParameter("must be a number of at least 0 (0-255 scale), or auto")
     return sigma
 
 
 def denoise(
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="IN...", help="Files, folders (with all below them), or - for standard input.")
+        list[Path],
+        typer.Argument(metavar="IN...", help="Image files, folders (searched recursively), or - for standard input."),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT_DIR", help="Folder of the results, or - for standard output.")],
-    sigma: Annotated[float, typer.Option(parser=sigma_or_auto, metavar="SIGMA", help="Noise, 0-255 scale, or auto.")] = "auto",  # type: ignore[assignment]
-    color: Annotated[Literal["gray", "rgb"], typer.Option(help="gray as in the paper, or keep color.")] = "gray",
-    strength: Annotated[float, typer.Option(min=0, max=1, help="Blend of input (0) and result (1).")] = 1.0,
-    ensemble: Annotated[bool, typer.Option("--ensemble", help="Average over eight flips and rotations.")] = False,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT_DIR", help="Output folder, or - for standard output.")],
+    sigma: Annotated[
+        float,
+        typer.Option(
+            parser=sigma_or_auto, metavar="SIGMA", help="Standard deviation of the noise (0-255 scale), or auto to estimate it."
+        ),
+    ] = "auto",  # type: ignore[assignment]
+    color: Annotated[
+        Literal["gray", "rgb"],
+        typer.Option(help="gray converts color images to grayscale, as in the paper; rgb keeps their color."),
+    ] = "gray",
+    strength: Annotated[float, typer.Option(min=0, max=1, help="Blend of the input (0) and the denoised image (1).")] = 1.0,
+    ensemble: Annotated[
+        bool,
+        typer.Option(
+            "--ensemble", help="Average over eight flips and rotations of the image: slightly better, eight times slower."
+        ),
+    ] = False,
     file_format: Annotated[
-        Literal["png", "jpeg", "webp", "tiff", "bmp"] | None, typer.Option("--format", help="Of the results; as they came.")
+        Literal["png", "jpeg", "webp", "tiff", "bmp"] | None,
+        typer.Option("--format", help="File format of the output.", show_default="same as the input"),
     ] = None,
-    depth: Annotated[Literal["8", "16", "float"] | None, typer.Option(help="Of the results; as they came.")] = None,
+    depth: Annotated[
+        Literal["8", "16", "float"] | None,
+        typer.Option(help="Bits per channel of the output: 8, 16, or float (32-bit).", show_default="same as the input"),
+    ] = None,
     metadata: Annotated[
-        Literal["no-gps", "keep", "strip"], typer.Option(help="Keep all but the place, all, or nothing.")
+        Literal["no-gps", "keep", "strip"],
+        typer.Option(help="Metadata to keep: all but GPS data (no-gps), GPS data too (keep), or none (strip)."),
     ] = "no-gps",
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     model: Model = "n3net",
     weights: Weights = "default",
     device: Device = "auto",
     dtype: Precision = "auto",
     memory_budget: MemoryBudget = None,
 ) -> None:
-    """Denoise files; the exit code is 1 if any could not be done."""
+    """Denoise image files, whole folders, or standard input; exit with code 1 if any image failed."""
     from models.inference.denoiser import Denoiser
     from models.methods import load_method
     from models.weights.files import check_sigma
@@ -64,7 +83,7 @@ def denoise(
 
     streams = [path == STREAM for path in (*inputs, out)]
     if any(streams) and (len(inputs) > 1 or out != STREAM):
-        raise typer.BadParameter("- stands for the one input and for the output together: n3denoise denoise - -o -")
+        raise typer.BadParameter("- takes exactly one input and writes it to standard output: n3denoise denoise - -o -")
     try:
         method = load_method(model, weights=weights, device=device, dtype=dtype, memory_budget=in_bytes(memory_budget))
         if not math.isnan(sigma):
@@ -87,7 +106,7 @@ def denoise(
 
 
 def plane_denoiser(method: "Method") -> "Denoise":
-    """A method for arrays that tells its progress."""
+    """Return a function that denoises NumPy planes with a method and reports its progress."""
     import torch
 
     from service.cli.files import Progress
@@ -106,11 +125,11 @@ def plane_denoiser(method: "Method") -> "Denoise":
 
 
 def denoise_stream(path: Path, recipe: "Recipe") -> int:
-    """One picture, from standard input or a file to standard output; returns the exit code."""
+    """Denoise one picture from standard input or a file to standard output; return the exit code."""
     from service.errors import ServiceError
 
     if sys.stdout.isatty():
-        typer.echo("standard output is a terminal: send it to a file or a program", err=True)
+        typer.echo("standard output is a terminal; redirect it to a file or a program", err=True)
         return 2
     try:
         data = sys.stdin.buffer.read() if path == STREAM else path.read_bytes()
@@ -124,7 +143,7 @@ def denoise_stream(path: Path, recipe: "Recipe") -> int:
 
 
 def denoise_folders(inputs: list[Path], out: Path, recipe: "Recipe", force: bool) -> int:
-    """Files and folders into a folder, with a line for each file and the progress of all; returns the exit code."""
+    """Denoise files and folders into a folder; print a line for each file and the overall progress; return the exit code."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -148,10 +167,10 @@ def denoise_folders(inputs: list[Path], out: Path, recipe: "Recipe", force: bool
 
 
 def line_of(outcome: "Outcome") -> str:
-    """What became of a file, in a line."""
+    """Describe the outcome for a file in one line."""
     if outcome.treated is None:
         return f"FAILED {outcome.source.path}: {outcome.problem}"
     notes = [f"sigma {outcome.treated.sigma:.1f}"]
     if outcome.treated.estimate:
-        notes += [f"found with confidence {outcome.treated.estimate.confidence:.2f}", *outcome.treated.estimate.warnings]
+        notes += [f"estimated with confidence {outcome.treated.estimate.confidence:.2f}", *outcome.treated.estimate.warnings]
     return f"{outcome.source.path} -> {outcome.target} ({', '.join(notes)})"

@@ -1,4 +1,4 @@
-"""`n3denoise evaluate`: the PSNR table of a model on folders of images."""
+"""`n3denoise evaluate`: measure a model on folders of clean images."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,22 +12,31 @@ if TYPE_CHECKING:
 
     from models.evaluation import Score
 
+_ENSEMBLE_COLUMNS = ("ensemble dB", "ensemble SSIM")
+
 
 def evaluate(
     folders: Annotated[list[Path], typer.Argument(help="Folders of clean images.")],
     sigma: Annotated[
-        list[float], typer.Option(help="Noise levels, 0-255 scale: --sigma 25 50 70.", default_factory=lambda: [25.0, 50.0, 70.0])
+        list[float],
+        typer.Option(
+            help="Noise levels (0-255 scale), one or more: --sigma 25 50 70.",
+            default_factory=lambda: [25.0, 50.0, 70.0],
+            show_default="25 50 70",
+        ),
     ],
-    seeds: Annotated[int, typer.Option(min=1, help="Draws of the noise.")] = 1,
-    ensemble: Annotated[bool, typer.Option("--ensemble", help="Also average over the eight flips and rotations.")] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of noise samples per image, with seeds 0, 1, 2, ...")] = 1,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Also measure the average over eight flips and rotations (eight times slower).")
+    ] = False,
     model: Model = "n3net",
     weights: Weights = "default",
     device: Device = "auto",
     dtype: Precision = "auto",
     memory_budget: MemoryBudget = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all results to this file as JSON.")] = None,
 ) -> None:
-    """Add noise to the images of folders, denoise them, and print PSNR, SSIM and seconds."""
+    """Add noise to clean images, denoise them, and report PSNR, SSIM and time per image and on average."""
     import json
 
     from rich.console import Console
@@ -63,11 +72,11 @@ def evaluate(
 
 
 def image_table(folder: str, scores: "list[Score]", ensemble: bool) -> "Table":
-    """Return a row for each score."""
+    """Return a table with a row for each score."""
     from rich.table import Table
 
     table = Table(title=folder)
-    for column in ("image", "sigma", "seed", "noisy dB", "PSNR dB", "SSIM", "s", *ENSEMBLE * ensemble):
+    for column in ("image", "sigma", "seed", "noisy dB", "PSNR dB", "SSIM", "s", *_ENSEMBLE_COLUMNS * ensemble):
         table.add_column(column, justify="left" if column == "image" else "right")
     for score in scores:
         figures = (f"{score.psnr_noisy:.2f}", f"{score.psnr:.3f}", f"{score.ssim:.4f}", f"{score.seconds:.2f}")
@@ -77,13 +86,13 @@ def image_table(folder: str, scores: "list[Score]", ensemble: bool) -> "Table":
 
 
 def mean_table(sets: "dict[str, list[Score]]", ensemble: bool) -> "Table":
-    """Return a row for each noise level and each folder."""
+    """Return a table of mean scores with a row for each folder and noise level."""
     from rich.table import Table
 
     from models.evaluation import mean_scores
 
     table = Table(title="mean")
-    for column in ("folder", "sigma", "images", "PSNR dB", "SSIM", "s", *ENSEMBLE * ensemble):
+    for column in ("folder", "sigma", "images", "PSNR dB", "SSIM", "s", *_ENSEMBLE_COLUMNS * ensemble):
         table.add_column(column, justify="left" if column == "folder" else "right")
     for folder, scores in sets.items():
         for sigma, mean in mean_scores(scores).items():
@@ -92,6 +101,3 @@ def mean_table(sets: "dict[str, list[Score]]", ensemble: bool) -> "Table":
             more = (f"{mean['psnr_ensemble']:.3f}", f"{mean['ssim_ensemble']:.4f}") if ensemble else ()
             table.add_row(folder, f"{sigma:g}", str(images), *figures, *more)
     return table
-
-
-ENSEMBLE = ("ensemble dB", "ensemble SSIM")

@@ -1,19 +1,61 @@
-"""Options that several commands share: which method, on what, in how much memory."""
+"""Options that several commands share, and a command that takes several values of `--sigma` in a row."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
 
-Model = Annotated[str, typer.Option("--model", help="n3net; to compare: dncnn, without neighbors; nlm, non-local means.")]
-Weights = Annotated[str, typer.Option("--weights", help="Name or file, for n3net.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
-Precision = Annotated[Literal["auto", "float32", "bfloat16", "float16"], typer.Option("--dtype", help="Of the convolutions.")]
+Model = Annotated[
+    str,
+    typer.Option("--model", help="Model: n3net, or one to compare it with: dncnn (convolutions only) or nlm (non-local means)."),
+]
+Weights = Annotated[
+    str, typer.Option("--weights", help="Weights of the n3net model: the name of shipped weights, or a .safetensors file.")
+]
+Device = Annotated[str, typer.Option("--device", help="Compute device: auto (CUDA if available), cpu or cuda.")]
+Precision = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16"],
+    typer.Option("--dtype", help="Precision of the convolutions; auto picks the fastest that the device handles well."),
+]
 MemoryBudget = Annotated[
     int | None,
-    typer.Option("--memory-budget", min=1, metavar="MIB", help="Working memory beside the image; a share of what is free."),
+    typer.Option(
+        "--memory-budget",
+        min=1,
+        metavar="MIB",
+        help="Working memory of the network in MiB, in addition to the images themselves.",
+        show_default="a share of the free memory",
+    ),
 ]
 
 
 def in_bytes(mebibytes: int | None) -> int | None:
-    """Turn a memory budget as it is given into one as it is taken."""
+    """Convert a memory budget from MiB to bytes; None stays None."""
     return None if mebibytes is None else mebibytes << 20
+
+
+class SigmaListCommand(TyperCommand):
+    """A command whose `--sigma` takes one or more numbers: `--sigma 25 50 70`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat `--sigma` before every further number, the only form of a list that the parser understands."""
+        repeated: list[str] = []
+        in_list = False
+        for index, argument in enumerate(args):
+            if argument == "--sigma":
+                in_list = True
+            elif in_list and args[index - 1] != "--sigma":
+                if _is_number(argument):
+                    repeated.append("--sigma")
+                else:
+                    in_list = False
+            repeated.append(argument)
+        return super().parse_args(ctx, repeated)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

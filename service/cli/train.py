@@ -1,4 +1,4 @@
-"""`n3denoise train`: from folders of images to a weights file."""
+"""`n3denoise train`: train a network on folders of images and export a weights file."""
 
 import signal
 from dataclasses import replace
@@ -8,33 +8,70 @@ from typing import Annotated, Any, Literal
 import typer
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
-"""Signals that end a run with a checkpoint and a weights file after the step in hand."""
+"""Signals that end a run after its current step, with a checkpoint and a weights file."""
 
 
 def train(
-    sources: Annotated[list[Path], typer.Argument(help="Folders of images, or image sets packed as .npz.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run; one with a checkpoint is gone on with.")],
-    start: Annotated[str | None, typer.Option("--from", help="Weights to begin with: name or file.")] = None,
-    sigma: Annotated[float | None, typer.Option(help="Tune for one noise level, 0-255 scale.")] = None,
-    sigma_range: Annotated[tuple[float, float] | None, typer.Option(help="Noise levels, 0-255 scale.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Length of the schedule; else it follows --max-minutes.")] = None,
-    max_minutes: Annotated[float | None, typer.Option(min=0, help="Computing time of the whole run.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Crops a step.")] = None,
-    crop: Annotated[int | None, typer.Option(min=1, help="Side of a crop in pixels.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(min=0, help="At its peak.")] = None,
-    decay_share: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Share of the schedule, at its end, in which the rate falls to zero.")
+    sources: Annotated[list[Path], typer.Argument(help="Folders of clean images, or .npz files of packed images.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Run folder; training resumes from its checkpoint if it has one.")
+    ],
+    start: Annotated[
+        str | None, typer.Option("--from", help="Weights to start from, instead of random ones: a shipped name or a file.")
     ] = None,
-    ema: Annotated[float | None, typer.Option(min=0, max=1, help="Decay of the weight average that is exported.")] = None,
-    loss: Annotated[Literal["softened_log_mse", "log_mse", "mse"] | None, typer.Option(help="What to minimize.")] = None,
-    model: Annotated[Literal["n3net", "n3unet", "dncnn"] | None, typer.Option(help="Of fresh weights: n3net by default.")] = None,
-    relaxation: Annotated[Literal["code", "paper"] | None, typer.Option(help="Of fresh weights.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of crops, noise and fresh weights.")] = None,
-    freeze_statistics: Annotated[bool, typer.Option("--freeze-statistics", help="Of batch normalization; to fine-tune.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    compiled: Annotated[bool, typer.Option("--compile", help="Compile the network (needs a C++ compiler or a GPU).")] = False,
+    sigma: Annotated[float | None, typer.Option(help="Train for this noise level only (0-255 scale).")] = None,
+    sigma_range: Annotated[
+        tuple[float, float] | None, typer.Option(help="Train for noise levels in this range (0-255 scale).", show_default="0 75")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Number of training steps; without it, the schedule follows --max-minutes.")
+    ] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(min=0, help="Limit on the total computing time of the run, in minutes.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Number of image crops per step.", show_default="8")] = None,
+    crop: Annotated[int | None, typer.Option(min=1, help="Side length of a crop in pixels.", show_default="80")] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.", show_default="0.001")] = None,
+    decay_share: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Final share of the schedule in which the learning rate falls to zero.", show_default="1"
+        ),
+    ] = None,
+    ema: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Decay of the moving average of the weights that is exported.", show_default="0.999"),
+    ] = None,
+    loss: Annotated[
+        Literal["softened_log_mse", "log_mse", "mse"] | None,
+        typer.Option(help="Loss to minimize.", show_default="softened_log_mse"),
+    ] = None,
+    model: Annotated[
+        Literal["n3net", "n3unet", "dncnn"] | None,
+        typer.Option(help="Network to train from random weights.", show_default="n3net"),
+    ] = None,
+    relaxation: Annotated[
+        Literal["code", "paper"] | None,
+        typer.Option(
+            help="Form of the neighbor selection, for random weights: as in the authors' code or as in the paper.",
+            show_default="code",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the crops, the noise and the random weights.", show_default="0")
+    ] = None,
+    freeze_statistics: Annotated[
+        bool, typer.Option("--freeze-statistics", help="Freeze batch-norm statistics (for fine-tuning).")
+    ] = False,
+    device: Annotated[str, typer.Option(help="Compute device: auto (CUDA if available), cpu or cuda.")] = "auto",
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the network with torch.compile (needs a C++ compiler or a GPU).")
+    ] = False,
 ) -> None:
-    """Train a model. The same command goes on with a run that was stopped, to the bit as if it had not been."""
+    """Train a network on clean images and export its weights.
+
+    Stop a run with Ctrl-C. Repeat the same command to resume it; on one CPU, the result is the same to the bit.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -96,4 +133,4 @@ def train(
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    typer.echo(f"{result.weights} · step {result.progress.step} · {'finished' if result.finished else 'can be gone on with'}")
+    typer.echo(f"{result.weights} · step {result.progress.step} · {'finished' if result.finished else 'can be resumed'}")

@@ -1,16 +1,16 @@
-"""`n3denoise weights`: what weights there are, and the import of the authors' checkpoints."""
+"""`n3denoise weights`: list, inspect and import weights."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-weights = typer.Typer(help="List the weights, and import checkpoints.", no_args_is_help=True)
+weights = typer.Typer(help="List, inspect and import weights.", no_args_is_help=True)
 
 
 @weights.command("list")
 def list_weights() -> None:
-    """List the shipped weights: name, sigma range, SHA-256."""
+    """List the shipped weights with their noise range and SHA-256."""
     from models.weights.files import load_weights, weights_names
 
     for name in weights_names():
@@ -20,8 +20,8 @@ def list_weights() -> None:
 
 
 @weights.command()
-def show(name: Annotated[str, typer.Argument(help="Name or file.")] = "default") -> None:
-    """Verify weights and print all that their file says of them."""
+def show(name: Annotated[str, typer.Argument(help="Name of shipped weights, or a .safetensors file.")] = "default") -> None:
+    """Verify weights and print their configuration and training details as JSON."""
     import json
 
     from models.weights.files import WeightsError, load_weights
@@ -43,12 +43,15 @@ def show(name: Annotated[str, typer.Argument(help="Name or file.")] = "default")
 
 @weights.command("import")
 def import_weights(
-    file: Annotated[Path, typer.Argument(help="A checkpoint of the authors, such as 051_ckpt.t7.")],
-    sigma: Annotated[float, typer.Option(help="The noise level it was trained for, 0-255 scale.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The weights file to write.")],
+    file: Annotated[Path, typer.Argument(help="Checkpoint of the N3Net authors, such as 051_ckpt.t7.")],
+    sigma: Annotated[float, typer.Option(help="Noise level the checkpoint was trained for (0-255 scale).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Weights file to write (.safetensors).")],
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
-    """Turn an authors' checkpoint into a weights file. Their license stays theirs: do not redistribute the result."""
+    """Convert a checkpoint of the N3Net authors into a weights file.
+
+    The authors' license still applies to the result: do not redistribute it.
+    """
     from models.weights.files import WeightsError, import_checkpoint, save_weights
 
     if output.exists() and not force:
