@@ -1,36 +1,38 @@
-# n3denoise: what one does with it. Each target sets up what it needs; Python 3.11 is all a machine must have.
+# Everyday tasks. Every target installs what it needs into .venv; a machine needs nothing but Python 3.11.
 
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-help: ## list the targets
+help: ## list these targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/'
 
-serve: .venv/served ## set all up and serve on http://127.0.0.1:8000
+serve: .venv/served ## start the service on http://127.0.0.1:8000
 	$(BIN)/n3denoise serve
 
-test: check ## set all up, check, and run the everyday tests
+test: check ## run all checks and the everyday tests
 	$(BIN)/pytest
 
-check: .venv/tested ## lint, format and types; never edits
+check: .venv/tested ## check lint, format, types, import directions and spelling; never edits
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
 
-fix: .venv/tested ## format, and mend what the linter can
+fix: .venv/tested ## format, and fix what the linter can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-train: .venv/served ## train on image folders (make train DATA="a b --max-minutes 60")
+train: .venv/served ## train on image folders: make train DATA="folder folder --max-minutes 60"
 	$(BIN)/n3denoise train $(DATA) -o runs/default
 
-bench: .venv/benched ## compare with other denoisers, and dtypes on a folder (SET12=...); writes benchmarks/RESULTS.md
+bench: .venv/benched ## compare with other denoisers, and precisions on a folder (SET12=...); writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.peers $(if $(SET12),--set12 $(SET12))
 
-load: .venv/tested ## overload, fairness and hang-ups against a real server; writes benchmarks/LOAD.md
+load: .venv/tested ## measure overload, fairness and disconnects on a real server; writes benchmarks/LOAD.md
 	$(BIN)/python -m benchmarks.load
 
-endurance: .venv/tested ## 20 terminations, a soak and 100,000 bad requests; writes benchmarks/ENDURANCE.md
+endurance: .venv/tested ## run 20 terminations, a soak test and 100,000 bad requests; writes benchmarks/ENDURANCE.md
 	$(BIN)/python -m benchmarks.endurance
 
 studies: .venv/tested ## run the studies; writes docs/studies/
@@ -39,7 +41,7 @@ studies: .venv/tested ## run the studies; writes docs/studies/
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv
 
-# A stamp each for what a target needs installed, newer than the versions it was installed from.
+# One stamp file for each set of packages. It is newer than the files that name the packages, or they are installed again.
 .venv/served: .venv/bin/pip pyproject.toml requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e .
 	@touch $@
