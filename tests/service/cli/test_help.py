@@ -1,0 +1,54 @@
+"""Help texts: every command and option has one, and the defaults they name are the real ones."""
+
+from collections.abc import Iterator
+
+import click
+import pytest
+import typer
+
+from models.training.recipe import Recipe
+from service.__main__ import app
+from service.settings import Settings
+
+ROOT_COMMAND = typer.main.get_command(app)
+
+
+def commands(command: click.Command = ROOT_COMMAND, path: str = "n3denoise") -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    for name, child in getattr(command, "commands", {}).items():
+        yield from commands(child, f"{path} {name}")
+
+
+COMMANDS = dict(commands())
+
+
+def documented_defaults(path: str) -> dict[str, str]:
+    """The defaults that the help of a command names in words because the option itself has none."""
+    shown = {str(each.name): getattr(each, "show_default", None) for each in COMMANDS[path].params}
+    return {name: text for name, text in shown.items() if isinstance(text, str)}
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_every_command_and_option_is_a_full_phrase(path: str) -> None:
+    command = COMMANDS[path]
+    texts = [command.help, *(getattr(each, "help", "") for each in command.params)]
+    for text in texts:
+        assert text
+        assert text[0].isupper(), text
+        assert text.rstrip().endswith("."), text
+
+
+def test_the_defaults_of_training_are_those_of_the_recipe() -> None:
+    recipe = Recipe()
+    for name, text in documented_defaults("n3denoise train").items():
+        value = getattr(recipe, name, None)
+        if isinstance(value, tuple):
+            assert text == " ".join(f"{each:g}" for each in value)
+        elif value is not None:
+            assert text == (f"{value:g}" if isinstance(value, float) else str(value)), name
+
+
+def test_the_defaults_of_the_service_are_those_of_its_settings() -> None:
+    for name in ("host", "port", "device"):
+        text = documented_defaults("n3denoise serve")[name]
+        assert text == f"N3DENOISE_{name.upper()}, or {Settings.model_fields[name].default}"
