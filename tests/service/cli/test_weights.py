@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from models.weights.files import load_weights
 from service.__main__ import app
-from tests.models.weights.test_files import checkpoint
+from tests.support.authors_checkpoint import checkpoint
 
 
 def test_list_and_show_name_the_shipped_weights() -> None:
