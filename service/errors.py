@@ -39,7 +39,7 @@ No message repeats what the client sent: `detail` states limits and facts of the
 # ruff: noqa: D101, D102, N818
 
 import math
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class ServiceError(Exception):
@@ -180,6 +180,16 @@ class WouldMissDeadline(Refused):
 class NotReady(Refused):
     status, code, title = 503, "not-ready", "The service is not ready"
 
+    @classmethod
+    def loading(cls) -> Self:
+        """Return the error for a request that comes before the models are loaded."""
+        return cls("The models are being loaded.", retry_after=5)
+
+    @classmethod
+    def hung(cls) -> Self:
+        """Return the error for a computation that takes longer than any should."""
+        return cls("The compute device has not responded for too long.", retry_after=30)
+
 
 class Draining(Refused):
     status, code, title = 503, "draining", "The service is shutting down"
@@ -188,9 +198,12 @@ class Draining(Refused):
 class DeviceLost(Refused):
     status, code, title = 503, "device-lost", "The compute device is lost"
 
+    def __init__(self) -> None:
+        super().__init__("The compute device is lost, and the service is about to exit.", retry_after=30)
+
 
 class DeadlineExceeded(ServiceError):
-    status, code, title = 504, "deadline-exceeded", "The result was not ready in time"
+    status, code, title = 504, "deadline-exceeded", "The result was not ready within the time limit"
     outcome = "timeout"
 
 

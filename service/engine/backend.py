@@ -3,7 +3,7 @@
 import platform
 import time
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, Self
 
 import numpy as np
@@ -16,11 +16,9 @@ from models.neighbors.nlm import NonLocalMeans
 from models.steps import run_through
 from models.weights.files import Weights
 from service.engine import selftest
-from service.engine.selftest import Plane
 from service.errors import DeviceFault, DeviceOutOfMemory, NonFiniteResult, NotReady
-from service.settings import MIB, Settings
-
-MODEL = "n3net"
+from service.imaging.picture import Plane
+from service.settings import DEFAULT_MODEL, MIB, Settings
 
 
 class Denoises(Protocol):
@@ -39,98 +37,71 @@ class Denoises(Protocol):
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What callers may know of a model and the device it runs on, plain values only; not every method has weights."""
+class ModelInfo:
+    """What callers may know of a model and its device, as plain values; not every model has weights."""
 
-    model: str
+    name: str
     weights: str | None
     weights_sha256: str | None
-    weights_facts: dict[str, str]
+    facts: dict[str, str]
     sigma_range: tuple[float, float]
     device: str
     device_name: str
     dtype: str
     fallback_reason: str | None
-    torch_version: str = torch.__version__
-    python_version: str = field(default_factory=platform.python_version)
 
 
-class Compute:
-    """Runs a denoiser strip by strip and turns its failures into the service's errors.
+class Backend:
+    """Run the loaded models strip by strip and turn their failures into the service's errors.
 
     Args:
-        load: Makes the denoiser.
-        load_reference: Makes one in float32 on the CPU, for the self-test of weights that have no stored result.
-        load_others: Makes the other methods that can be asked for, by name.
-        on_device_error: Told the kind of each failure: out_of_memory, fault or non_finite.
+        methods: The models by name, the default first.
+        load_reference: Loads the default model in float32 on the CPU, for the self-test of weights without a stored result.
+        on_device_error: Called with the kind of each failure: out_of_memory, fault or non_finite.
+
+    Attributes:
+        models: Facts about each model, the default first.
+        torch_version: Version of PyTorch.
     """
 
     def __init__(
         self,
-        load: Callable[[], Denoises],
+        methods: Mapping[str, Denoises | NonLocalMeans],
         load_reference: Callable[[], Denoises],
         on_device_error: Callable[[str], None] = lambda _: None,
-        load_others: Callable[[], Mapping[str, Denoises | NonLocalMeans]] = dict,
     ) -> None:
-        self._denoiser = load()
-        self._others = load_others()
+        self.models = {name: _info(name, method) for name, method in methods.items()}
+        self.torch_version: str = torch.__version__
+        self._methods = methods
         self._load_reference = load_reference
         self._on_device_error = on_device_error
         self._golden: Plane | None = None
 
     @classmethod
-    def from_settings(cls, settings: Settings, on_device_error: Callable[[str], None]) -> Self:
-        """Load the weights that the settings name onto the device that they name.
+    def load(cls, settings: Settings, on_device_error: Callable[[str], None]) -> Self:
+        """Load all models onto the device that the settings name.
 
         Raises:
             NotReady: If a GPU is required and none is used.
-            ValueError: If weights, device or dtype are not there.
+            ValueError: If the weights, the device or the dtype do not exist.
         """
         budget = None if settings.memory_budget_mib is None else settings.memory_budget_mib * MIB
-        compute = cls(
-            lambda: Denoiser.load(settings.weights, settings.device, settings.dtype, budget),
+        backend = cls(
+            {
+                name: load_method(
+                    name, weights=settings.weights, device=settings.device, dtype=settings.dtype, memory_budget=budget
+                )
+                for name in dict.fromkeys((DEFAULT_MODEL, *method_names()))
+            },
             lambda: Denoiser.load(settings.weights, "cpu", "float32", budget),
             on_device_error,
-            lambda: {
-                name: load_method(name, device=settings.device, dtype=settings.dtype, memory_budget=budget)
-                for name in method_names()
-                if name != MODEL
-            },
         )
-        if settings.require_gpu and compute.facts.device == "cpu":
-            raise NotReady(f"A GPU is required, but {compute.facts.fallback_reason or 'the CPU was asked for'}.")
-        return compute
+        default = backend.models[DEFAULT_MODEL]
+        if settings.require_gpu and default.device == "cpu":
+            raise NotReady(f"A GPU is required, but {default.fallback_reason or 'the settings ask for the CPU'}.")
+        return backend
 
-    @property
-    def facts(self) -> Facts:
-        """The default model, and what it runs on."""
-        return self._network_facts(MODEL, self._denoiser)
-
-    @property
-    def models(self) -> dict[str, Facts]:
-        """All models that can be asked for, the default first."""
-        return {MODEL: self.facts} | {name: self._method_facts(name, method) for name, method in self._others.items()}
-
-    def _method_facts(self, name: str, method: Denoises | NonLocalMeans) -> Facts:
-        if isinstance(method, NonLocalMeans):
-            return Facts(name, None, None, {}, method.sigma_range, "cpu", platform.processor() or "CPU", "float32", None)
-        return self._network_facts(name, method)
-
-    def _network_facts(self, name: str, denoiser: Denoises) -> Facts:
-        cuda = denoiser.device.type == "cuda"
-        return Facts(
-            model=name,
-            weights=denoiser.weights.name,
-            weights_sha256=denoiser.weights.sha256,
-            weights_facts=dict(denoiser.weights.facts),
-            sigma_range=denoiser.weights.sigma_range,
-            device=denoiser.device.type,
-            device_name=torch.cuda.get_device_name(denoiser.device) if cuda else platform.processor() or "CPU",
-            dtype=str(denoiser.dtype).removeprefix("torch."),
-            fallback_reason=denoiser.fallback_reason,
-        )
-
-    def steps(self, noisy: Plane, sigma: float, model: str = MODEL) -> Generator[float, None, Plane]:
+    def steps(self, noisy: Plane, sigma: float, model: str = DEFAULT_MODEL) -> Generator[float, None, Plane]:
         """Denoise a plane, yielding after each strip.
 
         Args:
@@ -151,7 +122,7 @@ class Compute:
         """
         # A copy, for torch takes no negative strides, which NumPy leaves on a plane of one row or column.
         plane = torch.from_numpy(np.array(noisy, np.float32, order="C"))
-        method = self._others.get(model, self._denoiser)
+        method = self._methods[model]
         (height, width), retried = noisy.shape, False
         while True:
             try:
@@ -193,7 +164,7 @@ class Compute:
             DeviceFault: If the device fails on it.
         """
         if self._golden is None:
-            stored = selftest.stored_results().get(self._denoiser.weights.sha256)
+            stored = selftest.stored_results().get(self.models[DEFAULT_MODEL].weights_sha256 or "")
             self._golden = selftest.decode(stored) if stored else self._reference()
         deviation = selftest.deviation(self.denoise, self._golden)
         if not deviation <= selftest.TOLERANCE:
@@ -212,14 +183,31 @@ class Compute:
         return run_through(self.steps(noisy, sigma))
 
     def _reference(self) -> Plane:
-        reference = Compute(self._load_reference, self._load_reference)
+        reference = Backend({DEFAULT_MODEL: self._load_reference()}, self._load_reference)
         return reference.denoise(selftest.tile(), selftest.SIGMA)
 
     def memory(self) -> tuple[int, int]:
         """Bytes (allocated, reserved) on the GPU; zeros on a CPU."""
-        if self._denoiser.device.type != "cuda":
+        if self.models[DEFAULT_MODEL].device != "cuda":
             return 0, 0
         return torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
+
+
+def _info(name: str, method: Denoises | NonLocalMeans) -> ModelInfo:
+    if isinstance(method, NonLocalMeans):
+        return ModelInfo(name, None, None, {}, method.sigma_range, "cpu", platform.processor() or "CPU", "float32", None)
+    cuda = method.device.type == "cuda"
+    return ModelInfo(
+        name=name,
+        weights=method.weights.name,
+        weights_sha256=method.weights.sha256,
+        facts=dict(method.weights.facts),
+        sigma_range=method.weights.sigma_range,
+        device=method.device.type,
+        device_name=torch.cuda.get_device_name(method.device) if cuda else platform.processor() or "CPU",
+        dtype=str(method.dtype).removeprefix("torch."),
+        fallback_reason=method.fallback_reason,
+    )
 
 
 def _out_of_memory(error: Exception) -> bool:

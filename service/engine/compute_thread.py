@@ -1,90 +1,50 @@
-"""The compute thread: strip by strip, whatever image the fair queue names, as long as somebody waits for it."""
+"""The compute thread: it computes one strip at a time, of whichever image the fair queue names next."""
 
 import asyncio
+import platform
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 from service import version
-from service.engine.backend import Compute, Facts
-from service.engine.fair_queue import FairQueue, Place
-from service.engine.selftest import Plane
-from service.engine.throughput import Pace
+from service.engine.backend import Backend, ModelInfo
+from service.engine.fair_queue import FairQueue
+from service.engine.throughput import Throughput
+from service.engine.ticket import NetworkPass, PlaneRun, Ticket
 from service.errors import DeviceFailure, DeviceLost, InternalError, ServiceError
+from service.imaging.picture import Plane
+from service.settings import DEFAULT_MODEL
 from service.telemetry.logs import log
 from service.telemetry.metrics import Metrics
 
 
-def device_lost() -> DeviceLost:
-    """A fresh error each time: one that is raised again and again would collect tracebacks."""
-    return DeviceLost("The compute device is lost; the service is about to end.", retry_after=30)
+class ComputeThread:
+    """The one thread that owns the device, and the queue in front of it.
 
-
-class Ticket(Place):
-    """A request's place in the queue, from admission to answer; leaving its context gives the place back.
-
-    The network may run over it several times, for colors or an ensemble; its pixels count all of these runs.
-    """
-
-    def __init__(self, pixels: int, held: int, deadline: float, give_back: Callable[["Ticket"], None]) -> None:
-        super().__init__(pixels, deadline)
-        self.held = held
-        self.admitted = time.monotonic()
-        self.begun_at: float | None = None
-        self.computing = 0.0
-        self.run: Run | None = None
-        self._give_back = give_back
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._give_back(self)
-
-
-@dataclass
-class Run:
-    """One run of the network over one plane.
-
-    Attributes:
-        steps: The computation.
-        model: What computes.
-        pixels: Of the plane.
-        result: Belongs to the event loop, as does the call of `on_begun` at the first strip of the ticket.
-        fraction: Share that is done.
-    """
-
-    steps: Generator[float, None, Plane]
-    model: str
-    pixels: int
-    result: "asyncio.Future[Plane]"
-    on_begun: Callable[[], None]
-    fraction: float = 0.0
-
-
-class Worker:
-    """One thread that owns the device, and the queue in front of it.
-
-    Tickets are added and removed on the event loop; the thread takes the next one between any two strips, so a removed
-    ticket costs at most the strip in progress.
+    The event loop adds and removes tickets. The thread takes the next ticket between any two strips, so a removed ticket
+    costs at most the strip in progress.
 
     Args:
-        make_compute: Loads the weights; called on the thread.
+        load_backend: Loads the models; called on the thread.
         interleave: See `FairQueue`.
         idle_seconds: Idle time after which the self-test runs again.
-        metrics: Where to count.
+        metrics: The metrics to update.
+
+    Attributes:
+        queue: The admitted tickets.
+        throughput: How fast the device computes.
+        models: The models that are loaded, the default first; empty until they are loaded.
+        state: "loading" until the first self-test passes, then "ready"; "lost" after the device is lost.
     """
 
-    def __init__(self, make_compute: Callable[[], Compute], interleave: int, idle_seconds: float, metrics: Metrics) -> None:
-        self.queue = FairQueue(interleave)
-        self.pace = Pace()
-        self.facts: Facts | None = None
-        self.models: dict[str, Facts] = {}
+    def __init__(self, load_backend: Callable[[], Backend], interleave: int, idle_seconds: float, metrics: Metrics) -> None:
+        self.queue: FairQueue[Ticket] = FairQueue(interleave)
+        self.throughput = Throughput()
+        self.models: Mapping[str, ModelInfo] = {}
         self.state: Literal["loading", "ready", "lost"] = "loading"
-        self._make_compute = make_compute
+        self._load_backend = load_backend
         self._idle_seconds = idle_seconds
         self._metrics = metrics
         self._changed = threading.Condition()
@@ -92,13 +52,13 @@ class Worker:
         self._strip_began: float | None = None
 
     def start(self) -> None:
-        """Start the thread; called on the event loop, which gets all results."""
+        """Start the thread. Call this on the event loop, which will receive all results."""
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="compute", daemon=True)
         self._thread.start()
 
     def stop(self, seconds: float) -> None:
-        """Ask the thread to end after its present strip and wait so long for it."""
+        """Ask the thread to end after the strip in progress, and wait at most this long for it."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -106,33 +66,48 @@ class Worker:
 
     @property
     def strip_seconds(self) -> float:
-        """How long the present strip, self-test or warm-up has been running; 0 between them."""
+        """How long the current strip, self-test or warm-up has been running; 0 between them."""
         began = self._strip_began
         return 0.0 if began is None else time.monotonic() - began
 
     def finishes(self, pixels: int, deadline: float) -> list[tuple[float, float]]:
-        """See `FairQueue.finishes`."""
+        """Predict what would happen if an image of the given size arrived now; see `FairQueue.finishes`."""
         with self._changed:
             return self.queue.finishes(pixels, deadline)
 
     def add(self, ticket: Ticket) -> None:
-        """Put a ticket into the queue; it is not computed before `submit`."""
+        """Add a ticket to the queue; nothing is computed for it before `submit`."""
         with self._changed:
             self.queue.add(ticket)
 
     def remove(self, ticket: Ticket) -> None:
-        """Take a ticket out, done or not."""
+        """Remove a ticket from the queue, finished or not."""
         with self._changed:
             self.queue.remove(ticket)
 
     def submit(
-        self, ticket: Ticket, noisy: Plane, sigma: float, model: str, on_begun: Callable[[], None]
-    ) -> "asyncio.Future[Plane]":
-        """Give a ticket a plane to denoise; `on_begun` is called on the event loop if its first strip comes."""
-        run = Run(self._compute.steps(noisy, sigma, model), model, noisy.size, self._loop.create_future(), on_begun)
+        self, ticket: Ticket, first: NetworkPass, resume: Callable[[Plane], NetworkPass], model: str, on_begun: Callable[[], None]
+    ) -> asyncio.Future[Plane]:
+        """Give a ticket its planes to denoise.
+
+        Args:
+            ticket: A ticket in the queue that has no run in progress.
+            first: The first pass.
+            resume: Takes the denoised plane of a pass that is not the last and returns the next pass; called on the thread.
+            model: One of `models`.
+            on_begun: Called on the event loop when the ticket's first strip begins.
+
+        Returns:
+            A future for the denoised plane of the last pass, not clipped.
+
+        Raises:
+            DeviceLost: If the device is lost.
+        """
+        steps = self._run_passes(first, resume, model)
+        run = PlaneRun(steps, model, first.plane.size * first.count, self._loop.create_future(), on_begun)
         with self._changed:
             if self.state == "lost":
-                raise device_lost()
+                raise DeviceLost
             ticket.run, ticket.runnable = run, True
             self._changed.notify()
         return run.result
@@ -141,44 +116,55 @@ class Worker:
 
     def _run(self) -> None:
         try:
-            self._compute = self._make_compute()
-            self._describe(self._compute.models)
+            self._backend = self._load_backend()
+            self._announce(self._backend)
             self._self_test()
             with self._watched():
-                pixels, seconds = self._compute.warm_up()
-            self.pace.note(pixels, seconds)
+                pixels, seconds = self._backend.warm_up()
+            self.throughput.add(pixels, seconds)
             self.state = "ready"
-            log().info("ready", pixels_per_second=round(self.pace.pixels_per_second or 0))
+            log().info("ready", pixels_per_second=round(self.throughput.pixels_per_second or 0))
             while not self._stopping:
                 ticket = self._next()
                 if ticket and ticket.run:
-                    self._strip(ticket, ticket.run)
+                    self._compute_strip(ticket, ticket.run)
                 elif not self._stopping:
                     self._self_test()
         except Exception as error:
             self._lose(error)
 
-    def _describe(self, models: dict[str, Facts]) -> None:
-        facts = next(iter(models.values()))
-        self.models, self.facts = models, facts
-        metrics = self._metrics
-        metrics.build.labels(version(), facts.torch_version, facts.python_version).set(1)
-        for each in models.values():
-            metrics.model.labels(each.model, each.weights_sha256 or "", each.dtype).set(1)
-        metrics.device.labels(facts.device, facts.device_name, facts.fallback_reason or "").set(1)
-        metrics.gpu_allocated.set_function(lambda: self._compute.memory()[0])
-        metrics.gpu_reserved.set_function(lambda: self._compute.memory()[1])
-        level = log().warning if facts.fallback_reason else log().info
-        level("device", device=facts.device, name=facts.device_name, fallback_reason=facts.fallback_reason)
+    def _announce(self, backend: Backend) -> None:
+        self.models = backend.models
+        metrics, default = self._metrics, self.models[DEFAULT_MODEL]
+        metrics.build.labels(version(), backend.torch_version, platform.python_version()).set(1)
+        for model in self.models.values():
+            metrics.model.labels(model.name, model.weights_sha256 or "", model.dtype).set(1)
+        metrics.device.labels(default.device, default.device_name, default.fallback_reason or "").set(1)
+        metrics.gpu_allocated.set_function(lambda: backend.memory()[0])
+        metrics.gpu_reserved.set_function(lambda: backend.memory()[1])
+        level = log().warning if default.fallback_reason else log().info
+        level("device", device=default.device, name=default.device_name, fallback_reason=default.fallback_reason)
+
+    def _run_passes(
+        self, first: NetworkPass, resume: Callable[[Plane], NetworkPass], model: str
+    ) -> Generator[float, None, Plane]:
+        """Compute one pass after another; yield the fraction of all passes after each strip."""
+        current = first
+        while True:
+            steps = self._backend.steps(current.plane, current.sigma, model)
+            denoised = yield from _scaled(steps, current.index, current.count)
+            if current.index + 1 == current.count:
+                return denoised
+            yield (current.index + 1) / current.count
+            current = resume(denoised)
 
     def _next(self) -> Ticket | None:
-        """Wait for a ticket that can be computed; None after so much idle time, or when stopping."""
+        """Wait for a runnable ticket; return None after the idle time, or when stopping."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or self.queue.take(), self._idle_seconds)
-            place = self.queue.take()
-            return place if isinstance(place, Ticket) else None
+            return self.queue.take()
 
-    def _strip(self, ticket: Ticket, run: Run) -> None:
+    def _compute_strip(self, ticket: Ticket, run: PlaneRun) -> None:
         before, outcome = run.fraction, None
         with self._watched() as began:
             if ticket.begun_at is None:
@@ -198,18 +184,18 @@ class Worker:
             self._settle(ticket, run, outcome)
         if isinstance(outcome, DeviceFailure):
             log().warning("device failure", error=outcome.code, exc_info=outcome.__cause__)
-            # One failure may be the image's own; a device that fails the self-test as well is lost.
+            # The image itself may have caused the failure; a device that also fails the self-test is lost.
             self._self_test()
 
     def _account(self, ticket: Ticket, model: str, pixels: float, seconds: float) -> None:
         ticket.computing += seconds
-        self.pace.note(pixels, seconds)
+        self.throughput.add(pixels, seconds)
         with self._changed:
             self.queue.serve(ticket, pixels)
         self._metrics.strip_seconds.observe(seconds)
         self._metrics.pixels.labels(model, self.models[model].device).inc(pixels)
 
-    def _settle(self, ticket: Ticket, run: Run, outcome: "Plane | ServiceError") -> None:
+    def _settle(self, ticket: Ticket, run: PlaneRun, outcome: Plane | ServiceError) -> None:
         """Hand the outcome of a run to the event loop."""
 
         def on_loop() -> None:
@@ -228,12 +214,12 @@ class Worker:
     def _self_test(self) -> None:
         self._metrics.selftest.set(0)
         with self._watched():
-            self._compute.check()
+            self._backend.check()
         self._metrics.selftest.set(1)
 
     @contextmanager
     def _watched(self) -> Iterator[float]:
-        """Let the event loop see how long this computation takes, from the moment that is yielded."""
+        """Let the event loop see how long a computation takes; yield the moment it began."""
         self._strip_began = began = time.monotonic()
         try:
             yield began
@@ -241,11 +227,21 @@ class Worker:
             self._strip_began = None
 
     def _lose(self, error: Exception) -> None:
-        """Answer everything that waits, and let the process end: only a new one can get the device back."""
+        """Fail all runs in progress, so that the process can end: only a new process can get the device back."""
         log().error("device lost", reason=str(error), exc_info=error)
         with self._changed:
             self.state = "lost"
-            waiting = list(self.queue.places)
-        for place in waiting:
-            if isinstance(place, Ticket) and place.run:
-                self._settle(place, place.run, device_lost())
+            waiting = [(ticket, ticket.run) for ticket in self.queue.places if ticket.run]
+        for ticket, run in waiting:
+            self._settle(ticket, run, DeviceLost())
+
+
+def _scaled(steps: Generator[float, None, Plane], index: int, count: int) -> Generator[float, None, Plane]:
+    """Turn the fractions of one pass into fractions of all passes."""
+    while True:
+        try:
+            fraction = next(steps)
+        except StopIteration as end:
+            denoised: Plane = end.value
+            return denoised
+        yield (index + fraction) / count

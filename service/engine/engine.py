@@ -1,15 +1,17 @@
-"""Admission, deadlines, cancellation and drain in front of the device's one compute thread."""
+"""Admission, deadlines, cancellation and draining: the only entrance to the device and its one compute thread."""
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from service.engine.backend import MODEL, Compute, Facts
-from service.engine.compute_thread import Ticket, Worker, device_lost
-from service.engine.selftest import Plane
+from service.engine.backend import Backend, ModelInfo
+from service.engine.compute_thread import ComputeThread
+from service.engine.throughput import Throughput
+from service.engine.ticket import NetworkPass, Ticket
 from service.errors import (
     DeadlineExceeded,
+    DeviceLost,
     Draining,
     InvalidParameter,
     NotReady,
@@ -18,184 +20,209 @@ from service.errors import (
     TooManyPixels,
     WouldMissDeadline,
 )
-from service.settings import Settings
+from service.imaging.picture import Plane
+from service.settings import DEFAULT_MODEL, Settings
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_record import current_record, note_stage
 
-CAUTION = 1.1
-"""Admission plans with this much more time than the pace says: what misses its deadline by a second was computed for nothing."""
+SAFETY_FACTOR = 1.1
+"""Admission multiplies predicted times by this: a result that misses its deadline by a second was computed for nothing."""
 
-MakeCompute = Callable[[Settings, Callable[[str], None]], Compute]
+LoadBackend = Callable[[Settings, Callable[[str], None]], Backend]
+"""Loads the models; takes the settings and a function to call with the kind of each device failure."""
 
 
 class Engine:
-    """The gate to the device; everything here runs on the event loop.
+    """The gate to the device. All methods run on the event loop.
 
     Args:
         settings: Limits and times.
-        metrics: Where to count.
-        make_compute: Called on the compute thread to load the weights.
+        metrics: The metrics to update.
+        load_backend: Loads the models; called on the compute thread.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, make_compute: MakeCompute = Compute.from_settings) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, load_backend: LoadBackend = Backend.load) -> None:
         self.settings = settings
         self.metrics = metrics
         self.draining = False
-        self.worker = worker = Worker(
-            lambda: make_compute(settings, lambda kind: metrics.device_errors.labels(kind).inc()),
+        self._thread = thread = ComputeThread(
+            lambda: load_backend(settings, lambda kind: metrics.device_errors.labels(kind).inc()),
             settings.interleave_images,
             settings.idle_selftest_seconds,
             metrics,
         )
-        metrics.queue_jobs.set_function(lambda: len(worker.queue.places))
-        metrics.queue_pixels.set_function(lambda: worker.queue.pixels)
-        metrics.in_progress.set_function(lambda: sum(place.started for place in worker.queue.places))
-        metrics.rate.set_function(lambda: worker.pace.pixels_per_second or 0.0)
+        metrics.queue_jobs.set_function(lambda: len(thread.queue.places))
+        metrics.queue_pixels.set_function(lambda: thread.queue.pixels)
+        metrics.in_progress.set_function(lambda: sum(ticket.started for ticket in thread.queue.places))
+        metrics.rate.set_function(lambda: thread.throughput.pixels_per_second or 0.0)
         metrics.ready.set_function(lambda: self.trouble is None)
         metrics.draining.set_function(lambda: self.draining)
 
     def start(self) -> None:
-        """Start loading the weights on the compute thread; returns at once."""
-        self.worker.start()
+        """Start loading the models on the compute thread, and return at once."""
+        self._thread.start()
 
     async def stop(self) -> None:
-        """End the compute thread after its present strip; one that hangs is left behind."""
-        await asyncio.to_thread(self.worker.stop, 5.0)
+        """End the compute thread after the strip in progress; abandon the thread if that strip hangs."""
+        await asyncio.to_thread(self._thread.stop, 5.0)
 
     def drain(self) -> None:
-        """Refuse new work from now on; admitted work goes on."""
+        """Refuse new work from now on; admitted work continues."""
         self.draining = True
 
     @property
-    def facts(self) -> Facts | None:
-        """What is being run on what; None until the weights are loaded."""
-        return self.worker.facts
+    def models(self) -> Mapping[str, ModelInfo]:
+        """The models that are loaded, the default first; empty until they are loaded."""
+        return self._thread.models
 
-    def loaded_facts(self, model: str = MODEL) -> Facts:
-        """What is known of a model.
+    def model_info(self, name: str = DEFAULT_MODEL) -> ModelInfo:
+        """Return the facts about a model.
 
         Raises:
-            ServiceError: If the weights are not loaded.
+            Refused: If the models are not loaded.
             InvalidParameter: If there is no such model here.
         """
-        if self.facts is None:
-            raise self.trouble or NotReady("The weights are being loaded.", retry_after=5)
-        if model not in self.worker.models:
-            raise InvalidParameter(f"The models here are {', '.join(self.worker.models)}.", parameters=["model"])
-        return self.worker.models[model]
+        if not self.models:
+            raise self.trouble or NotReady.loading()
+        if name not in self.models:
+            raise InvalidParameter(f"The available models are {', '.join(self.models)}.", parameters=["model"])
+        return self.models[name]
+
+    @property
+    def throughput(self) -> Throughput:
+        """How fast the device computes."""
+        return self._thread.throughput
 
     @property
     def pixels_per_second(self) -> float | None:
-        """The device's measured rate."""
-        return self.worker.pace.pixels_per_second
+        """The device's measured rate; None until it is measured."""
+        return self.throughput.pixels_per_second
 
     @property
-    def lost(self) -> bool:
-        """Whether the device is lost for good, so that the process has to end."""
-        return self.worker.state == "lost"
+    def tickets(self) -> Sequence[Ticket]:
+        """The admitted tickets whose places have not been given back, in the order in which they are due."""
+        return self._thread.queue.places
 
     @property
     def busy(self) -> bool:
         """Whether admitted work is left."""
-        return bool(self.worker.queue.places)
+        return bool(self.tickets)
+
+    def backlog_seconds(self) -> float:
+        """Return how long the device will take for the work that is admitted and not yet computed."""
+        return self.throughput.seconds_for(self._thread.queue.pixels)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the device is lost for good, so that the process has to end."""
+        return self._thread.state == "lost"
 
     @property
     def hung(self) -> bool:
-        """Whether the present strip, self-test or warm-up takes longer than any should."""
-        return self.worker.strip_seconds > self.settings.hang_seconds
+        """Whether the current strip, self-test or warm-up takes longer than any should."""
+        return self._thread.strip_seconds > self.settings.hang_seconds
 
     @property
     def trouble(self) -> ServiceError | None:
         """Why no work is accepted now; None when ready."""
         if self.draining:
-            return Draining("The service is shutting down; another instance may answer.", retry_after=5)
+            return Draining("The service is shutting down; another instance may respond.", retry_after=5)
         if self.hung:
-            return NotReady("The device has not answered for too long.", retry_after=30)
+            return NotReady.hung()
         if self.lost:
-            return device_lost()
-        if self.worker.state == "loading":
-            return NotReady("The weights are being loaded.", retry_after=5)
+            return DeviceLost()
+        if self._thread.state == "loading":
+            return NotReady.loading()
         return None
 
     def check(self) -> None:
-        """Refuse at the door, before the body is read, what could not be admitted anyway.
+        """Refuse, before the body is read, a request that could not be admitted anyway.
 
         Raises:
-            Refused: If the service is not ready, draining, lost, or its queue is full.
+            Refused: If the service is not ready, draining, or lost, or if its queue is full.
         """
         if trouble := self.trouble:
             raise trouble
-        if len(self.worker.queue.places) >= self.settings.queue_requests:
-            raise QueueFull("As many requests wait as may wait.", **self._backlog())
+        if len(self.tickets) >= self.settings.queue_requests:
+            raise QueueFull("The maximum number of requests is in progress.", **self._backlog())
 
     def admit(self, pixels: int, arrived: float, *, held: int | None = None) -> Ticket:
-        """Give a request a place in the queue, if there is room and it and all admitted before it will end in time.
+        """Give a request a place in the queue if there is room, and if it and all requests admitted before it will end in time.
 
         Args:
-            pixels: Network pixels: the image's, times the runs of the network that it needs; 0 for none.
-            arrived: When the request came, on the monotonic clock; its deadline counts from there.
-            held: Pixels of all its pictures that will be in memory; those of the network unless given.
+            pixels: Network pixels: those of the image times the number of runs of the network it needs; 0 for none.
+            arrived: When the request arrived, on the monotonic clock; its deadline counts from then.
+            held: Pixels of all images that the request keeps in memory; `pixels` by default.
 
         Returns:
-            The place, to be used as a context manager that gives it back: when the answer is encoded, as memory is held so long.
+            The ticket, a context manager that gives the place back. Leave it when the response is encoded: memory is held until
+            then.
 
         Raises:
-            Refused: As `check`, or if a deadline would be missed, the request's own or an admitted one's.
-            TooManyPixels: If the image alone takes longer than a request may.
+            Refused: As `check`, or if the request itself or an admitted one would miss its deadline.
+            TooManyPixels: If the image alone would take longer than a request may.
         """
         self.check()
-        now, pace = time.monotonic(), self.worker.pace
+        now, throughput = time.monotonic(), self.throughput
         held = pixels if held is None else held
-        if self._held() and self._held() + held > self.settings.queue_pixels:
-            raise QueueFull("As many pixels are held as may be held.", **self._backlog())
-        ticket = Ticket(pixels, held, arrived + self.settings.timeout_seconds, self._give_back)
-        if CAUTION * pace.seconds(pixels) > self.settings.timeout_seconds:
-            limit = int((pace.pixels_per_second or 0) * self.settings.timeout_seconds / CAUTION)
-            raise TooManyPixels("At the device's pace the image takes longer than a request may.", limit_pixels=limit)
-        for ahead, deadline in self.worker.finishes(pixels, ticket.deadline):
-            if now + CAUTION * pace.seconds(ahead) > deadline:
-                raise WouldMissDeadline("With the work admitted before, a deadline would be missed.", **self._backlog())
-        self.worker.add(ticket)
+        held_before = sum(ticket.held for ticket in self.tickets)
+        if held_before and held_before + held > self.settings.queue_pixels:
+            raise QueueFull("The requests in progress hold the maximum number of pixels.", **self._backlog())
+        deadline = arrived + self.settings.timeout_seconds
+        if SAFETY_FACTOR * throughput.seconds_for(pixels) > self.settings.timeout_seconds:
+            limit = int((throughput.pixels_per_second or 0) * self.settings.timeout_seconds / SAFETY_FACTOR)
+            raise TooManyPixels("At the device's measured speed, this image would exceed the time limit.", limit_pixels=limit)
+        for ahead, due in self._thread.finishes(pixels, deadline):
+            if now + SAFETY_FACTOR * throughput.seconds_for(ahead) > due:
+                raise WouldMissDeadline("With the work already admitted, a request would miss its deadline.", **self._backlog())
+        ticket = Ticket(pixels=pixels, deadline=deadline, held=held, give_back=self._give_back)
+        self._thread.add(ticket)
         current_record().pixels = held
         self.metrics.input_pixels.observe(held)
         return ticket
 
-    async def denoise(self, ticket: Ticket, noisy: Plane, sigma: float, model: str = MODEL) -> Plane:
-        """Denoise one plane (H, W), [0, 1], with sigma on the [0, 1] scale; the result is not clipped.
+    async def denoise(
+        self, ticket: Ticket, first: NetworkPass, resume: Callable[[Plane], NetworkPass], model: str = DEFAULT_MODEL
+    ) -> Plane:
+        """Run a model over the planes of one request. If the caller is cancelled, the device stops within one strip.
 
-        When the caller is cancelled, the device stops within one strip.
+        Args:
+            ticket: The request's ticket.
+            first: The first pass of the model.
+            resume: Takes the denoised plane of a pass that is not the last and returns the next pass; called on the compute
+                thread.
+            model: One of `models`.
+
+        Returns:
+            The denoised plane (H, W) of the last pass, not clipped.
 
         Raises:
-            DeadlineExceeded: If the request's deadline passes, or its computation does not begin in time.
+            DeadlineExceeded: If the request's deadline passes, or if its computation does not begin in time.
             DeviceFailure: If the device fails on it.
-            DeviceLost: If the device is lost meanwhile.
+            DeviceLost: If the device is lost in the meantime.
         """
         loop = asyncio.get_running_loop()
         end = ticket.deadline - time.monotonic() + loop.time()
-        first = end if ticket.begun_at else min(end, loop.time() + self.settings.queue_timeout_seconds)
+        begin_by = end if ticket.begun_at else min(end, loop.time() + self.settings.queue_timeout_seconds)
         try:
-            # The timer runs here and not in the thread, so that even a strip that hangs cannot hold an answer back.
-            async with asyncio.timeout_at(first) as timer:
+            # The timer runs here and not on the compute thread, so that even a strip that hangs cannot delay the response.
+            async with asyncio.timeout_at(begin_by) as timer:
 
                 def begun() -> None:
                     if not result.done():
                         timer.reschedule(end)
 
-                result = self.worker.submit(ticket, noisy, sigma, model, begun)
+                result = self._thread.submit(ticket, first, resume, model, begun)
                 return await result
         except TimeoutError:
-            raise DeadlineExceeded("The result was not ready within the time limit.") from None
+            raise DeadlineExceeded from None
 
     def _give_back(self, ticket: Ticket) -> None:
-        self.worker.remove(ticket)
+        self._thread.remove(ticket)
         record = current_record()
-        note_stage(self.metrics, record, "queue", (ticket.begun_at or time.monotonic()) - ticket.admitted)
+        note_stage(self.metrics, record, "queue", (ticket.begun_at or time.monotonic()) - ticket.admitted_at)
         note_stage(self.metrics, record, "infer", ticket.computing)
 
-    def _held(self) -> int:
-        return sum(place.held for place in self.worker.queue.places if isinstance(place, Ticket))
-
     def _backlog(self) -> dict[str, Any]:
-        """What a refusal says of the work ahead."""
-        pixels = self.worker.queue.pixels
-        return {"retry_after": self.worker.pace.seconds(pixels), "queued_pixels": round(pixels)}
+        """Return what a refusal says about the work ahead."""
+        return {"retry_after": self.backlog_seconds(), "queued_pixels": round(self._thread.queue.pixels)}

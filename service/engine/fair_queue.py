@@ -1,19 +1,20 @@
 """Which image gets the device next: the one that equal sharing would finish first."""
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Place:
     """One image in the queue.
 
     Attributes:
-        pixels: All the work of the image, in network pixels.
+        pixels: All the work for the image, in network pixels.
         deadline: When the caller stops waiting, on the monotonic clock.
-        left: Pixels not yet computed.
-        due: Virtual time at which equal sharing would finish the image.
-        runnable: False until the image is decoded.
-        started: True once its first strip is done, so that it holds memory on the device.
+        left: Pixels not yet computed; kept by the queue.
+        due: Virtual time at which equal sharing would finish the image; kept by the queue.
+        runnable: Whether the image has a plane to compute; False until it is decoded.
+        started: Whether its first strip is done, so that it occupies device memory; kept by the queue.
     """
 
     pixels: int
@@ -24,23 +25,27 @@ class Place:
     started: bool = False
 
 
-class FairQueue:
-    """Fair queue over images, counted in pixels served; not thread-safe.
+P = TypeVar("P", bound=Place)
 
-    A virtual clock runs as if the device served every image in the queue at once, each its equal share of the pixels.
-    An image is due when that sharing would finish it, and the device always takes the strip of the image due first. So
-    a small image overtakes a large one within a strip, no image ends later than under equal sharing (a large one cannot
-    starve), and not everything ends late together (fair sojourn protocol, Friedman and Henderson 2003).
+
+class FairQueue(Generic[P]):
+    """Fair queue over images, measured in pixels served; not thread-safe.
+
+    A virtual clock runs as if the device served all images in the queue at once, with an equal share of the pixels for each.
+    An image is due when this sharing would finish it, and the device always takes a strip of the image that is due first.
+    So a small image overtakes a large one within a strip, no image ends later than under equal sharing (a large one cannot
+    starve), and images end one after another instead of all late together (the fair sojourn protocol of Friedman and
+    Henderson, 2003).
 
     Args:
-        interleave: Most images begun and not ended; a much smaller one may still go ahead of them, as its memory does
-            not count beside theirs.
+        interleave: Maximum number of images that are started and not finished. A much smaller image may start nevertheless,
+            because it needs little memory beside theirs.
     """
 
     def __init__(self, interleave: int) -> None:
         self.interleave = interleave
-        self.places: list[Place] = []  # in order of their due times
-        self._sharing: list[Place] = []  # images that equal sharing would not have ended yet, in the same order
+        self.places: list[P] = []  # ordered by due time
+        self._sharing: list[P] = []  # the images that equal sharing would not have finished yet, in the same order
         self._clock = 0.0
 
     @property
@@ -48,37 +53,37 @@ class FairQueue:
         """Pixels admitted and not yet computed."""
         return sum(place.left for place in self.places)
 
-    def add(self, place: Place) -> None:
-        """Let an image in; its due time counts from now."""
+    def add(self, place: P) -> None:
+        """Add an image; its due time counts from now."""
         place.left, place.due = float(place.pixels), self._clock + place.pixels
         for line in (self.places, self._sharing):
             line.append(place)
             line.sort(key=lambda each: each.due)
 
-    def remove(self, place: Place) -> None:
-        """Take an image out, done or not; no effect when it is out already."""
+    def remove(self, place: P) -> None:
+        """Remove an image, finished or not; do nothing if it was removed before."""
         if place in self.places:
             self.places.remove(place)
-        # One that is done goes on taking its share of the virtual device; one given up gives its share back.
+        # A finished image keeps its share of the virtual device until it is due; an abandoned one gives its share back.
         if place.left >= 1 and place in self._sharing:
             self._sharing.remove(place)
         if not self.places:
             self._sharing.clear()
             self._clock = 0.0
 
-    def take(self) -> Place | None:
-        """The image whose strip comes next, or None when none is runnable."""
+    def take(self) -> P | None:
+        """Return the image whose strip comes next, or None if none is runnable."""
         started = [place for place in self.places if place.started]
         for place in self.places:
             if place.runnable and (place.started or self._may_start(place, started)):
                 return place
         return None
 
-    def _may_start(self, place: Place, started: list[Place]) -> bool:
+    def _may_start(self, place: P, started: list[P]) -> bool:
         return len(started) < self.interleave or place.pixels * self.interleave <= min(p.pixels for p in started)
 
-    def serve(self, place: Place, pixels: float) -> None:
-        """Note that a strip of an image was computed, which moves the virtual clock."""
+    def serve(self, place: P, pixels: float) -> None:
+        """Record that the device computed a strip of an image, and advance the virtual clock."""
         place.started = True
         place.left = max(0.0, place.left - pixels)
         while pixels > 0 and self._sharing:
@@ -90,10 +95,14 @@ class FairQueue:
                 self._sharing.pop(0)
 
     def finishes(self, pixels: int, deadline: float) -> list[tuple[float, float]]:
-        """What would follow if an image of so many pixels came in now.
+        """Predict what would happen if an image of the given size arrived now.
+
+        Args:
+            pixels: All the work for the new image, in network pixels.
+            deadline: Deadline of the new image, on the monotonic clock.
 
         Returns:
-            (pixels until the end, deadline) of each image that would end no earlier than the new one, itself first.
+            (pixels to compute until it ends, deadline) for the new image, then for each image that would end after it.
         """
         due = self._clock + pixels
         ahead = pixels + sum(place.left for place in self.places if place.due <= due)

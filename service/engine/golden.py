@@ -6,15 +6,16 @@ from pathlib import Path
 
 from models.inference.denoiser import Denoiser
 from service.engine import selftest
-from service.engine.backend import Compute
+from service.engine.backend import Backend
+from service.settings import DEFAULT_MODEL
 
 
 def main(weights: str) -> None:
     """Run the network in float32 on the CPU and add its result to golden.json."""
     denoiser = Denoiser.load(weights, "cpu", "float32")
-    compute = Compute(lambda: denoiser, lambda: denoiser)
+    backend = Backend({DEFAULT_MODEL: denoiser}, lambda: denoiser)
     results = selftest.stored_results()
-    results[denoiser.weights.sha256] = selftest.encode(compute.denoise(selftest.tile(), selftest.SIGMA))
+    results[denoiser.weights.sha256] = selftest.encode(backend.denoise(selftest.tile(), selftest.SIGMA))
     path = Path(__file__).with_name("golden.json")
     path.write_text(json.dumps(results, indent=1) + "\n")
 

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from importlib import resources
 
 import numpy as np
-from numpy.typing import NDArray
 
-Plane = NDArray[np.float32]
+from service.imaging.picture import Plane
 
 SIGMA = 25 / 255
 # Root mean square error against the stored float32 result. Half-precision convolutions stay about ten times below it,

@@ -1,5 +1,7 @@
 """The Prometheus metrics of the service."""
 
+import math
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -58,3 +60,10 @@ class Metrics:
         self.selftest = gauge("denoise_selftest_success", "1 when the last self-test gave the stored result.")
         self.strip_seconds = histogram("denoise_strip_duration_seconds", "Time of one strip on the device.", buckets=SHORT)
         self.loop_lag = histogram("denoise_event_loop_lag_seconds", "How late the event loop runs its timers.", buckets=SHORT)
+
+    def observe_psnr(self, noisy: float, denoised: float) -> None:
+        """Count the PSNR of a noisy and a denoised picture in dB, unless one is infinite: that would spoil every sum."""
+        if math.isfinite(noisy) and math.isfinite(denoised):
+            self.psnr.labels("noisy").observe(noisy)
+            self.psnr.labels("denoised").observe(denoised)
+            self.gain.observe(denoised - noisy)

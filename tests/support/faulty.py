@@ -11,8 +11,9 @@ from torch import Tensor
 from models.inference.cut_plan import Plan, make_plan
 from models.networks.n3net import N3NetConfig
 from models.weights.files import load_weights
-from service.engine.backend import Compute
-from service.engine.engine import MakeCompute
+from service.engine.backend import Backend
+from service.engine.engine import LoadBackend
+from service.settings import DEFAULT_MODEL
 from tests.support.live import PATIENCE
 
 STRIP_ROWS = 16
@@ -49,10 +50,10 @@ class Scripted:
         return make_plan(N3NetConfig(), height, width, (1 << 28) // shrink)
 
 
-def scripted(weights: Path, script: Callable[[Strip], object]) -> MakeCompute:
-    """What an engine makes its compute from."""
-    return lambda settings, on_error: Compute(  # noqa: ARG005
-        lambda: Scripted(weights, script), lambda: Scripted(weights, lambda _: None), on_error
+def scripted(weights: Path, script: Callable[[Strip], object]) -> LoadBackend:
+    """Return what an engine loads its backend with."""
+    return lambda settings, on_error: Backend(  # noqa: ARG005
+        {DEFAULT_MODEL: Scripted(weights, script)}, lambda: Scripted(weights, lambda _: None), on_error
     )
 
 

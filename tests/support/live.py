@@ -18,7 +18,7 @@ from PIL import Image
 from models.networks.n3net import N3Net, N3NetConfig
 from models.weights.files import save_weights
 from service.api.server import Server
-from service.engine.engine import Engine, MakeCompute
+from service.engine.engine import Engine, LoadBackend
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 
@@ -81,10 +81,10 @@ def settings_for(weights: Path | str, **changes: Any) -> Settings:
 
 
 @contextmanager
-def live(settings: Settings, make_compute: MakeCompute | None = None, *, ready: bool = True) -> Iterator[Live]:
+def live(settings: Settings, load_backend: LoadBackend | None = None, *, ready: bool = True) -> Iterator[Live]:
     """Run a server until the context ends."""
     metrics = Metrics()
-    engine = Engine(settings, metrics, make_compute) if make_compute else Engine(settings, metrics)
+    engine = Engine(settings, metrics, load_backend) if load_backend else Engine(settings, metrics)
     server = Server(settings, engine)
     thread = threading.Thread(target=server.run, name="server")
     thread.start()

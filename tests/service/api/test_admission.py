@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from service.engine.throughput import Pace
 from service.imaging import codec
 from service.imaging.picture import Limits, Picture
 from tests.support.faulty import Gate, scripted
@@ -26,8 +25,7 @@ def test_what_is_refused_is_not_decoded(tmp_path: Path, monkeypatch: pytest.Monk
     with live(settings_for(weights), scripted(weights, gate)) as service, ThreadPoolExecutor(1) as clients:
         waiting = clients.submit(service.denoise, first)
         gate.wait()
-        service.engine.worker.pace = Pace()
-        service.engine.worker.pace.note(512, 200)  # seconds: one such image is in time, two are not
+        service.engine.throughput.add(512e6, 200e6)  # 200 seconds for this image: one is in time, two are not
         refused = service.denoise(second)
         assert (refused.status_code, refused.json()["type"]) == (429, "urn:n3denoise:error:would-miss-deadline")
         assert int(refused.headers["retry-after"]) == 200

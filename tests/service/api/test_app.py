@@ -63,12 +63,11 @@ def test_color_is_converted_as_in_the_paper(service: Live) -> None:
 
 def test_headers_tell_what_was_done(service: Live) -> None:
     answer = service.denoise(sigma=12.5)
-    facts = service.engine.facts
-    assert facts is not None
+    model = service.engine.model_info()
     assert answer.headers["x-sigma"] == "12.5"
     assert answer.headers["x-model"] == "n3net"
     assert answer.headers["x-device"] == "cpu"
-    assert answer.headers["x-weights-sha256"] == facts.weights_sha256
+    assert answer.headers["x-weights-sha256"] == model.weights_sha256
     stages = [part.split(";")[0] for part in answer.headers["server-timing"].split(", ")]
     assert stages == ["read", "decode", "treat", "encode", "queue", "infer", "total"]
 

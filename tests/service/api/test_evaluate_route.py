@@ -72,7 +72,7 @@ def test_the_picture_shows_clean_noisy_and_denoised(service: Live) -> None:
 @pytest.mark.parametrize("path", ["/v1/evaluate", "/v1/denoise"])
 def test_the_fallback_to_the_cpu_is_told(service: Live, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "x-device-fallback" not in service.client.post(path, content=png(), params={"sigma": 25}).headers
-    models = service.engine.worker.models
+    models = service.engine.models
     monkeypatch.setitem(models, "n3net", replace(models["n3net"], fallback_reason="no CUDA"))
     for headers in ({}, JSON):
         answer = service.client.post(path, content=png(), params={"sigma": 25}, headers=headers)

@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 
 from models.neighbors.nlm import NonLocalMeans
 from service.api.server import EXIT_LOST
-from service.engine.backend import Compute, Denoises
-from service.engine.engine import MakeCompute
+from service.engine.backend import Backend, Denoises
+from service.engine.engine import LoadBackend
 from service.errors import DeviceLost
-from service.settings import Settings
+from service.settings import DEFAULT_MODEL, Settings
 from tests.support.faulty import Gate, Scripted, Strip, scripted
 from tests.support.live import PATIENCE, Live, live, png, settings_for, tiny_weights, wait_for
 
@@ -128,8 +128,8 @@ def test_a_method_without_smaller_strips_is_not_tried_again(weights: Path) -> No
     def load() -> Denoises:
         return Scripted(weights, lambda _: None)
 
-    def make(settings: Settings, on_error: Callable[[str], None]) -> Compute:  # noqa: ARG001
-        return Compute(load, load, on_error, lambda: {"nlm": Hungry()})
+    def make(settings: Settings, on_error: Callable[[str], None]) -> Backend:  # noqa: ARG001
+        return Backend({DEFAULT_MODEL: load(), "nlm": Hungry()}, load, on_error)
 
     with live(settings_for(weights), make) as service:
         answer = service.denoise(png(32, 32), model="nlm")
@@ -169,7 +169,7 @@ def test_a_device_error_that_stays_ends_the_process(service: Live, fault: Fault)
         first = clients.submit(service.denoise, png(32, 32))
         gate.wait()
         others = [clients.submit(service.denoise, png(48, 32)) for _ in range(2)]
-        wait_for(lambda: sum(place.runnable for place in service.engine.worker.queue.places) == 3)
+        wait_for(lambda: sum(ticket.runnable for ticket in service.engine.tickets) == 3)
         fault.act, fault.everywhere = fails(RuntimeError("CUDA error: unspecified launch failure")), True
         gate.open()
         answers = [client.result(PATIENCE) for client in (first, *others)]
@@ -265,8 +265,8 @@ def test_the_fallback_to_the_cpu_is_in_every_place(weights: Path) -> None:
     def load() -> Denoises:
         return Fallen(weights, lambda _: None)
 
-    make_compute: MakeCompute = lambda settings, on_error: Compute(load, load, on_error)  # noqa: ARG005, E731
-    with capture_logs() as lines, live(settings_for(weights), make_compute) as service:
+    load_backend: LoadBackend = lambda settings, on_error: Backend({DEFAULT_MODEL: load()}, load, on_error)  # noqa: ARG005, E731
+    with capture_logs() as lines, live(settings_for(weights), load_backend) as service:
         assert service.denoise().headers["x-device-fallback"] == "torch sees no CUDA device"
         assert service.client.get("/v1/info").json()["fallback_reason"] == "torch sees no CUDA device"
         labels = {"device": "cpu", "fallback_reason": "torch sees no CUDA device"}

@@ -19,7 +19,7 @@ from PIL import Image
 from starlette.middleware.base import BaseHTTPMiddleware
 
 from service.api.server import Server
-from service.engine.backend import Compute
+from service.engine.backend import Backend
 from service.imaging import codec
 from service.telemetry.logs import configure_logs
 from tests.support.faulty import Gate, Strip, scripted
@@ -136,7 +136,7 @@ def test_bodies_are_bounded_together(weights: Path, monkeypatch: pytest.MonkeyPa
         first = clients.submit(service.denoise, held)
         gate.wait()
         with monkeypatch.context() as slow:
-            slow.setattr(service.engine.worker.pace, "seconds", lambda pixels: pixels / 64)
+            slow.setattr(service.engine.throughput, "seconds_for", lambda pixels: pixels / 64)
             refused = service.denoise(held)
         assert refused.status_code == 429
         assert refused.json()["type"] == "urn:n3denoise:error:uploads-full"
@@ -231,7 +231,7 @@ def test_the_event_loop_never_computes(weights: Path, monkeypatch: pytest.Monkey
 
     for name in ("probe", "decode", "encode"):
         watched(codec, name)
-    watched(Compute, "check")
+    watched(Backend, "check")
 
     def script(strip: Any) -> None:  # noqa: ARG001
         threads["strip"] = threading.current_thread().name

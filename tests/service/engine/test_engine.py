@@ -1,6 +1,7 @@
 """Admission, fairness, cancellation and deadlines, with a device whose strips the test holds in its hand."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager
@@ -12,11 +13,12 @@ import pytest
 from torch import Tensor
 
 from models.inference.cut_plan import Plan
-from service.engine.backend import Compute
-from service.engine.engine import CAUTION, Engine
-from service.engine.selftest import Plane
-from service.engine.throughput import Pace
+from service.denoising.pipeline import Pass
+from service.engine.backend import Backend
+from service.engine.engine import SAFETY_FACTOR, Engine
 from service.errors import DeadlineExceeded, Draining, NotReady, QueueFull, TooManyPixels, WouldMissDeadline
+from service.imaging.picture import Plane
+from service.settings import DEFAULT_MODEL
 from service.telemetry.metrics import Metrics
 from tests.support.faulty import Gate, Scripted, Strip, scripted
 from tests.support.live import PATIENCE, settings_for, tiny_weights
@@ -42,12 +44,11 @@ async def until(condition: Callable[[], object]) -> None:
 
 @asynccontextmanager
 async def running(weights: Path, gate: Gate, **changes: Any) -> AsyncIterator[Engine]:
-    """An engine that is ready; its pace is set to 10,000 pixels per second."""
+    """An engine that is ready; its throughput is set to 10,000 pixels per second."""
     engine = Engine(settings_for(weights, **changes), Metrics(), scripted(weights, gate))
     engine.start()
     await until(lambda: engine.trouble is None)
-    engine.worker.pace = Pace()
-    engine.worker.pace.note(1e12, 1e8)
+    engine.throughput.add(1e12, 1e8)
     try:
         yield engine
     finally:
@@ -59,9 +60,13 @@ def image(strips: int) -> Plane:
     return np.full((16 * strips, 32), strips, np.float32)
 
 
+def no_more(_: Plane) -> Pass:
+    raise AssertionError("there is no further pass")
+
+
 async def denoise(engine: Engine, strips: int) -> Plane:
     with engine.admit(512 * strips, time.monotonic()) as ticket:
-        return await engine.denoise(ticket, image(strips), 0.1)
+        return await engine.denoise(ticket, Pass(image(strips), sigma=0.1, index=0, count=1), no_more)
 
 
 def test_strips_of_a_small_image_go_between_those_of_a_large_one(weights: Path, gate: Gate) -> None:
@@ -70,7 +75,7 @@ def test_strips_of_a_small_image_go_between_those_of_a_large_one(weights: Path, 
             large = asyncio.create_task(denoise(engine, 10))
             await asyncio.to_thread(gate.wait)
             small = asyncio.create_task(denoise(engine, 2))
-            await until(lambda: sum(place.runnable for place in engine.worker.queue.places) == 2)
+            await until(lambda: sum(ticket.runnable for ticket in engine.tickets) == 2)
             gate.open(12)
             np.testing.assert_array_equal(await small, image(2))
             np.testing.assert_array_equal(await large, image(10))
@@ -85,11 +90,11 @@ def test_who_leaves_stops_costing_within_a_strip(weights: Path, gate: Gate) -> N
             leaving = [asyncio.create_task(denoise(engine, 5)) for _ in range(20)]
             await asyncio.to_thread(gate.wait)
             staying = asyncio.create_task(denoise(engine, 6))
-            await until(lambda: sum(place.runnable for place in engine.worker.queue.places) == 21)
+            await until(lambda: sum(ticket.runnable for ticket in engine.tickets) == 21)
             for task in leaving:
                 task.cancel()
             await asyncio.wait(leaving)
-            assert len(engine.worker.queue.places) == 1
+            assert len(engine.tickets) == 1
             gate.open(7)
             await staying
         assert gate.strips == [80] + [96] * 6  # one strip of those who left, then none
@@ -113,13 +118,13 @@ def test_what_comes_out_after_the_caller_left_goes_nowhere(weights: Path, gate: 
         if fails and strip.noisy.shape == (16, 32):
             raise ZeroDivisionError
 
-    def make_compute(*_: object) -> Compute:
-        return Compute(lambda: AtOnce(weights, script), lambda: AtOnce(weights, lambda _: None))
+    def load_backend(*_: object) -> Backend:
+        return Backend({DEFAULT_MODEL: AtOnce(weights, script)}, lambda: AtOnce(weights, lambda _: None))
 
     async def scenario() -> None:
         raised: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
-        engine = Engine(settings_for(weights), Metrics(), make_compute)
+        engine = Engine(settings_for(weights), Metrics(), load_backend)
         engine.start()
         await until(lambda: engine.trouble is None)
         leaving = asyncio.create_task(denoise(engine, 1))
@@ -182,7 +187,7 @@ def test_what_would_take_too_long_even_alone_is_told_how_large_it_may_be(weights
             with pytest.raises(TooManyPixels) as hopeless:
                 engine.admit(95_000, time.monotonic())  # 9.5 seconds: too near to the end to be promised, whenever it comes
             limit = hopeless.value.members["limit_pixels"]
-            assert limit == pytest.approx(100_000 / CAUTION, rel=1e-3)
+            assert limit == pytest.approx(100_000 / SAFETY_FACTOR, rel=1e-3)
             assert isinstance(limit, int)
             engine.admit(limit - 9_000, time.monotonic())  # a second less, for a busy machine
 
@@ -212,7 +217,7 @@ def test_a_deadline_ends_the_wait_even_while_a_strip_hangs(weights: Path, gate: 
             hanging = asyncio.create_task(denoise(engine, 1))
             await asyncio.to_thread(gate.wait)
             waiting = asyncio.create_task(denoise(engine, 1))
-            await until(lambda: sum(place.runnable for place in engine.worker.queue.places) == 2)
+            await until(lambda: sum(ticket.runnable for ticket in engine.tickets) == 2)
             jump(seconds)
             with pytest.raises(DeadlineExceeded):
                 await waiting
@@ -276,14 +281,33 @@ def test_the_self_test_runs_again_when_idle(weights: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_several_runs_of_one_request_keep_its_place(weights: Path, gate: Gate) -> None:
+def test_several_passes_of_one_request_keep_its_place(weights: Path, gate: Gate) -> None:
+    resumed: list[tuple[str, Plane]] = []
+
+    def resume(denoised: Plane) -> Pass:
+        resumed.append((threading.current_thread().name, denoised))
+        return Pass(image(3), 0.1, index=len(resumed), count=3)
+
+    async def scenario() -> None:
+        async with running(weights, gate) as engine:
+            gate.open(8)
+            with engine.admit(512 * 8, time.monotonic()) as ticket:
+                result = await engine.denoise(ticket, Pass(image(2), 0.1, index=0, count=3), resume)
+            np.testing.assert_array_equal(result, image(3))
+            assert gate.strips == [32, 32] + [48] * 6
+            assert [thread for thread, _ in resumed] == ["compute"] * 2
+            np.testing.assert_array_equal(resumed[0][1], image(2))
+            assert ticket.computing > 0
+
+    asyncio.run(scenario())
+
+
+def test_all_passes_of_a_request_count_as_its_work(weights: Path, gate: Gate) -> None:
     async def scenario() -> None:
         async with running(weights, gate) as engine:
             gate.open(4)
-            with engine.admit(512 * 4, time.monotonic()) as ticket:
-                for _ in range(2):
-                    await engine.denoise(ticket, image(2), 0.1)
+            with engine.admit(1024 * 2, time.monotonic()) as ticket:
+                await engine.denoise(ticket, Pass(image(2), 0.1, 0, 2), lambda _: Pass(image(2), 0.1, 1, 2))
             assert ticket.left == 0
-            assert ticket.computing > 0
 
     asyncio.run(scenario())

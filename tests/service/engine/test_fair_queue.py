@@ -9,7 +9,7 @@ from service.engine.fair_queue import FairQueue, Place
 
 
 def place(pixels: int, deadline: float = 0.0) -> Place:
-    return Place(pixels, deadline, runnable=True)
+    return Place(pixels=pixels, deadline=deadline, runnable=True)
 
 
 def shared_ends(jobs: list[tuple[int, int]]) -> list[float]:
@@ -36,7 +36,8 @@ def shared_ends(jobs: list[tuple[int, int]]) -> list[float]:
 
 def served_ends(jobs: list[tuple[int, int]], strip: int) -> list[float]:
     """The same, with the strips that the fair queue picks."""
-    queue, now, ends = FairQueue(interleave=len(jobs)), 0, [0.0] * len(jobs)
+    queue: FairQueue[Place] = FairQueue(interleave=len(jobs))
+    now, ends = 0, [0.0] * len(jobs)
     places = [place(pixels) for _, pixels in jobs]
     order = sorted(range(len(jobs)), key=lambda index: jobs[index][0])
     while order or queue.places:
@@ -107,7 +108,7 @@ def test_images_begun_and_not_ended_stay_few() -> None:
 
 def test_an_image_that_is_not_decoded_yet_is_passed_over() -> None:
     queue, later = FairQueue(4), place(1000)
-    queue.add(Place(10, 0.0))
+    queue.add(Place(pixels=10, deadline=0.0))
     queue.add(later)
     assert queue.take() is later
 

@@ -6,15 +6,16 @@ import pytest
 from models.inference.denoiser import Denoiser
 from models.weights.files import load_weights
 from service.engine import selftest
-from service.engine.backend import Compute
+from service.engine.backend import Backend
 from service.errors import NotReady
+from service.settings import DEFAULT_MODEL
 
 
-def compute_with(dtype: str) -> Compute:
+def backend_with(dtype: str) -> Backend:
     def load() -> Denoiser:
         return Denoiser.load("default", "cpu", dtype)  # type: ignore[arg-type]
 
-    return Compute(load, load)
+    return Backend({DEFAULT_MODEL: load()}, load)
 
 
 def test_the_default_weights_have_a_stored_result() -> None:
@@ -24,10 +25,10 @@ def test_the_default_weights_have_a_stored_result() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_stored_result_is_met_in_every_precision(dtype: str) -> None:
-    compute = compute_with(dtype)
-    compute.check()
-    golden = selftest.decode(selftest.stored_results()[str(compute.facts.weights_sha256)])
-    deviation = selftest.deviation(compute.denoise, golden)
+    backend = backend_with(dtype)
+    backend.check()
+    golden = selftest.decode(selftest.stored_results()[str(backend.models[DEFAULT_MODEL].weights_sha256)])
+    deviation = selftest.deviation(backend.denoise, golden)
     assert deviation < selftest.TOLERANCE / (50 if dtype == "float32" else 3)
 
 
@@ -40,10 +41,10 @@ def test_a_result_that_is_off_is_seen() -> None:
 
 
 def test_a_deviation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    compute = compute_with("float32")
+    backend = backend_with("float32")
     monkeypatch.setattr(selftest, "tile", lambda: np.zeros((72, 88), np.float32))
     with pytest.raises(NotReady, match="deviates"):
-        compute.check()
+        backend.check()
 
 
 def test_results_survive_their_encoding() -> None:

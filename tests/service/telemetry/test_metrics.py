@@ -9,6 +9,7 @@ import torch
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.engine.backend import Backend
 from service.telemetry.metrics import Metrics
 from tests.docs.test_operations import rows
 from tests.support.faulty import Gate, Strip, scripted
@@ -54,8 +55,12 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
             strip.noisy.fill_(0.45)
 
     clean = png_of(np.full((48, 40), 120, np.uint8))
-    with live(settings_for(weights, queue_requests=1), scripted(weights, script)) as service, ThreadPoolExecutor(1) as clients:
-        service.engine.worker._compute.memory = lambda: (7, 11)  # type: ignore[method-assign]
+    with (
+        live(settings_for(weights, queue_requests=1), scripted(weights, script)) as service,
+        ThreadPoolExecutor(1) as clients,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(Backend, "memory", lambda _: (7, 11))
         measured = service.client.post("/v1/denoise", files={"image": png(), "reference": clean}, data={"sigma": "auto"})
         assert measured.status_code == 200
         assert service.denoise(b"no image").status_code == 415
