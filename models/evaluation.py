@@ -1,4 +1,4 @@
-"""Evaluation as in the paper's table: Gaussian noise on a folder's images, PSNR and SSIM of what the network returns."""
+"""Evaluation as in the paper's table: add Gaussian noise to a folder's images, denoise them, and measure PSNR and SSIM."""
 
 import math
 import time
@@ -8,30 +8,31 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from models.images.files import image_files, read_gray
 from models.images.metrics import psnr, ssim
-from models.images.noise import add_noise
+from models.images.noise import add_noise, check_sigma
+from models.images.symmetries import SYMMETRIES
 from models.methods import Method
-from models.training.image_set import image_files, read_gray
-from models.weights.files import check_sigma
 
 
 @dataclass(frozen=True)
 class Score:
-    """One image, at one noise level, with the noise of one seed.
+    """Figures of one image at one noise level, with the noise of one seed.
 
     Attributes:
         image: File name.
-        sigma: 0-255 scale.
-        seed: The evaluation's seed, from 0; the noise generator's is this plus the image's index in name order.
-        psnr_noisy: dB, of the noisy image, neither clipped nor rounded.
-        psnr: dB, of the denoised image, likewise.
-        ssim: Of the denoised image.
-        seconds: That denoising took.
-        psnr_ensemble: dB, of the mean over the eight flips and rotations; None unless asked for.
-        ssim_ensemble: Likewise.
+        sigma: Noise level on the 0-255 scale.
+        seed: Seed of the evaluation, counted from 0. The noise generator's seed is this plus the image's index in name order.
+        psnr_noisy: PSNR of the noisy image in dB, neither clipped nor rounded.
+        psnr: PSNR of the denoised image in dB, neither clipped nor rounded.
+        ssim: SSIM of the denoised image.
+        seconds: Time that denoising took.
+        psnr_ensemble: PSNR in dB of the mean over the eight flips and rotations; None without the ensemble.
+        ssim_ensemble: SSIM of that mean; None without the ensemble.
     """
 
     image: str
@@ -45,7 +46,7 @@ class Score:
     ssim_ensemble: float | None = None
 
     def asdict(self) -> dict[str, Any]:
-        """Return the fields that are there; an infinite PSNR, which JSON cannot say, is None."""
+        """Return the fields that are not None. An infinite PSNR, which JSON cannot represent, becomes None."""
         return {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in asdict(self).items()
@@ -53,23 +54,23 @@ class Score:
         }
 
 
-def evaluate(
+def evaluate_folder(
     method: Method, folder: Path | str, sigmas: Sequence[float], seeds: int = 1, ensemble: bool = False
 ) -> Iterator[Score]:
-    """Denoise every image of a folder at every noise level with the noise of every seed.
+    """Denoise every image of a folder at every noise level, with the noise of every seed.
 
     Args:
-        method: What to evaluate.
-        folder: Images, gray or color; color becomes gray as in `models.training.image_set.read_gray8`.
+        method: The method to evaluate.
+        folder: Images, gray or color. `models.images.files.read_gray8` converts color to gray.
         sigmas: Noise levels on the 0-255 scale.
-        seeds: How many draws of the noise.
-        ensemble: Whether to denoise all eight flips and rotations as well and average, at eight times the cost.
+        seeds: Number of draws of the noise.
+        ensemble: Whether to measure also the mean over all eight flips and rotations, at eight times the cost.
 
     Yields:
-        A score each, images in name order first, then sigmas, then seeds.
+        The scores, ordered by image name, then by noise level, then by seed.
 
     Raises:
-        ValueError: If the folder has no image, a file cannot be read, or the weights are not for a noise level.
+        ValueError: If the folder has no image, a file cannot be read, or the method was not made for a noise level.
     """
     for sigma in sigmas:
         check_sigma(sigma, method.sigma_range)
@@ -90,27 +91,26 @@ def evaluate(
 
 
 def self_ensemble(method: Method, noisy: Tensor, sigma: float) -> Tensor:
-    """Return the mean of what a method makes of the image's eight flips and rotations, turned back.
+    """Denoise the eight flips and rotations of an image, undo the flips and rotations, and return the mean.
 
     Args:
-        method: What to denoise with.
-        noisy: (H, W).
-        sigma: On the [0, 1] scale.
+        method: The method to denoise with.
+        noisy: (H, W), on the CPU.
+        sigma: Noise level on the [0, 1] scale.
 
     Returns:
         (H, W).
     """
-    total = torch.zeros_like(noisy)
-    for turns in range(4):
-        for flip in (False, True):
-            turned = torch.rot90(noisy, turns)
-            seen = method.denoise((turned.flip(0) if flip else turned).contiguous(), sigma)
-            total += torch.rot90(seen.flip(0) if flip else seen, -turns)
-    return total / 8
+    image = noisy.numpy()
+    total = np.zeros_like(image)
+    for symmetry in SYMMETRIES:
+        view = torch.from_numpy(np.ascontiguousarray(symmetry.apply(image)))
+        total += symmetry.undo(method.denoise(view, sigma).numpy())
+    return torch.from_numpy(total / len(SYMMETRIES))
 
 
 def mean_scores(scores: Sequence[Score]) -> dict[float, dict[str, float]]:
-    """Return for each sigma the mean over images and seeds of PSNR, SSIM, seconds, and the ensemble's where they are there."""
+    """Return for each sigma the means over images and seeds of PSNR, SSIM and seconds, and those of the ensemble if measured."""
     means: dict[float, dict[str, float]] = {}
     for sigma in dict.fromkeys(score.sigma for score in scores):
         some = [score for score in scores if score.sigma == sigma]
@@ -120,7 +120,7 @@ def mean_scores(scores: Sequence[Score]) -> dict[float, dict[str, float]]:
 
 
 def report(scores: Sequence[Score]) -> dict[str, Any]:
-    """Return one folder's scores and their means as plain values for JSON; the keys of the means are sigmas as text."""
+    """Return the scores of a folder and their means as plain values for JSON. The keys of the means are sigmas as text."""
     means = {
         f"{sigma:g}": {name: value if math.isfinite(value) else None for name, value in mean.items()}
         for sigma, mean in mean_scores(scores).items()

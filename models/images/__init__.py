@@ -1,1 +1,1 @@
-"""Images as tensors: files, noise, color, quality."""
+"""Images: files, noise, color, symmetries and quality metrics."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from models import machine
+from models.images.noise import check_sigma
 from models.inference.cut_plan import BATCH, CUDA_BATCH, CUDA_STRIP_PIXELS, STRIP_PIXELS, Plan, make_plan
 from models.inference.folding import fold
 from models.inference.fused_block import unfused_reason
@@ -15,7 +16,7 @@ from models.inference.stream import NetworkStage, Shape
 from models.inference.transfers import Transfers
 from models.networks.n3net import N3Net, N3NetConfig, reflect
 from models.steps import run_through
-from models.weights.files import Weights, WeightsError, check_sigma, load_weights
+from models.weights.files import Weights, WeightsError, load_weights
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 

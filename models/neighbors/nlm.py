@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.images.noise import check_sigma
 from models.steps import run_through
-from models.weights.files import check_sigma
 
 PATCH = 5  # pixels along a side of the compared patches
 REACH = 6  # pixels searched each way

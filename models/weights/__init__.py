@@ -1,1 +1,1 @@
-"""Weights files: the shipped ones, their cards, and the code that reads them."""
+"""Weights: the shipped files with their cards, reading and writing them, and import of the authors' checkpoints."""

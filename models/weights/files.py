@@ -1,19 +1,14 @@
-"""Weights files: name → file, configuration, sigma range, training facts, and a digest that is verified at load.
+"""Weights files: found by name or path, verified when loaded, written atomically.
 
-A weights file is a safetensors file whose metadata holds, as JSON, the network's configuration, the noise levels it was trained
-for and the facts of its training, and a SHA-256 over all of that and every tensor. A new file needs no code: put it beside the
-others, or name its path.
+A weights file is a safetensors file. Its metadata holds, as JSON, the network's configuration, the noise levels that it was
+trained for and facts about its training, and a SHA-256 digest of these and of every tensor. To add weights, put a file into
+this folder or pass its path; no code changes.
 """
 
-import contextlib
 import hashlib
 import json
-import os
-import pickle
 import re
-import tempfile
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from models.atomic_write import atomic_write
 from models.networks.config import NetworkConfig, parse_config, store_config
-from models.networks.n3net import N3Net, N3NetConfig
 
 FORMAT = "n3denoise 1"
 DEFAULT_NAME = "n3net"
@@ -31,20 +26,20 @@ FOLDER = Path(__file__).parent
 
 
 class WeightsError(ValueError):
-    """A weights file is missing, corrupt, or not one of ours."""
+    """A weights file is missing, corrupt, or not in the project's format."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What a weights file holds.
+    """The contents of a weights file.
 
     Attributes:
-        name: The shipped name, or the file name without its suffix.
+        name: The name of shipped weights, or the file name without its suffix.
         config: The network's configuration.
-        sigma_range: Least and greatest noise level it was trained for, on the 0-255 scale.
-        facts: How it was trained: data, steps, hardware, license and the like.
-        sha256: Digest over configuration, sigma range, facts and tensors.
-        state: The network's state dict, batch normalization not folded, float32.
+        sigma_range: Lowest and highest noise level that the network was trained for, on the 0-255 scale.
+        facts: How it was trained: data, steps, hardware, license and so on.
+        sha256: Digest of the configuration, the sigma range, the facts and the tensors.
+        state: The network's state dict, float32, with batch normalization as separate layers.
     """
 
     name: str
@@ -55,7 +50,7 @@ class Weights:
     state: dict[str, Tensor]
 
     def network(self) -> nn.Module:
-        """Return a network that holds these weights, in evaluation mode."""
+        """Return a network with these weights, in evaluation mode."""
         network = self.config.build()
         network.load_state_dict(self.state)
         return network.eval()
@@ -67,19 +62,19 @@ def weights_names() -> list[str]:
 
 
 def card(name: str) -> str | None:
-    """Return the text of a shipped weights file's card, or None where it has none."""
+    """Return the model card of shipped weights as Markdown, or None if they have none."""
     path = FOLDER / f"{DEFAULT_NAME if name == 'default' else name}.md"
     return path.read_text(encoding="utf-8") if path.parent == FOLDER and path.is_file() else None
 
 
 def load_weights(name_or_path: str | Path = "default") -> Weights:
-    """Read and verify weights.
+    """Load and verify weights.
 
     Args:
         name_or_path: "default", one of `weights_names()`, or the path of a file.
 
     Raises:
-        WeightsError: If there is no such file, or it is corrupt, or not a weights file of this project.
+        WeightsError: If the file does not exist, is corrupt, or is not in the project's format.
     """
     name = str(name_or_path)
     path = FOLDER / f"{DEFAULT_NAME if name == 'default' else name}.safetensors"
@@ -120,101 +115,33 @@ def save_weights(
     sigma_range: tuple[float, float],
     facts: Mapping[str, str],
 ) -> str:
-    """Write a weights file; a file of that name stays whole until the new one replaces it.
+    """Write a weights file; if anything fails, an existing file stays as it was.
 
     Args:
-        path: Where to.
+        path: The file to write.
         config: The network's configuration.
         state: Its state dict.
-        sigma_range: Noise levels it is meant for, on the 0-255 scale.
+        sigma_range: Lowest and highest noise level that it was trained for, on the 0-255 scale.
         facts: How it was trained.
 
     Returns:
-        The SHA-256 that stands in the file.
+        The SHA-256 digest that the file states.
 
     Raises:
-        ValueError: If the state holds a number that is not finite.
+        ValueError: If a value in the state dict is not finite.
     """
-    tensors = {key: _flushed(tensor) for key, tensor in state.items()}
+    tensors = {key: without_denormals(tensor) for key, tensor in state.items()}
     if bad := [key for key, tensor in tensors.items() if not tensor.isfinite().all()]:
-        raise ValueError(f"not finite, so not saved: {', '.join(bad)}")
+        raise ValueError(f"not saved, because these tensors are not finite: {', '.join(bad)}")
     header = json.dumps({"config": store_config(config), "sigma_range": list(sigma_range), "facts": dict(facts)}, sort_keys=True)
     sha256 = _digest(header, tensors)
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        save_file(tensors, temporary, {"format": FORMAT, "header": header, "sha256": sha256})
-        os.chmod(temporary, 0o644)  # noqa: PTH101
-        os.replace(temporary, path)  # noqa: PTH105
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
-        raise
+    with atomic_write(Path(path)) as part:
+        save_file(tensors, part, {"format": FORMAT, "header": header, "sha256": sha256})
     return sha256
 
 
-def import_checkpoint(path: str | Path, sigma: float) -> Weights:
-    """Read a checkpoint of the authors (`051_ckpt.t7`), which holds the network of one noise level.
-
-    Args:
-        path: A torch pickle of {"net": state dict, "epoch": number}; nothing but tensors is ever unpickled.
-        sigma: The noise level it was trained for, on the 0-255 scale.
-
-    Raises:
-        WeightsError: If the file is missing or is not such a checkpoint.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise WeightsError(f"there is no file {path}") from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{path} is not a torch checkpoint") from error
-    net = content.get("net") if isinstance(content, dict) else None
-    if not isinstance(net, dict) or not all(isinstance(value, Tensor) for value in net.values()):
-        raise WeightsError(f"{path} is a torch file, but not an N3Net checkpoint: it has no state dict under 'net'")
-    config = N3NetConfig(sigma_plane=False, relaxation="code", temperature_bound=None)
-    state = translate(net, config, str(path))
-    epoch = content.get("epoch")
-    facts = {"origin": "a checkpoint of the authors; not to be redistributed", "epoch": str(epoch)}
-    return Weights(Path(path).stem, config, (sigma, sigma), facts, "", state)
-
-
-_AUTHORS_NAMES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
-    (re.compile(r"blocks\.(\d)\.conv1\.(\w+)"), lambda m: f"dncnns.{m[1]}.0.{m[2]}"),
-    (re.compile(r"blocks\.(\d)\.layer1\.(\d+)\.(\w+)"), lambda m: f"dncnns.{m[1]}.{int(m[2]) + 2}.{m[3]}"),
-    (re.compile(r"blocks\.(\d)\.conv2\.(\w+)"), lambda m: f"dncnns.{m[1]}.14.{m[2]}"),
-    (re.compile(r"nls\.(\d)\.embedcnn\.(\d)\.(\w+)"), lambda m: f"blocks.{m[1]}.embed.{m[2]}.{m[3]}"),
-    (re.compile(r"nls\.(\d)\.tempcnn\.(\d)\.(\w+)"), lambda m: f"blocks.{m[1]}.temperature.{m[2]}.{m[3]}"),
-    (re.compile(r"nls\.(\d)\.n3aggregation\.aggregation\.nnn\.bn\.(\w+)"), lambda m: f"blocks.{m[1]}.distance_norm.{m[2]}"),
-)
-_AUTHORS_UNUSED = re.compile(r"blocks\.\d\.bn1\.\w+")
-
-
-def translate(net: Mapping[str, Tensor], config: N3NetConfig, source: str) -> dict[str, Tensor]:
-    """Turn a state dict with the authors' key names into one of `N3Net`, denormal values flushed to zero.
-
-    Raises:
-        WeightsError: If a key is missing or unknown, or a tensor has another shape or values that are not finite.
-    """
-    wanted = N3Net(config).state_dict()
-    state = {key: value for key, value in wanted.items() if key.endswith("num_batches_tracked")}  # the authors have none
-    for key, tensor in net.items():
-        matches = ((pattern.fullmatch(key), rename) for pattern, rename in _AUTHORS_NAMES)
-        names = [rename(match) for match, rename in matches if match]
-        if names and names[0] in wanted and wanted[names[0]].shape == tensor.shape:
-            state[names[0]] = _flushed(tensor.float())
-        elif not _AUTHORS_UNUSED.fullmatch(key) and not key.endswith("num_batches_tracked"):
-            raise WeightsError(f"{source} is not an N3Net checkpoint of the published geometry: {key} {tuple(tensor.shape)}")
-    if missing := sorted(set(wanted) - set(state)):
-        raise WeightsError(f"{source} is not an N3Net checkpoint of the published geometry: it has no {missing[0]}")
-    if not all(tensor.isfinite().all() for tensor in state.values()):
-        raise WeightsError(f"{source} holds values that are not finite")
-    return state
-
-
-def _flushed(tensor: Tensor) -> Tensor:
-    """Return a contiguous copy in which denormal numbers, which slow every multiplication, are zero."""
+def without_denormals(tensor: Tensor) -> Tensor:
+    """Return a contiguous copy on the CPU with denormal numbers, which slow down every multiplication, set to zero."""
     tensor = tensor.detach().cpu().contiguous().clone()
     if tensor.is_floating_point():
         tensor[tensor.abs() < torch.finfo(tensor.dtype).tiny] = 0
@@ -228,11 +155,3 @@ def _digest(header: str, state: Mapping[str, Tensor]) -> str:
         digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def check_sigma(sigma: float, sigma_range: tuple[float, float]) -> None:
-    """Raise a ValueError, naming the range, when sigma (0-255 scale) is not in it."""
-    lowest, highest = sigma_range
-    rounding = 1e-4  # a sigma that went through float32 is still in range
-    if not lowest - rounding <= sigma <= highest + rounding:
-        raise ValueError(f"sigma must lie between {lowest:g} and {highest:g}, but is {sigma:g}")

@@ -42,10 +42,9 @@ def evaluate(
     from rich.console import Console
     from rich.progress import Progress
 
-    from models.evaluation import evaluate as evaluate_folder
-    from models.evaluation import report
+    from models.evaluation import evaluate_folder, report
+    from models.images.files import image_files
     from models.methods import load_method
-    from models.training.image_set import image_files
 
     sets: dict[str, list[Score]] = {}
     try:

@@ -52,7 +52,8 @@ def import_weights(
 
     The authors' license still applies to the result: do not redistribute it.
     """
-    from models.weights.files import WeightsError, import_checkpoint, save_weights
+    from models.weights.authors import import_checkpoint
+    from models.weights.files import WeightsError, save_weights
 
     if output.exists() and not force:
         typer.echo(f"{output} exists; --force overwrites it", err=True)

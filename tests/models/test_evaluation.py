@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from models.evaluation import Score, evaluate, mean_scores, report, self_ensemble
+from models.evaluation import Score, evaluate_folder, mean_scores, report, self_ensemble
+from models.images.files import image_files, read_gray
 from models.images.metrics import psnr, ssim
 from models.inference.denoiser import Denoiser
 from models.neighbors.nlm import NonLocalMeans
 from models.networks.n3net import N3Net, N3NetConfig
-from models.training.image_set import image_files, read_gray
 from models.weights.files import save_weights
 from service.__main__ import app
 
@@ -47,7 +47,7 @@ def denoiser(weights: Path) -> Denoiser:
 
 
 def test_scores_follow_the_protocol(denoiser: Denoiser, folder: Path) -> None:
-    scores = list(evaluate(denoiser, folder, [25, 50], seeds=2))
+    scores = list(evaluate_folder(denoiser, folder, [25, 50], seeds=2))
     assert [(score.image, score.sigma, score.seed) for score in scores] == [
         (image, sigma, seed) for image in ("a.png", "b.png") for sigma in (25, 50) for seed in (0, 1)
     ]
@@ -80,7 +80,7 @@ def test_the_ensemble_averages_eight_views_turned_back(denoiser: Denoiser) -> No
 
 
 def test_ensemble_scores_stand_beside_the_plain_ones(denoiser: Denoiser, folder: Path) -> None:
-    plain, both = (list(evaluate(denoiser, folder, [25], ensemble=ensemble)) for ensemble in (False, True))
+    plain, both = (list(evaluate_folder(denoiser, folder, [25], ensemble=ensemble)) for ensemble in (False, True))
     assert [score.psnr for score in plain] == [score.psnr for score in both]
     assert all(score.psnr_ensemble is not None and score.psnr_ensemble != score.psnr for score in both)
     assert set(mean_scores(both)[25]) == {"psnr", "ssim", "seconds", "psnr_ensemble", "ssim_ensemble"}
@@ -88,7 +88,7 @@ def test_ensemble_scores_stand_beside_the_plain_ones(denoiser: Denoiser, folder:
 
 def test_refuses_a_noise_level_before_any_work(denoiser: Denoiser, folder: Path) -> None:
     with pytest.raises(ValueError, match="between 0 and 75"):
-        next(evaluate(denoiser, folder, [25, 80]))
+        next(evaluate_folder(denoiser, folder, [25, 80]))
 
 
 def test_means_and_numbers_that_json_cannot_say() -> None:
@@ -153,5 +153,5 @@ def test_the_command_says_what_is_wrong(folder: Path, weights: Path) -> None:
 def test_another_method_can_be_evaluated(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     invoke(folder, "--sigma", 25, "--model", "nlm", "--json", out)
-    expected = [score.psnr for score in evaluate(NonLocalMeans(), folder, [25])]
+    expected = [score.psnr for score in evaluate_folder(NonLocalMeans(), folder, [25])]
     assert [row["psnr"] for row in json.loads(out.read_text())["images"]] == pytest.approx(expected)

@@ -1,0 +1,33 @@
+"""The eight symmetries of the square, against the list of them written down by hand."""
+
+import numpy as np
+import pytest
+
+from models.images.symmetries import IDENTITY, SYMMETRIES, Symmetry
+
+IMAGE = np.arange(12).reshape(3, 4)
+
+
+def test_they_are_the_eight() -> None:
+    by_hand = [
+        IMAGE,
+        IMAGE[::-1],
+        IMAGE[:, ::-1],
+        IMAGE[::-1, ::-1],
+        IMAGE.T,
+        IMAGE.T[::-1],
+        IMAGE.T[:, ::-1],
+        IMAGE.T[::-1, ::-1],
+    ]
+    found = {(view.shape, view.tobytes()) for view in (symmetry.apply(IMAGE) for symmetry in SYMMETRIES)}
+    assert len(SYMMETRIES) == 8
+    assert found == {(view.shape, view.tobytes()) for view in by_hand}
+
+
+@pytest.mark.parametrize("symmetry", SYMMETRIES)
+def test_each_can_be_undone(symmetry: Symmetry) -> None:
+    assert np.array_equal(symmetry.undo(symmetry.apply(IMAGE)), IMAGE)
+
+
+def test_the_first_changes_nothing() -> None:
+    assert np.array_equal(IDENTITY.apply(IMAGE), IMAGE)
