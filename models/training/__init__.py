@@ -1,1 +1,1 @@
-"""Training: from folders of images to weights."""
+"""Training: from folders of images to a weights file."""

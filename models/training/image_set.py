@@ -1,4 +1,4 @@
-"""Folders of images: grayscale as the paper does it, and the packed training set."""
+"""The training set: gray images packed into one tensor, and random crops from it."""
 
 import zipfile
 from collections.abc import Sequence
@@ -8,67 +8,24 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
-LUMA = np.array([0.2989, 0.5870, 0.1140])  # the paper's RGB to gray; Pillow's own differs by up to one level
-GRAY_MODES = frozenset({"L", "1"})
-DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
-
-
-def image_files(folder: Path | str) -> list[Path]:
-    """List the images directly inside a folder, by name.
-
-    Raises:
-        ValueError: If the folder does not exist or holds no image.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not files:
-        raise ValueError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))})")
-    return files
-
-
-def read_gray8(path: Path | str) -> NDArray[np.uint8]:
-    """Read an image as 8-bit gray, (H, W): 0.2989 R + 0.5870 G + 0.1140 B, rounded, for a color one.
-
-    Raises:
-        ValueError: If the file is no image that can be read, or deeper than 8 bits a channel (never cut silently).
-    """
-    try:
-        with Image.open(path) as image:
-            if image.mode in DEEP_MODES:
-                raise ValueError(f"{path} has more than 8 bits a pixel (mode {image.mode})")
-            if image.mode in GRAY_MODES:
-                return np.asarray(image.convert("L"))
-            rgb = np.asarray(image.convert("RGB"), dtype=np.float64)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read as an image: {error}") from error
-    gray: NDArray[np.uint8] = np.rint(rgb @ LUMA).clip(0, 255).astype(np.uint8)
-    return gray
-
-
-def read_gray(path: Path | str) -> Tensor:
-    """Read an image as gray, (H, W) float32 in [0, 1]; see `read_gray8`."""
-    return torch.from_numpy(read_gray8(path).astype(np.float32) / 255)
+from models.images.files import image_files, read_gray8
 
 
 class ImageSet:
-    """Gray images of any sizes in one flat tensor, so that a batch of augmented crops is one gather, on any device.
+    """Gray images of any sizes in one flat tensor, so that one indexing operation cuts a batch of augmented crops on any device.
 
     Attributes:
-        pixels: Every image's pixels, row by row, one image after the other, uint8.
-        heights: (N,) int64.
-        widths: (N,) int64.
-        starts: (N,) int64, where in `pixels` each image begins.
+        pixels: The pixels of all images, row by row, one image after the other, uint8.
+        heights: Heights of the images, (N,) int64.
+        widths: Widths of the images, (N,) int64.
+        starts: Index in `pixels` of each image's first pixel, (N,) int64.
         smallest: Shortest side of all images.
     """
 
     def __init__(self, images: Sequence[NDArray[np.uint8]]) -> None:
-        """Pack (H, W) images.
+        """Pack images, each (H, W).
 
         Raises:
             ValueError: If there is no image.
@@ -84,7 +41,7 @@ class ImageSet:
 
     @classmethod
     def read(cls, sources: Sequence[Path | str]) -> Self:
-        """Read every image of the folders, or files written by `save`, in order.
+        """Read all images of folders, and of .npz files written by `save`, in this order.
 
         Raises:
             ValueError: If a folder has no image, or a file cannot be read.
@@ -98,28 +55,30 @@ class ImageSet:
         return cls(images)
 
     def save(self, path: Path | str) -> None:
-        """Write the set as one .npz, which loads at once and travels as one file."""
+        """Write the set as one .npz file, which loads faster than a folder and is easy to copy."""
         np.savez_compressed(
             path, pixels=self.pixels.cpu().numpy(), heights=self.heights.cpu().numpy(), widths=self.widths.cpu().numpy()
         )
 
     def to(self, device: torch.device) -> Self:
-        """Move all pixels to a device, once; crops are then cut there. Returns self."""
+        """Move all pixels to a device, where `crops` then works. Return the set itself."""
         for name in ("pixels", "heights", "widths", "starts"):
             setattr(self, name, getattr(self, name).to(device))
         return self
 
     def __len__(self) -> int:
-        """Return how many images there are."""
+        """Return the number of images."""
         return len(self.starts)
 
     def crops(self, count: int, side: int, generator: torch.Generator) -> Tensor:
-        """Draw crops at random, each flipped and rotated by one of the eight symmetries of the square.
+        """Draw random crops, each flipped and rotated by a random one of the eight symmetries of the square.
+
+        A crop's symmetry is drawn as three choices: to transpose it, to reverse its rows, to reverse its columns.
 
         Args:
-            count: Crops, B.
-            side: Pixels along both sides of a crop, S.
-            generator: On the device of the pixels.
+            count: Number of crops, B.
+            side: Side of a crop in pixels, S.
+            generator: The source of randomness, on the device of the pixels.
 
         Returns:
             (B, 1, S, S) float32 in [0, 1].

@@ -1,36 +1,36 @@
-"""The optimizer: Muon for the convolutions' weights, AdamW for everything else, or AdamW for all."""
+"""The optimizer: Muon for the weights of the convolutions and AdamW for everything else, or AdamW for all."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-Kind = Literal["muon", "adamw"]
+from models.training.recipe import OptimizerKind
 
 
 class Optimizer:
-    """Steps on a network's parameters.
+    """Updates the parameters of a network.
 
-    Muon (Jordan et al. 2024) makes the momentum of each weight matrix orthogonal, so that a step changes what a layer does by the
-    same amount in every direction; its steps are scaled to the size of AdamW's (Liu et al. 2025), so one rate serves both. A
-    convolution's weight is the matrix (C_out, C_in * 9). Weights of a single output plane, biases and normalizations are no
-    matrices and get AdamW.
+    Muon (Jordan et al. 2024) makes the momentum of each weight matrix nearly orthogonal, so that a step changes a
+    layer's output by the same amount in every direction. Its steps are scaled to the size of AdamW's (Liu et al. 2025), so one
+    learning rate serves both. The weight of a convolution is treated as a matrix (C_out, C_in * 9). Weights with a single output
+    plane, biases and normalizations are not matrices; AdamW updates them.
     """
 
-    def __init__(self, network: nn.Module, weight_decay: float, kind: Kind = "muon") -> None:
-        """Prepare both.
+    def __init__(self, network: nn.Module, weight_decay: float, kind: OptimizerKind = "muon") -> None:
+        """Create the optimizers.
 
         Args:
-            network: Channels last; it must stay on its device and in its memory format.
-            weight_decay: Decoupled, of the convolutions' weights.
+            network: A network in channels-last format. It must stay on its device and in its memory format.
+            weight_decay: Decoupled weight decay of the convolutions' weights.
             kind: "muon", or "adamw" for AdamW alone.
         """
         parameters = list(network.parameters())
         weights = [parameter for parameter in parameters if parameter.ndim > 1]
         self._weights = [weight for weight in weights if len(weight) > 1 and kind == "muon"]
-        # PyTorch's Muon takes matrices only: these share the memory of the weights.
+        # PyTorch's Muon accepts matrices only. These share the memory of the weights.
         self._matrices = [nn.Parameter(as_matrix(weight.detach())) for weight in self._weights]
-        # Their rates are set at each step.
+        # `step` sets the learning rates.
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
         if self._matrices:
             self._optimizers["muon"] = torch.optim.Muon(
@@ -43,7 +43,7 @@ class Optimizer:
         self._optimizers["adamw"] = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
 
     def step(self, rate: float) -> None:
-        """Go one step down the gradients that the parameters hold, at a learning rate."""
+        """Update the parameters by their gradients, at a learning rate."""
         for matrix, weight in zip(self._matrices, self._weights, strict=True):
             assert weight.grad is not None
             matrix.grad = as_matrix(weight.grad)
@@ -53,15 +53,15 @@ class Optimizer:
             optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of both."""
+        """Return the state of the optimizers."""
         return {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go back to what `state_dict` returned."""
+        """Restore a state that `state_dict` returned."""
         for name, optimizer in self._optimizers.items():
             optimizer.load_state_dict(state[name])
 
 
 def as_matrix(weight: Tensor) -> Tensor:
-    """View a convolution's channels-last weight (C_out, C_in, 3, 3) as the matrix (C_out, 9 * C_in)."""
+    """View a convolution's channels-last weight, (C_out, C_in, 3, 3), as the matrix (C_out, 9 * C_in)."""
     return weight.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).flatten(1)

@@ -1,32 +1,37 @@
-"""One training run's state: network, weight average, optimizer, generator; a step at a time, resumable to the step."""
+"""The trainer: the state of a training run, advanced by one step at a time."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from models.machine import has_fast_bfloat16
-from models.networks.config import NetworkConfig, store_config
 from models.training.image_set import ImageSet
+from models.training.objective import denoising_loss
 from models.training.optimizer import Optimizer
 from models.training.recipe import Recipe
+from models.training.sampling import draw_batch
+from models.training.schedule import rate_factor
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class TrainingError(RuntimeError):
-    """A run that cannot go on."""
+    """Too many steps in a row had a loss or gradient that is not finite."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a step did.
+    """Figures of one step.
 
     Attributes:
-        loss: Of its batch.
-        gradient_norm: Before clipping.
-        rate: Factor on the learning rates.
-        skipped: Whether loss or gradient were not finite, so that nothing was learned.
+        loss: Loss of its batch.
+        gradient_norm: Norm of the gradient before clipping.
+        rate: Factor on the peak learning rate.
+        skipped: Whether the loss or the gradient was not finite, so that the parameters were not updated.
     """
 
     loss: float
@@ -35,49 +40,43 @@ class Step:
     skipped: bool
 
 
+def fresh_network(build: Callable[[], Network], seed: int) -> Network:
+    """Build a network with random weights that depend on the seed alone; PyTorch's global generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
+
+
 class Trainer:
-    """Draws crops and noise, and learns.
+    """Trains a network on random crops with random noise.
 
     Attributes:
-        config: The network's configuration.
-        network: In training mode, channels last.
-        average: Exponential moving average of the network's state dict; what is evaluated and exported.
-        steps: Steps done, the skipped ones included.
-        skipped: Steps skipped because something was not finite.
+        network: The network, in training mode, channels last, on the device.
+        forward: The function that denoises a batch, called as `forward(noisy, sigma)`: the network, or a compiled form of it.
+        average: Exponential moving average of the network's state dict, which is evaluated and exported.
+        steps: Number of steps done, including skipped ones.
+        skipped: Number of steps skipped because the loss or the gradient was not finite.
     """
 
     def __init__(
-        self,
-        images: ImageSet,
-        config: NetworkConfig,
-        recipe: Recipe,
-        device: torch.device,
-        start: dict[str, Tensor] | None = None,
-        most_skipped: int = 20,
+        self, network: nn.Module, images: ImageSet, recipe: Recipe, device: torch.device, most_skipped: int = 20
     ) -> None:
-        """Prepare a run.
+        """Prepare the training.
 
         Args:
-            images: What to learn from.
-            config: The network.
-            recipe: The choices.
-            device: Where to compute and to hold the images.
-            start: A state dict to begin with; None: fresh weights drawn with the recipe's seed.
-            most_skipped: Steps in a row that may be skipped before the run stops.
+            network: The network to train, called as `network(noisy, sigma)`. It is moved to the device and changed in place.
+            images: The training images. They are moved to the device.
+            recipe: The configuration.
+            device: The device to compute on.
+            most_skipped: Number of steps in a row that may be skipped.
         """
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(recipe.seed)
-            network = config.build()
-        if start is not None:
-            network.load_state_dict(start)
         self.network = network.to(device).train()
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if recipe.freeze_statistics:
             for module in self.network.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 (the base class has no other name)
                     module.eval()
-        self.forward: Any = self.network
-        self.config = config
+        self.forward: Callable[[Tensor, Tensor], Tensor] = self.network
         self.images, self.recipe, self.device = images.to(device), recipe, device
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" or has_fast_bfloat16())
         self.generator = torch.Generator(device).manual_seed(recipe.seed)
@@ -86,25 +85,30 @@ class Trainer:
         self.steps = self.skipped = self.skipped_in_a_row = 0
         self.most_skipped = most_skipped
 
+    def compile(self) -> None:
+        """Compile the network with `torch.compile`."""
+        # On a GPU, launching the thousands of small kernels of a step takes most of the time; CUDA graphs avoid that.
+        self.forward = torch.compile(self.network, mode="reduce-overhead" if self.device.type == "cuda" else None)
+
     def step(self, progress: float) -> Step:
         """Learn from one batch.
 
         Args:
-            progress: How much of the schedule is done, 0 to 1.
+            progress: Share of the schedule that is done, 0 to 1.
 
         Raises:
-            TrainingError: If too many steps in a row were not finite.
+            TrainingError: If more than `most_skipped` steps in a row had a loss or gradient that is not finite.
         """
-        rate = self.recipe.rate(self.steps, progress)
-        clean, noisy, sigma = self.recipe.draw_batch(self.images, self.generator)
-        noisy = noisy.contiguous(memory_format=torch.channels_last)
+        rate = rate_factor(self.recipe, self.steps, progress)
+        batch = draw_batch(self.recipe, self.images, self.generator)
+        noisy = batch.noisy.contiguous(memory_format=torch.channels_last)
         self.network.zero_grad()
         with self.autocast:
-            denoised = self.forward(noisy, sigma)
-        loss = self.recipe.measure(denoised, clean, sigma)
+            denoised = self.forward(noisy, batch.sigma)
+        loss = denoising_loss(self.recipe.loss, denoised, batch.clean, batch.sigma)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
-        value, size = torch.stack((loss.detach(), norm)).tolist()  # together: on a GPU each look waits for it
+        value, size = torch.stack((loss.detach(), norm)).tolist()  # both at once, because each read waits for the GPU
         done = Step(value, size, rate, skipped=not (math.isfinite(value) and math.isfinite(size)))
         self.steps += 1
         if done.skipped:
@@ -112,12 +116,14 @@ class Trainer:
         else:
             self.skipped_in_a_row = 0
             self.optimizer.step(self.recipe.learning_rate * rate)
-            self._average()
+            self._update_average()
         return done
 
     @torch.no_grad()
-    def _average(self) -> None:
-        decay = min(self.recipe.ema, (1 + self.steps) / (10 + self.steps))  # the first steps are not to weigh for ever
+    def _update_average(self) -> None:
+        decay = min(
+            self.recipe.ema, (1 + self.steps) / (10 + self.steps)
+        )  # a lower decay at first, to forget the initial weights
         for key, value in self.network.state_dict().items():
             if value.is_floating_point():
                 self.average[key].lerp_(value, 1 - decay)
@@ -132,15 +138,13 @@ class Trainer:
             buffer.copy_(self.average[key])
         if self.skipped_in_a_row > self.most_skipped:
             raise TrainingError(
-                f"{self.skipped_in_a_row} steps in a row gave numbers that are not finite (step {self.steps}): "
-                "take a lower learning rate, or go on from an earlier checkpoint"
+                f"{self.skipped_in_a_row} steps in a row had a loss or gradient that is not finite (step {self.steps}): "
+                "use a lower learning rate, or continue from an earlier checkpoint"
             )
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return everything that the next step depends on, as plain values and tensors."""
         return {
-            "config": store_config(self.config),
-            "recipe": self.recipe.asdict(),
             "network": self.network.state_dict(),
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
@@ -148,8 +152,8 @@ class Trainer:
             "counts": (self.steps, self.skipped, self.skipped_in_a_row),
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go back to a state; the configuration and recipe must be those of this trainer."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned for a trainer of the same network and recipe."""
         self.network.load_state_dict(state["network"])
         self.average = {key: value.to(self.device) for key, value in state["average"].items()}
         self.optimizer.load_state_dict(state["optimizer"])

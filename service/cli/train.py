@@ -73,14 +73,14 @@ def train(
     Stop a run with Ctrl-C. Repeat the same command to resume it; on one CPU, the result is the same to the bit.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from models.machine import keep_freed_memory
     from models.methods import NETWORKS
     from models.training.recipe import Recipe
-    from models.training.run import Progress
-    from models.training.run import train as train_run
+    from models.training.run import TrainingOptions
+    from models.training.run import train as run_training
+    from models.training.scalars import TrainingProgress
     from models.training.trainer import TrainingError
     from models.weights.files import load_weights
 
@@ -109,21 +109,19 @@ def train(
         config = NETWORKS[model or "n3net"] if model or relaxation else None
         if config and relaxation:
             config = replace(config, relaxation=relaxation)
-        with Bar(*columns, console=Console(stderr=True)) as bar:
+        with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task("", total=1.0, step=0, loss=float("nan"), rate=0.0, skipped=0)
 
-            def show(at: Progress) -> None:
+            def show(at: TrainingProgress) -> None:
                 bar.update(task, completed=at.done, step=at.step, loss=at.loss, rate=at.crops_per_second, skipped=at.skipped)
 
-            result = train_run(
+            result = run_training(
                 sources,
                 output,
                 recipe,
+                TrainingOptions(max_minutes=max_minutes, device=device, compiled=compiled),
                 config=config,
                 start=load_weights(start) if start else None,
-                max_minutes=max_minutes,
-                device=device,
-                compiled=compiled,
                 report=show,
                 stop=lambda: bool(stopping),
             )

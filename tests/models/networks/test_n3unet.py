@@ -1,6 +1,7 @@
 """N3UNet: its pieces against plain loops, its gradients, and training it."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,11 @@ from models.networks.config import parse_config, store_config
 from models.networks.n3unet import N3UNet, N3UNetConfig, ResidualBlock
 from models.training.image_set import ImageSet
 from models.training.recipe import Recipe
-from models.training.run import train
+from models.training.run import TrainingOptions, train
 from models.weights.files import WeightsError, load_weights
 
 SMALL = N3UNetConfig(features=6, embedding=5, window=5, k=3)
+CPU = TrainingOptions(device="cpu")
 
 
 def network(config: N3UNetConfig = SMALL, seed: int = 0) -> N3UNet:
@@ -126,10 +128,10 @@ def test_trains_and_resumes_to_the_bit(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (2, 60, 70)).astype(np.uint8)
     ImageSet(list(pixels)).save(tmp_path / "set.npz")
     recipe = Recipe(steps=4, crop=48, batch=2, warmup_steps=1, decay_share=0.5)
-    whole = train([tmp_path / "set.npz"], tmp_path / "whole", recipe, config=SMALL, device="cpu")
+    whole = train([tmp_path / "set.npz"], tmp_path / "whole", recipe, CPU, config=SMALL)
     assert math.isfinite(whole.progress.loss)
-    train([tmp_path / "set.npz"], tmp_path / "parts", recipe, config=SMALL, device="cpu", session_steps=2)
-    parts = train([tmp_path / "set.npz"], tmp_path / "parts", recipe, config=SMALL, device="cpu")
+    train([tmp_path / "set.npz"], tmp_path / "parts", recipe, replace(CPU, session_steps=2), config=SMALL)
+    parts = train([tmp_path / "set.npz"], tmp_path / "parts", recipe, CPU, config=SMALL)
     one, other = load_weights(whole.weights), load_weights(parts.weights)
     assert one.config == SMALL
     assert all(torch.equal(one.state[key], other.state[key]) for key in one.state)
@@ -137,6 +139,6 @@ def test_trains_and_resumes_to_the_bit(tmp_path: Path) -> None:
 
 def test_weights_that_cannot_be_run_yet_say_so(tmp_path: Path) -> None:
     ImageSet([np.zeros((48, 48), np.uint8)]).save(tmp_path / "set.npz")
-    result = train([tmp_path / "set.npz"], tmp_path / "run", Recipe(steps=1, crop=48, batch=2), config=SMALL, device="cpu")
+    result = train([tmp_path / "set.npz"], tmp_path / "run", Recipe(steps=1, crop=48, batch=2), CPU, config=SMALL)
     with pytest.raises(WeightsError, match="not yet run"):
         Denoiser.load(result.weights)

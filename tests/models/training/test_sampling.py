@@ -1,0 +1,54 @@
+"""Batches: their noise levels and their noise."""
+
+import numpy as np
+import pytest
+import torch
+
+from models.training.image_set import ImageSet
+from models.training.recipe import Recipe
+from models.training.sampling import draw_batch, draw_sigma
+
+
+def draws(recipe: Recipe, batches: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.stack([draw_sigma(recipe, recipe.batch, generator).view(-1) * 255 for _ in range(batches)])
+
+
+def test_neither_end_of_the_noise_levels_is_starved() -> None:
+    sigma = draws(Recipe(batch=8, low_share=0.12, low_part=0.08), 2000)
+    assert 0 <= sigma.min() < 0.1
+    assert 74.9 < sigma.max() <= 75
+    assert (sigma < 6).float().mean().item() == pytest.approx(0.12, abs=0.01)
+    assert (sigma > 69.1).float().mean().item() == pytest.approx(0.88 * 5.9 / 69, abs=0.01)
+
+
+def test_each_batch_covers_the_range() -> None:
+    sigma = draws(Recipe(batch=8, low_share=0.0), 50)
+    edges = torch.arange(8) * 75 / 8
+    assert (sigma >= edges - 1e-4).all()
+    assert (sigma <= edges + 75 / 8 + 1e-4).all()
+
+
+def test_one_noise_level() -> None:
+    assert torch.allclose(draws(Recipe(batch=3, sigma_range=(25, 25)), 2), torch.tensor(25.0))
+
+
+@pytest.mark.parametrize("batch", [4, 5])
+def test_noise_of_opposite_signs(batch: int) -> None:
+    images = ImageSet([np.arange(400).astype(np.uint8).reshape(20, 20)])
+    clean, noisy, sigma = draw_batch(Recipe(batch=batch, crop=8), images, torch.Generator().manual_seed(0))
+    assert clean.shape == noisy.shape == (batch, 1, 8, 8)
+    different = (batch + 1) // 2
+    for first, second in zip(range(different), range(different, batch), strict=False):
+        assert torch.equal(clean[first], clean[second])
+        assert torch.allclose(noisy[first] - clean[first], clean[second] - noisy[second])
+        assert sigma[first] == sigma[second]
+    assert not torch.equal(clean[0], clean[1])
+    assert ((noisy - clean).std((1, 2, 3)) / sigma.view(-1) - 1).abs().max() < 0.4
+
+
+def test_independent_noise() -> None:
+    images = ImageSet([np.arange(400).astype(np.uint8).reshape(20, 20)])
+    clean, noisy, sigma = draw_batch(Recipe(batch=4, crop=8, antithetic=False), images, torch.Generator().manual_seed(0))
+    noise = ((noisy - clean) / sigma).flatten(1)
+    assert (torch.corrcoef(noise) - torch.eye(4)).abs().max() < 0.5
