@@ -17,7 +17,7 @@ function choose(file) {
   say("");
 }
 
-// A URL of a picture that the browser can show; TIFF is shown by no browser, so that the server is asked for a PNG of it.
+// Return a URL for a picture, and release the URL that the same name had before.
 const urls = {};
 function show(name, blob) {
   if (urls[name]) URL.revokeObjectURL(urls[name]);
@@ -38,7 +38,7 @@ async function request(options, reference) {
     if (answer.status === 401) by("key-label").hidden = false;
     const wait = Number(answer.headers.get("Retry-After"));
     if (![429, 503].includes(answer.status) || !wait) throw new Error(`${problem.title}. ${problem.detail}`);
-    say(`${problem.title}. Trying again in ${wait} s …`);
+    say(`${problem.title}. Trying again in ${wait} seconds …`);
     await new Promise((resolve, reject) => {
       const timer = setTimeout(resolve, wait * 1000);
       running.signal.addEventListener("abort", () => { clearTimeout(timer); reject(running.signal.reason); }, { once: true });
@@ -61,6 +61,7 @@ async function denoise() {
     const answer = await request(options, by("reference").files[0]);
     const seconds = (performance.now() - began) / 1000;
     const result = await answer.blob();
+    // Browsers cannot show TIFF, so for a TIFF result or input the service is asked for a PNG as well.
     const shown = result.type === "image/tiff" ? await (await request({ ...options, format: "png" })).blob() : result;
     const tiff = result.type === "image/tiff" || picture.type === "image/tiff";
     const before = tiff ? await (await request({ ...options, strength: 0, format: "png" })).blob() : picture;
@@ -84,8 +85,8 @@ async function denoise() {
 function figures(headers, seconds) {
   const rows = [
     ["Sigma", headers.get("X-Sigma")],
-    ["Confidence", headers.get("X-Sigma-Confidence")],
-    ["Mind", headers.get("X-Warnings")],
+    ["Confidence of the estimate", headers.get("X-Sigma-Confidence")],
+    ["Warnings", headers.get("X-Warnings")],
     ["PSNR before", headers.get("X-PSNR-Noisy") && `${headers.get("X-PSNR-Noisy")} dB`],
     ["PSNR after", headers.get("X-PSNR-Denoised") && `${headers.get("X-PSNR-Denoised")} dB`],
     ["Time", `${seconds.toFixed(1)} s`],
@@ -119,5 +120,5 @@ for (const name of ["dragover", "dragleave", "drop"]) {
 }
 
 fetch("/v1/info").then((answer) => (answer.ok ? answer.json() : null)).then((info) => {
-  if (info) by("device").textContent = `Runs on ${info.device === "cuda" ? info.device_name : "the CPU"}.`;
+  if (info) by("device").textContent = `This service runs on ${info.device === "cuda" ? info.device_name : "the CPU"}.`;
 }).catch(() => {});
