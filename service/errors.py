@@ -1,41 +1,41 @@
-"""Every error the service answers with: one closed tree, rendered as RFC 9457 problem details.
+"""All errors of the service: one closed tree, rendered as RFC 9457 problem details.
 
     ServiceError
-    ├── ClientError                   the request is at fault; the same request fails again
+    ├── ClientError                   the request is at fault; the same request would fail again
     │   ├── BadRequest           400  a body or form that cannot be read
-    │   ├── Unauthorized         401  an API key is wanted
+    │   ├── Unauthorized         401  an API key is required
     │   ├── NotFound             404
     │   ├── MethodNotAllowed     405
-    │   ├── NotAcceptable        406  the Accept header rules out every answer there is
-    │   ├── SlowRequest          408  the body came too slowly
+    │   ├── NotAcceptable        406  the Accept header excludes every available response
+    │   ├── SlowRequest          408  the body arrived too slowly
     │   ├── BodyTooLarge         413  bytes
     │   ├── TooManyPixels        413  pixels
-    │   ├── UnsupportedFormat    415  a file format not read here
-    │   ├── UnsupportedMode      415  a known format, but a depth, mode or frame count not read here
+    │   ├── UnsupportedFormat    415  a file format that the service does not read
+    │   ├── UnsupportedMode      415  a known format, but an unsupported depth, mode or frame count
     │   ├── InvalidParameter     422
     │   ├── SigmaOutOfRange      422
     │   ├── UndecodableImage     422
     │   ├── ReferenceMismatch    422
     │   └── HeadersTooLarge      431
-    ├── Refused                       the moment is at fault; try again after Retry-After seconds
+    ├── Refused                       the service cannot take the request now; try again after Retry-After seconds
     │   ├── UploadsFull          429  too many bytes are being received
-    │   ├── QueueFull            429  too many requests wait
-    │   ├── WouldMissDeadline    429  the work ahead does not fit in the deadline
+    │   ├── QueueFull            429  too many requests or pixels are admitted
+    │   ├── WouldMissDeadline    429  the request, or one admitted before, could not finish in time
     │   ├── NotReady             503
     │   ├── Draining             503
     │   └── DeviceLost           503
-    ├── DeadlineExceeded         504  accepted, but not done in time
-    ├── DeviceFailure                 accepted, but the device failed
+    ├── DeadlineExceeded         504  admitted, but not finished in time
+    ├── DeviceFailure                 admitted, but the device failed
     │   ├── DeviceOutOfMemory    503
     │   ├── DeviceFault          500
     │   └── NonFiniteResult      500
-    ├── ClientGone               499  nobody reads the answer; only logs and metrics see it
+    ├── ClientGone               499  the client hung up; only logs and metrics see this error
     └── InternalError            500  a defect of the service
 
-No message repeats what the client sent: `detail` states limits and facts of the service alone.
+No message repeats what the client sent: `detail` states only limits and facts of the service.
 """
 
-# The tree above says what each class is; its names are those of the answers, not of Python's exceptions.
+# The tree above documents the classes; their names are those in the responses and lack Python's suffix Error.
 # ruff: noqa: D101, D102, N818
 
 import math
@@ -43,12 +43,12 @@ from typing import ClassVar, Self
 
 
 class ServiceError(Exception):
-    """Base of all errors; only leaves are raised.
+    """Base class of all errors; only leaves of the tree are raised.
 
     Args:
-        detail: One sentence for the caller, free of the caller's own input.
-        retry_after: Seconds after which to try again, sent as Retry-After rounded up.
-        members: Further members of the problem document, such as the limit that was passed.
+        detail: One sentence for the client that repeats nothing from the request; by default the title.
+        retry_after: Seconds after which to try again; sent as Retry-After, rounded up.
+        members: Further members of the problem document, such as the limit that was exceeded.
     """
 
     status: ClassVar[int] = 500
@@ -64,13 +64,13 @@ class ServiceError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """HTTP headers that go with the error."""
+        """The HTTP headers of the error response."""
         if self.retry_after is None:
             return {}
         return {"retry-after": str(max(1, math.ceil(self.retry_after)))}
 
     def problem(self, request_id: str) -> dict[str, object]:
-        """The problem document (RFC 9457) of this error within one request."""
+        """Return the problem document (RFC 9457) of this error for one request."""
         return {
             "type": f"urn:n3denoise:error:{self.code}",
             "title": self.title,
@@ -100,14 +100,14 @@ class Unauthorized(ClientError):
 
 
 class NotFound(ClientError):
-    status, code, title = 404, "not-found", "There is nothing here"
+    status, code, title = 404, "not-found", "The resource does not exist"
 
 
 class MethodNotAllowed(ClientError):
-    status, code, title = 405, "method-not-allowed", "This address does not take that method"
+    status, code, title = 405, "method-not-allowed", "The resource does not support this method"
 
     def __init__(self, allow: str) -> None:
-        super().__init__("The Allow header names the methods that this address takes.")
+        super().__init__("The Allow header lists the supported methods.")
         self.allow = allow
 
     @property
@@ -116,15 +116,15 @@ class MethodNotAllowed(ClientError):
 
 
 class NotAcceptable(ClientError):
-    status, code, title = 406, "not-acceptable", "No answer fits the Accept header"
+    status, code, title = 406, "not-acceptable", "No available response matches the Accept header"
 
 
 class SlowRequest(ClientError):
-    status, code, title = 408, "slow-request", "The request body came too slowly"
+    status, code, title = 408, "slow-request", "The request body arrived too slowly"
 
 
 class BodyTooLarge(ClientError):
-    status, code, title = 413, "body-too-large", "The request body has too many bytes"
+    status, code, title = 413, "body-too-large", "The request body is too large"
 
 
 class TooManyPixels(ClientError):
@@ -136,7 +136,7 @@ class UnsupportedFormat(ClientError):
 
 
 class UnsupportedMode(ClientError):
-    status, code, title = 415, "unsupported-mode", "The image's depth or mode is not supported"
+    status, code, title = 415, "unsupported-mode", "The depth, color mode or frame count of the image is not supported"
 
 
 class InvalidParameter(ClientError):
@@ -144,7 +144,7 @@ class InvalidParameter(ClientError):
 
 
 class SigmaOutOfRange(ClientError):
-    status, code, title = 422, "sigma-out-of-range", "The model was not trained for that sigma"
+    status, code, title = 422, "sigma-out-of-range", "The model was not trained for this sigma"
 
 
 class UndecodableImage(ClientError):
@@ -160,7 +160,7 @@ class HeadersTooLarge(ClientError):
 
 
 class Refused(ServiceError):
-    """The moment is at fault: nothing was computed, and a later try may succeed."""
+    """The service cannot take the request now; nothing was computed, and a later attempt may succeed."""
 
     outcome = "rejected"
 
@@ -170,11 +170,11 @@ class UploadsFull(Refused):
 
 
 class QueueFull(Refused):
-    status, code, title = 429, "queue-full", "Too many requests wait"
+    status, code, title = 429, "queue-full", "Too many requests are in progress"
 
 
 class WouldMissDeadline(Refused):
-    status, code, title = 429, "would-miss-deadline", "The work ahead does not fit in the deadline"
+    status, code, title = 429, "would-miss-deadline", "A request would not finish in time"
 
 
 class NotReady(Refused):
@@ -208,13 +208,13 @@ class DeadlineExceeded(ServiceError):
 
 
 class DeviceFailure(ServiceError):
-    """The device failed on accepted work."""
+    """The device failed on an admitted request."""
 
     outcome = "device_error"
 
 
 class DeviceOutOfMemory(DeviceFailure):
-    status, code, title = 503, "device-out-of-memory", "The compute device has too little memory"
+    status, code, title = 503, "device-out-of-memory", "The compute device ran out of memory"
 
 
 class DeviceFault(DeviceFailure):
@@ -222,7 +222,7 @@ class DeviceFault(DeviceFailure):
 
 
 class NonFiniteResult(DeviceFailure):
-    status, code, title = 500, "non-finite-result", "The network gave a result that is not finite"
+    status, code, title = 500, "non-finite-result", "The model's result is not finite"
 
 
 class ClientGone(ServiceError):
@@ -231,10 +231,10 @@ class ClientGone(ServiceError):
 
 
 class InternalError(ServiceError):
-    """A defect; the detail never says more than that."""
+    """A defect of the service; the response does not tell more, the log does."""
 
 
 def leaves(root: type[ServiceError] = ServiceError) -> list[type[ServiceError]]:
-    """All errors that can be answered with, in the order of the tree."""
+    """Return all errors that a response can carry, in the order of the tree."""
     below = root.__subclasses__()
     return [leaf for child in below for leaf in leaves(child)] if below else [root]

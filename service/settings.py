@@ -1,4 +1,4 @@
-"""Every setting of the service, read once from environment variables with the prefix N3DENOISE_."""
+"""All settings of the service, read once from environment variables with the prefix N3DENOISE_."""
 
 import re
 from typing import Annotated, Literal
@@ -11,59 +11,128 @@ DEFAULT_MODEL = "n3net"
 
 
 class Settings(BaseSettings):
-    """Settings with their defaults; an unknown or impossible value is an error at start, never a surprise later."""
+    """The settings and their defaults; an invalid value is an error at start instead of a surprise later."""
 
     model_config = SettingsConfigDict(env_prefix="N3DENOISE_", frozen=True)
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 stands for all IPv4 addresses of this machine.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free port.")
 
-    weights: str = Field("default", description="Weights to serve: a name in models/weights or a safetensors file.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes CUDA where torch sees it, else CPU.")
+    weights: str = Field(
+        "default", description="Weights of the model n3net: a name in models/weights or the path of a safetensors file."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Compute device: auto (CUDA if PyTorch finds a GPU, otherwise the CPU), cpu or cuda."
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="Precision of the convolutions; auto takes the fastest the device does well."
+        "auto",
+        description=(
+            "Data type of the convolutions: auto (the fastest one that the device computes well), float32, bfloat16 or float16."
+        ),
     )
-    require_gpu: bool = Field(default=False, description="Refuse to start when auto finds no GPU, instead of using the CPU.")
+    require_gpu: bool = Field(default=False, description="Refuse to start without a GPU, instead of using the CPU.")
     memory_budget_mib: int | None = Field(
-        None, ge=1, description="Working memory of the network beside the images; by default a share of what is free."
+        None,
+        ge=1,
+        description=(
+            "Working memory for denoising in MiB, not counting the images; by default a quarter of the free memory, at "
+            "most 1 GiB on a CPU and 4 GiB on a GPU."
+        ),
     )
 
-    max_body_mib: float = Field(32, gt=0, description="Largest request body.")
-    max_uploads_mib: float = Field(512, gt=0, description="Largest sum of the request bodies held at once.")
-    max_megapixels: float = Field(40, gt=0, description="Largest image, width x height x frames from its header.")
-    max_header_kib: int = Field(16, ge=1, description="Largest request line and headers together.")
-    max_form_fields: int = Field(16, ge=1, description="Most parts in a multipart form.")
-    header_timeout_seconds: float = Field(10, gt=0, description="Time in which a request's headers must arrive.")
-    body_timeout_seconds: float = Field(60, gt=0, description="Time in which a request's body must arrive.")
-    keep_alive_seconds: int = Field(15, ge=1, description="How long an idle connection stays open.")
+    max_body_mib: float = Field(32, gt=0, description="Maximum size of a request body in MiB; a larger one gets status 413.")
+    max_uploads_mib: float = Field(
+        512,
+        gt=0,
+        description="Maximum size in MiB of all request bodies held at the same time; a request beyond it gets status 429.",
+    )
+    max_megapixels: float = Field(
+        40,
+        gt=0,
+        description=(
+            "Maximum size of an image in megapixels, checked in its header before anything is decoded; a larger one gets "
+            "status 413."
+        ),
+    )
+    max_header_kib: int = Field(
+        16, ge=1, description="Maximum size of the request line and the headers together in KiB; larger ones get status 431."
+    )
+    max_form_fields: int = Field(16, ge=1, description="Maximum number of parts in a multipart form.")
+    header_timeout_seconds: float = Field(
+        10, gt=0, description="Time within which the headers of a request must arrive; then the connection is closed."
+    )
+    body_timeout_seconds: float = Field(
+        60,
+        gt=0,
+        description=(
+            "Time within which the body of a request must arrive, if the limit on the whole request is not shorter; then "
+            "the response is 408. After a response that comes before the end of the body, the rest of the body has the "
+            "same time again; then the connection is closed."
+        ),
+    )
+    keep_alive_seconds: int = Field(
+        15,
+        ge=1,
+        description="Time after which a connection is closed if it is idle, or if its client reads nothing of its response.",
+    )
 
-    queue_requests: int = Field(64, ge=1, description="Most requests admitted at once; more get 429.")
+    queue_requests: int = Field(64, ge=1, description="Maximum number of admitted requests; a further one gets status 429.")
     queue_megapixels: float = Field(
-        200, gt=0, description="Most pixels of admitted images, which are held decoded: 4 to 16 bytes each; more get 429."
+        200,
+        gt=0,
+        description=(
+            "Maximum size in megapixels of all admitted images together, which take 4 to 16 bytes of memory per pixel; a "
+            "request beyond it gets status 429."
+        ),
     )
-    interleave_images: int = Field(4, ge=1, description="Most images whose strips interleave on the device.")
-    queue_timeout_seconds: float = Field(240, gt=0, description="Longest wait before the first strip.")
-    timeout_seconds: float = Field(300, gt=0, description="Longest time of a request in all; past it the answer is 504.")
+    interleave_images: int = Field(
+        4, ge=1, description="Maximum number of images that the device computes in turns, strip by strip."
+    )
+    queue_timeout_seconds: float = Field(
+        240, gt=0, description="Maximum time that a request waits for its first strip; then the response is 504."
+    )
+    timeout_seconds: float = Field(300, gt=0, description="Maximum duration of a request; then the response is 504.")
     codec_threads: int = Field(
-        2, ge=1, description="Threads for each stage of a picture off the device, and as many again for small ones."
+        2,
+        ge=1,
+        description=(
+            "Number of threads for each stage that runs outside the device (read, decode, encode). Images below one "
+            "megapixel have the same number of threads of their own, so that they never wait for large images to be "
+            "decoded or encoded."
+        ),
     )
 
-    idle_selftest_seconds: float = Field(300, gt=0, description="Idle time after which the self-test runs again.")
-    hang_seconds: float = Field(60, gt=0, description="A strip that takes longer counts as hung: /livez turns 503.")
-    drain_delay_seconds: float = Field(3, ge=0, description="After SIGTERM, how long the listener stays open.")
-    grace_seconds: float = Field(60, gt=0, description="After SIGTERM, how long accepted work may take to finish.")
+    idle_selftest_seconds: float = Field(300, gt=0, description="Idle time after which the self-test of the device runs again.")
+    hang_seconds: float = Field(
+        60, gt=0, description="Time after which the computation of a strip counts as hung; then `/livez` returns 503."
+    )
+    drain_delay_seconds: float = Field(
+        3,
+        ge=0,
+        description=(
+            "Minimum time after SIGTERM for which the service keeps listening, so that the load balancer can see that it "
+            "is not ready."
+        ),
+    )
+    grace_seconds: float = Field(60, gt=0, description="Maximum time after SIGTERM for admitted requests to finish.")
 
     api_key_hashes: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="SHA-256 in hex of each accepted API key, comma-separated; empty leaves the service open."
+        (), description="SHA-256 hashes of the accepted API keys, in hexadecimal, comma-separated; if empty, no key is required."
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Origins browsers may call from, comma-separated; empty turns CORS off."
+        (), description="Origins whose web pages may call the service from a browser, comma-separated; if empty, CORS is off."
     )
     web_concurrency: int = Field(
-        1, validation_alias="WEB_CONCURRENCY", description="Processes; this variable has no prefix, and only 1 is accepted."
+        1,
+        validation_alias="WEB_CONCURRENCY",
+        description="Number of processes, which must be 1; this variable has no prefix, because hosting platforms set it.",
     )
-    log_format: Literal["console", "json"] = Field("console", description="Lines for people or for machines.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_format: Literal["console", "json"] = Field(
+        "console", description="Format of log messages: console (for people) or json (for machines)."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Minimum level of log messages: debug, info, warning or error."
+    )
 
     @field_validator("api_key_hashes", "cors_origins", mode="before")
     @classmethod
@@ -74,38 +143,38 @@ class Settings(BaseSettings):
     @classmethod
     def _sha256(cls, hashes: tuple[str, ...]) -> tuple[str, ...]:
         if not all(re.fullmatch(r"[0-9a-fA-F]{64}", digest) for digest in hashes):
-            raise ValueError("each must be the SHA-256 of a key, 64 hexadecimal digits, not the key itself")
+            raise ValueError("each value must be the SHA-256 hash of a key (64 hexadecimal digits), not the key itself")
         return tuple(digest.lower() for digest in hashes)
 
     @field_validator("web_concurrency")
     @classmethod
     def _one_process(cls, count: int) -> int:
-        # Two processes would each load the weights and fight for the device, and the queue's promises hold in one only.
+        # Two processes would each load the weights and compete for the device, and the queue knows only its own process.
         if count != 1:
-            raise ValueError("run one process a device and let the orchestrator add more")
+            raise ValueError("run one process per device; for more throughput, run more instances of the service")
         return count
 
     @property
     def max_body_bytes(self) -> int:
-        """Largest request body."""
+        """Maximum size of a request body in bytes."""
         return int(self.max_body_mib * MIB)
 
     @property
     def body_seconds(self) -> float:
-        """Time in which a body must arrive, which is part of the time in all."""
+        """Time within which a body must arrive; it is part of the time for the whole request."""
         return min(self.body_timeout_seconds, self.timeout_seconds)
 
     @property
     def max_uploads_bytes(self) -> int:
-        """Largest sum of request bodies."""
+        """Maximum size in bytes of all request bodies held at the same time."""
         return int(self.max_uploads_mib * MIB)
 
     @property
     def queue_pixels(self) -> int:
-        """Most pixels of admitted images."""
+        """Maximum number of pixels of all admitted images together."""
         return int(self.queue_megapixels * 1e6)
 
     @property
     def max_pixels(self) -> int:
-        """Largest image."""
+        """Maximum number of pixels of an image."""
         return int(self.max_megapixels * 1e6)

@@ -139,7 +139,7 @@ class Backend:
         result: Plane = denoised.float().cpu().numpy()
         if not np.isfinite(result).all():
             self._on_device_error("non_finite")
-            raise NonFiniteResult("The network's result was not finite.")
+            raise NonFiniteResult
         return result
 
     def _fail(self, error: Exception, *, last: bool) -> None:
@@ -149,7 +149,9 @@ class Backend:
             raise DeviceFault("The compute device failed on this request.") from error
         self._on_device_error("out_of_memory")
         if last:
-            raise DeviceOutOfMemory("The image does not fit in the device's memory now.", retry_after=10) from error
+            raise DeviceOutOfMemory(
+                "The image does not fit into the free memory of the compute device.", retry_after=10
+            ) from error
         error.__traceback__ = None  # its frames hold the strip's tensors
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -168,7 +170,7 @@ class Backend:
             self._golden = selftest.decode(stored) if stored else self._reference()
         deviation = selftest.deviation(self.denoise, self._golden)
         if not deviation <= selftest.TOLERANCE:
-            raise NotReady(f"The self-test deviates by {deviation:.2g}; {selftest.TOLERANCE} is allowed.")
+            raise NotReady(f"The self-test deviates by {deviation:.2g}, but only {selftest.TOLERANCE} is allowed.")
 
     def warm_up(self) -> tuple[int, float]:
         """Run a plane of usual size twice, for the first run of a process is slow; (pixels, seconds) of the second."""

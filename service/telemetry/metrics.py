@@ -4,6 +4,7 @@ import math
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+# Upper bounds of the histograms' buckets.
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 SHORT = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 PIXELS = tuple(float(side * side) for side in (64, 128, 256, 512, 1024, 2048, 4096, 6400))
@@ -13,7 +14,7 @@ HTTP_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTI
 
 
 class Metrics:
-    """All metrics of one application; labels come from closed sets, never from a request's content."""
+    """All metrics of one application. Label values come from closed sets, never from the content of a request."""
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
@@ -30,36 +31,81 @@ class Metrics:
 
         self.http_seconds = histogram(
             "http_server_request_duration_seconds",
-            "Time from the first byte of a request's headers to the last byte of its answer.",
+            "Duration of requests, from the end of the headers to the last byte of the response, by method, route and status.",
             *("http_request_method", "http_route", "http_response_status_code"),
         )
-        self.http_active = gauge("http_server_active_requests", "Requests in progress.")
-        self.build = gauge("denoise_build_info", "Versions, as labels of a constant 1.", "version", "torch", "python")
-        self.model = gauge("denoise_model_info", "Models served.", "model", "weights_sha256", "dtype")
-        self.device = gauge("denoise_device_info", "Device in use and why.", "device", "name", "fallback_reason")
-        self.ready = gauge("denoise_ready", "1 while new work is accepted.")
-        self.draining = gauge("denoise_draining", "1 after SIGTERM.")
-        self.jobs = counter("denoise_jobs", "Requests for denoising by how they ended.", "model", "outcome")
-        self.rejections = counter("denoise_rejections", "Requests refused for the moment, by error code.", "reason")
-        self.input_rejections = counter(
-            "denoise_input_rejections", "Requests refused for what they hold, by error code.", "reason"
+        self.http_active = gauge("http_server_active_requests", "Number of requests in progress.")
+        self.build = gauge(
+            "denoise_build_info",
+            "Versions of the service, PyTorch and Python, as labels of the constant 1.",
+            "version",
+            "torch",
+            "python",
         )
-        self.stage_seconds = histogram("denoise_stage_duration_seconds", "Time in each stage of a request.", "stage")
-        self.in_progress = gauge("denoise_jobs_in_progress", "Images with at least one strip done and one to do.")
-        self.queue_jobs = gauge("denoise_queue_jobs", "Requests admitted and not finished.")
-        self.queue_pixels = gauge("denoise_queue_pixels", "Network pixels admitted and not computed.")
-        self.pixels = counter("denoise_pixels", "Network pixels computed.", "model", "device")
-        self.rate = gauge("denoise_pixels_per_second", "Measured rate of the device, which Retry-After comes from.")
-        self.input_pixels = histogram("denoise_input_pixels", "Pixels of the images admitted.", buckets=PIXELS)
-        self.psnr = histogram("denoise_psnr_decibels", "PSNR against references sent.", "kind", buckets=DECIBELS)
-        self.gain = histogram("denoise_psnr_gain_decibels", "Denoised minus noisy PSNR.", buckets=DECIBELS)
-        self.estimated_sigma = histogram("denoise_estimated_sigma", "Sigma estimated for auto.", buckets=SIGMAS)
-        self.gpu_allocated = gauge("denoise_gpu_memory_allocated_bytes", "Device memory in use by tensors; 0 on a CPU.")
-        self.gpu_reserved = gauge("denoise_gpu_memory_reserved_bytes", "Device memory held by torch; 0 on a CPU.")
-        self.device_errors = counter("denoise_device_errors", "Failures of the device.", "kind")
-        self.selftest = gauge("denoise_selftest_success", "1 when the last self-test gave the stored result.")
-        self.strip_seconds = histogram("denoise_strip_duration_seconds", "Time of one strip on the device.", buckets=SHORT)
-        self.loop_lag = histogram("denoise_event_loop_lag_seconds", "How late the event loop runs its timers.", buckets=SHORT)
+        self.model = gauge(
+            "denoise_model_info",
+            "Models, the SHA-256 of their weights and their data types, as labels of the constant 1.",
+            "model",
+            "weights_sha256",
+            "dtype",
+        )
+        self.device = gauge(
+            "denoise_device_info",
+            "Compute device, its name, and why it is the CPU although a GPU was allowed, as labels of the constant 1.",
+            "device",
+            "name",
+            "fallback_reason",
+        )
+        self.ready = gauge("denoise_ready", "1 while the service accepts new work, otherwise 0.")
+        self.draining = gauge("denoise_draining", "1 while the service is shutting down, otherwise 0.")
+        self.jobs = counter(
+            "denoise_jobs",
+            "Denoising requests by model and outcome: ok, client_error, rejected, timeout, cancelled, device_error, internal.",
+            "model",
+            "outcome",
+        )
+        self.rejections = counter(
+            "denoise_rejections", "Requests refused because the service could not take them at the time, by error code.", "reason"
+        )
+        self.input_rejections = counter(
+            "denoise_input_rejections", "Requests refused because of what they contain, by error code.", "reason"
+        )
+        self.stage_seconds = histogram(
+            "denoise_stage_duration_seconds",
+            "Time that requests spend in each stage: read, decode, treat, queue, infer, metric, encode.",
+            "stage",
+        )
+        self.in_progress = gauge("denoise_jobs_in_progress", "Number of admitted requests whose computation has begun.")
+        self.queue_jobs = gauge("denoise_queue_jobs", "Number of admitted requests that are not finished.")
+        self.queue_pixels = gauge("denoise_queue_pixels", "Network pixels admitted and not yet computed.")
+        self.pixels = counter("denoise_pixels", "Network pixels computed, by model and device.", "model", "device")
+        self.rate = gauge(
+            "denoise_pixels_per_second", "Measured speed of the device, on which admission and Retry-After are based."
+        )
+        self.input_pixels = histogram(
+            "denoise_input_pixels", "Number of pixels that each admitted request holds in memory.", buckets=PIXELS
+        )
+        self.psnr = histogram(
+            "denoise_psnr_decibels", "PSNR of images against the clean image, by kind: noisy, denoised.", "kind", buckets=DECIBELS
+        )
+        self.gain = histogram(
+            "denoise_psnr_gain_decibels", "PSNR of the denoised image minus that of the noisy image.", buckets=DECIBELS
+        )
+        self.estimated_sigma = histogram("denoise_estimated_sigma", "Estimated noise levels, on the 0-255 scale.", buckets=SIGMAS)
+        self.gpu_allocated = gauge("denoise_gpu_memory_allocated_bytes", "GPU memory in use by tensors; 0 on a CPU.")
+        self.gpu_reserved = gauge("denoise_gpu_memory_reserved_bytes", "GPU memory reserved by PyTorch; 0 on a CPU.")
+        self.device_errors = counter(
+            "denoise_device_errors", "Failures of the compute device by kind: out_of_memory, fault, non_finite.", "kind"
+        )
+        self.selftest = gauge("denoise_selftest_success", "1 if the last self-test of the device passed, otherwise 0.")
+        self.strip_seconds = histogram(
+            "denoise_strip_duration_seconds",
+            "Time that the device takes for one strip, which is how long a small image or a cancellation has to wait.",
+            buckets=SHORT,
+        )
+        self.loop_lag = histogram(
+            "denoise_event_loop_lag_seconds", "Delay with which the event loop runs its timers.", buckets=SHORT
+        )
 
     def observe_psnr(self, noisy: float, denoised: float) -> None:
         """Count the PSNR of a noisy and a denoised picture in dB, unless one is infinite: that would spoil every sum."""

@@ -18,31 +18,30 @@ from service.errors import (
 )
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
+from tests.support.manual import MANUAL, rows
 from tests.support.paths import ROOT
 
-MANUAL = (ROOT / "docs" / "operations.md").read_text()
 
-
-def rows(heading: str) -> dict[str, list[str]]:
-    """First cell → other cells of the table under a heading."""
-    section = MANUAL.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
-    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("| `")]
-    return {cells[0].strip("`"): cells[1:] for cells in table}
-
-
-def test_every_setting_is_there_with_its_default() -> None:
+def test_every_setting_is_there_with_its_default_and_description() -> None:
     documented = rows("Settings")
     names = {name.upper() if name == "web_concurrency" else f"N3DENOISE_{name.upper()}" for name in Settings.model_fields}
     assert documented.keys() == names
     for name, field in Settings.model_fields.items():
-        default = documented.get(f"N3DENOISE_{name.upper()}", documented.get(name.upper(), [""]))[0]
+        default, meaning = documented.get(f"N3DENOISE_{name.upper()}") or documented[name.upper()]
+        assert meaning == field.description, name
         if field.default not in (None, ()):
             assert default == (str(field.default).lower() if isinstance(field.default, bool) else str(field.default)), name
 
 
-def test_every_metric_is_there() -> None:
-    names = {f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in Metrics().registry.collect()}
-    assert rows("Metrics").keys() == names
+def test_every_metric_is_there_with_its_help_text() -> None:
+    metrics = {
+        f"{metric.name}_total" if metric.type == "counter" else metric.name: metric.documentation
+        for metric in Metrics().registry.collect()
+    }
+    documented = rows("Metrics")
+    assert documented.keys() == metrics.keys()
+    for name, text in metrics.items():
+        assert documented[name][1] == text or name.startswith("process_"), name  # the library words those
 
 
 def test_every_alert_is_there() -> None:

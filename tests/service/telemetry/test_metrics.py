@@ -11,9 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.engine.backend import Backend
 from service.telemetry.metrics import Metrics
-from tests.docs.test_operations import rows
 from tests.support.faulty import Gate, Strip, scripted
 from tests.support.live import PATIENCE, live, png, png_of, settings_for, tiny_weights, wait_for
+from tests.support.manual import rows
 
 Labels = frozenset[tuple[str, str]]
 Samples = dict[tuple[str, Labels], float]
