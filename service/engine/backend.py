@@ -186,7 +186,7 @@ class Backend:
 
     def _reference(self) -> Plane:
         reference = Backend({DEFAULT_MODEL: self._load_reference()}, self._load_reference)
-        return reference.denoise(selftest.tile(), selftest.SIGMA)
+        return reference.denoise(selftest.noisy_image(), selftest.SIGMA)
 
     def memory(self) -> tuple[int, int]:
         """Bytes (allocated, reserved) on the GPU; zeros on a CPU."""

@@ -1,4 +1,4 @@
-"""Structured logs, for the service and for the libraries it uses."""
+"""Structured logs of the service and of the libraries it uses."""
 
 import logging
 import sys
@@ -12,7 +12,12 @@ LOGGER = "n3denoise"
 
 
 def configure_logs(settings: Settings, stream: TextIO | None = None) -> None:
-    """Send our logs and those of the libraries to a stream, standard error unless given, in one form."""
+    """Write the logs of the service and of its libraries in one format.
+
+    Args:
+        settings: Format and level.
+        stream: Where to write; standard error by default.
+    """
     stream = stream or sys.stderr
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
@@ -24,7 +29,7 @@ def configure_logs(settings: Settings, stream: TextIO | None = None) -> None:
         if settings.log_format == "json"
         else structlog.dev.ConsoleRenderer(
             colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )  # the default would print local variables, pixels among them
+        )  # the default formatter would print local variables, and with them pixels
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -40,9 +45,9 @@ def configure_logs(settings: Settings, stream: TextIO | None = None) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    # What libraries say for debugging tells of the pictures: Pillow names every tag.
+    # Debug messages of libraries reveal what images contain: Pillow, for example, logs every metadata tag.
     root.setLevel(max(logging.INFO, logging.getLevelName(settings.log_level.upper())))
-    # What they say of damaged input is as long as a client wants it to be.
+    # A client could make warnings about damaged input as long as it likes.
     logging.captureWarnings(capture=True)
     for library in ("PIL", "imagecodecs", "tifffile", "python_multipart", "py.warnings"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
@@ -50,6 +55,6 @@ def configure_logs(settings: Settings, stream: TextIO | None = None) -> None:
 
 
 def log() -> structlog.stdlib.BoundLogger:
-    """The service's logger; the configuration is looked up at each call, so importing configures nothing."""
+    """Return the service's logger. Each call looks up the configuration, so that importing a module configures nothing."""
     logger: structlog.stdlib.BoundLogger = structlog.get_logger(LOGGER)
     return logger

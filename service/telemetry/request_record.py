@@ -1,4 +1,4 @@
-"""The record of one request: its ID, its timings, and how it ended."""
+"""The record of one request: its ID, how long its stages took, and how it ended."""
 
 import contextvars
 import re
@@ -13,17 +13,17 @@ from service.telemetry.metrics import Metrics
 
 @dataclass
 class Record:
-    """What one request tells about itself.
+    """What logs, metrics and response headers tell about one request.
 
     Attributes:
-        request_id: The client's own, or a fresh one.
-        arrived: On the monotonic clock.
-        model: The model asked for, once the request is known to be one for denoising.
-        pixels: Of all its pictures, once it is admitted.
-        outcome: How it ended, in the words of `denoise_jobs_total`.
-        error: Code of the error it was answered with.
-        stages: Seconds in each stage, for Server-Timing.
-        facts: Further facts for the log.
+        request_id: The client's ID if it is acceptable, otherwise a random one.
+        arrived: When the request arrived, on the monotonic clock.
+        model: Name of the model; None unless the request asks for denoising.
+        pixels: Pixels of all its images; 0 until it is admitted.
+        outcome: How it ended: one of the outcomes of `denoise_jobs_total`.
+        error: Code of the error in its response, if any.
+        stages: Seconds in each stage, for the Server-Timing header.
+        facts: Further fields of its log line.
     """
 
     request_id: str
@@ -36,7 +36,7 @@ class Record:
     facts: dict[str, object] = field(default_factory=dict)
 
     def server_timing(self) -> str:
-        """The Server-Timing header so far, in milliseconds."""
+        """Return the Server-Timing header for the stages so far, in milliseconds."""
         total = time.monotonic() - self.arrived
         parts = [*self.stages.items(), ("total", total)]
         return ", ".join(f"{stage};dur={1000 * seconds:.1f}" for stage, seconds in parts)
@@ -46,7 +46,11 @@ _record: contextvars.ContextVar[Record] = contextvars.ContextVar("record")
 
 
 def open_record(client_id: str | None) -> Record:
-    """Begin the record of a request; a client's id is kept when it is short and plain, so that logs stay clean."""
+    """Create the record of a request and make it the current one.
+
+    Args:
+        client_id: The ID that the client sent. It is kept only if it is short and of plain characters, so that logs stay clean.
+    """
     plain = client_id is not None and re.fullmatch(r"[A-Za-z0-9._-]{1,64}", client_id)
     record = Record(client_id if plain and client_id else uuid.uuid4().hex, time.monotonic())
     _record.set(record)
@@ -54,7 +58,7 @@ def open_record(client_id: str | None) -> Record:
 
 
 def current_record() -> Record:
-    """The record of the request that is being handled, or a fresh one outside any request."""
+    """Return the record of the current request, or a new one outside of requests."""
     try:
         return _record.get()
     except LookupError:
@@ -63,7 +67,7 @@ def current_record() -> Record:
 
 @contextmanager
 def stage(metrics: Metrics, name: str) -> Iterator[None]:
-    """Time one stage of the current request; repeated stages of a name add up in Server-Timing."""
+    """Time one stage of the current request; stages with the same name add up in Server-Timing."""
     start = time.monotonic()
     try:
         yield
@@ -72,6 +76,6 @@ def stage(metrics: Metrics, name: str) -> Iterator[None]:
 
 
 def note_stage(metrics: Metrics, record: Record, name: str, seconds: float) -> None:
-    """Record a stage that was timed elsewhere."""
+    """Record the time of a stage that was measured elsewhere."""
     metrics.stage_seconds.labels(name).observe(seconds)
     record.stages[name] = record.stages.get(name, 0.0) + seconds

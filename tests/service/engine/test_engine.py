@@ -21,12 +21,7 @@ from service.imaging.picture import Plane
 from service.settings import DEFAULT_MODEL
 from service.telemetry.metrics import Metrics
 from tests.support.faulty import Gate, Scripted, Strip, scripted
-from tests.support.live import PATIENCE, settings_for, tiny_weights
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_weights(tmp_path_factory.mktemp("weights"))
+from tests.support.live import PATIENCE, settings_for
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def test_a_result_that_is_off_is_seen() -> None:
 
 def test_a_deviation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     backend = backend_with("float32")
-    monkeypatch.setattr(selftest, "tile", lambda: np.zeros((72, 88), np.float32))
+    monkeypatch.setattr(selftest, "noisy_image", lambda: np.zeros((72, 88), np.float32))
     with pytest.raises(NotReady, match="deviates"):
         backend.check()
 
