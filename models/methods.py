@@ -7,10 +7,13 @@ from typing import Protocol
 from torch import Tensor
 
 from models.inference.denoiser import Denoiser, DType
+from models.model_info import ModelInfo
 from models.neighbors.nlm import NonLocalMeans
 from models.networks.n3net import N3NetConfig
 from models.networks.n3unet import N3UNetConfig
 from models.weights.files import weights_names
+
+__all__ = ["METHODS", "NETWORKS", "Method", "ModelInfo", "load_method", "method_names"]
 
 METHODS = ("n3net", "dncnn", "nlm")
 NETWORKS: dict[str, N3NetConfig | N3UNetConfig] = {
@@ -22,18 +25,21 @@ NETWORKS: dict[str, N3NetConfig | N3UNetConfig] = {
 
 
 class Method(Protocol):
-    """What turns a noisy image into a denoised one; images are (H, W) float32 in [0, 1], sigma is on that scale too."""
+    """Turns a noisy image into a denoised one; images are (H, W) float32 in [0, 1], and sigma is on that scale too."""
 
     @property
-    def name(self) -> str:
-        """What it is called; for a network, the name of its weights."""
+    def info(self) -> ModelInfo:
+        """Facts about the method and its device."""
 
     @property
-    def sigma_range(self) -> tuple[float, float]:
-        """Least and greatest noise level it is meant for, on the 0-255 scale."""
+    def can_shrink(self) -> bool:
+        """Whether a larger `shrink` needs less memory."""
 
-    def steps(self, noisy: Tensor, sigma: float) -> Generator[float, None, Tensor]:
-        """Denoise piece by piece: yield the fraction done after each, return the image."""
+    def steps(self, noisy: Tensor, sigma: float, *, shrink: int = 1) -> Generator[float, None, Tensor]:
+        """Denoise piece by piece: yield the fraction done after each piece, and return the image.
+
+        With `shrink`, the pieces are that many times smaller.
+        """
 
     def denoise(self, noisy: Tensor, sigma: float) -> Tensor:
         """Return the denoised image, on the CPU, not clipped."""
@@ -52,7 +58,7 @@ def load_method(
     device: str = "auto",
     dtype: DType = "auto",
     memory_budget: int | None = None,
-) -> Denoiser | NonLocalMeans:
+) -> Method:
     """Load a method. Networks want to be loaded in the thread that is going to compute, see `Denoiser.load`.
 
     Args:
@@ -70,4 +76,4 @@ def load_method(
         raise ValueError(f"there is no method {name!r}; there are {', '.join(METHODS)}")
     if name == "nlm":
         return NonLocalMeans()
-    return Denoiser.load(weights if name == "n3net" else name, device, dtype, memory_budget)
+    return Denoiser.load(weights if name == "n3net" else name, device, dtype, memory_budget, name)

@@ -1,5 +1,6 @@
 """Denoiser: weights and a device, and from then on noisy image in, denoised image out. It keeps no state between images."""
 
+import platform
 from collections.abc import Generator
 from pathlib import Path
 from typing import Literal, Self
@@ -14,6 +15,7 @@ from models.inference.folding import fold
 from models.inference.fused_block import unfused_reason
 from models.inference.stream import NetworkStage, Shape
 from models.inference.transfers import Transfers
+from models.model_info import ModelInfo
 from models.networks.n3net import N3Net, N3NetConfig, reflect
 from models.steps import run_through
 from models.weights.files import Weights, WeightsError, load_weights
@@ -43,12 +45,15 @@ class Denoiser:
         self.device = device
         self.dtype = dtype
         self.memory_budget = memory_budget
+        self.model = "n3net"
         self.fallback_reason: str | None = None
         self.unfused_reason = unfused_reason(self.config, device, dtype)
         self.denormals_flushed = False
         network = weights.network()
         assert isinstance(network, N3Net)
         self.network = fold(network, device, dtype)
+
+    can_shrink = True
 
     @classmethod
     def load(
@@ -57,6 +62,7 @@ class Denoiser:
         device: str = "auto",
         dtype: DType = "auto",
         memory_budget: int | None = None,
+        name: str = "n3net",
     ) -> Self:
         """Load a denoiser. Call it in the thread that is going to compute, before that thread's first torch operation.
 
@@ -67,6 +73,7 @@ class Denoiser:
                 float16 on a GPU, which has more digits than bfloat16 and as much speed; else float32.
             memory_budget: Bytes that denoising may hold beside the image; a quarter of what is free on the device unless told,
                 and no more than 1 GiB on a CPU and 4 GiB on a GPU.
+            name: The name by which callers select the model.
 
         Raises:
             WeightsError: If the weights cannot be loaded.
@@ -81,8 +88,24 @@ class Denoiser:
         if memory_budget < 1:
             raise ValueError(f"the memory budget must be positive, but is {memory_budget}")
         denoiser = cls(load_weights(weights), chosen, choose_dtype(dtype, chosen), memory_budget)
-        denoiser.fallback_reason, denoiser.denormals_flushed = reason, flushed
+        denoiser.fallback_reason, denoiser.denormals_flushed, denoiser.model = reason, flushed, name
         return denoiser
+
+    @property
+    def info(self) -> ModelInfo:
+        """Facts about the model and its device."""
+        cuda = self.device.type == "cuda"
+        return ModelInfo(
+            name=self.model,
+            weights=self.weights.name,
+            weights_sha256=self.weights.sha256,
+            facts=dict(self.weights.facts),
+            sigma_range=self.weights.sigma_range,
+            device=self.device.type,
+            device_name=torch.cuda.get_device_name(self.device) if cuda else platform.processor() or "CPU",
+            dtype=str(self.dtype).removeprefix("torch."),
+            fallback_reason=self.fallback_reason,
+        )
 
     @property
     def name(self) -> str:
@@ -109,13 +132,16 @@ class Denoiser:
         """
         return run_through(self.steps(noisy, sigma))
 
-    def steps(self, noisy: Tensor, sigma: float, plan: Plan | None = None) -> Generator[float, None, Tensor]:
+    def steps(
+        self, noisy: Tensor, sigma: float, plan: Plan | None = None, *, shrink: int = 1
+    ) -> Generator[float, None, Tensor]:
         """Denoise one image strip by strip, so that a caller can interleave several images, or stop.
 
         Args:
             noisy: As in `denoise`.
             sigma: As in `denoise`.
             plan: How to cut the image; from the memory budget unless told. The result does not depend on it.
+            shrink: Without a plan, cut into strips that many times smaller, in as much less memory.
 
         Yields:
             After each part of a strip, a fraction of a second, the share done, rising to 1.
@@ -129,15 +155,15 @@ class Denoiser:
         if noisy.ndim != 2 or not noisy.numel() or noisy.dtype != torch.float32:
             raise ValueError(f"an image is a float32 tensor (H, W) with pixels, not {noisy.dtype} {tuple(noisy.shape)}")
         check_sigma(sigma * 255, self.sigma_range)
-        return self._steps(noisy, sigma, plan)
+        return self._steps(noisy, sigma, plan, shrink)
 
     @torch.inference_mode()
-    def _steps(self, noisy: Tensor, sigma: float, plan: Plan | None) -> Generator[float, None, Tensor]:
+    def _steps(self, noisy: Tensor, sigma: float, plan: Plan | None, shrink: int) -> Generator[float, None, Tensor]:
         height, width = noisy.shape
         images, top, left = reflect(noisy[None, None], self.config.smallest_side)
         full_height, full_width = images.shape[-2:]
         if plan is None:
-            plan = self.plan(full_height, full_width)
+            plan = self.plan(full_height, full_width, shrink)
         transfers = Transfers(images, self.device)
         stages = [
             NetworkStage(

@@ -1,5 +1,6 @@
 """Non-local means (Buades, Coll & Morel 2005) through scikit-image, with the interface of the learned denoisers."""
 
+import platform
 from collections.abc import Generator
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 from models.images.noise import check_sigma
+from models.model_info import ModelInfo
 from models.steps import run_through
 
 PATCH = 5  # pixels along a side of the compared patches
@@ -24,13 +26,20 @@ class NonLocalMeans:
 
     name = "nlm"
     sigma_range = (1.0, 100.0)  # 0-255 scale
+    can_shrink = False  # its strips are small and have one size
 
-    def steps(self, noisy: Tensor, sigma: float) -> Generator[float, None, Tensor]:
+    @property
+    def info(self) -> ModelInfo:
+        """Facts about the method."""
+        return ModelInfo(self.name, None, None, {}, self.sigma_range, "cpu", platform.processor() or "CPU", "float32", None)
+
+    def steps(self, noisy: Tensor, sigma: float, *, shrink: int = 1) -> Generator[float, None, Tensor]:  # noqa: ARG002
         """Denoise strip after strip and yield the fraction done after each; the result is the generator's return value.
 
         Args:
             noisy: (H, W), range about [0, 1].
             sigma: Noise standard deviation on the [0, 1] scale, within `sigma_range`.
+            shrink: Not used.
 
         Returns:
             (H, W) float32 on the CPU, not clipped; the same for any strip height up to rounding.
