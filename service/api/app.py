@@ -1,4 +1,4 @@
-"""The application: a value made from settings and an engine."""
+"""The application: a value built from settings and an engine."""
 
 import asyncio
 import time
@@ -11,10 +11,11 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from service import version
-from service.api.context import State
+from service.api.context import AppContext
 from service.api.error_responses import handle
-from service.api.middleware import ApiKeys, Front, Origins, Problems, Uploads
+from service.api.middleware import ApiKeys, Cors, ErrorRendering, RequestLog
 from service.api.routes import denoise, evaluate, health, info, noise, page
+from service.api.upload_limits import UploadLimits
 from service.engine.engine import Engine
 from service.errors import ServiceError
 from service.settings import Settings
@@ -24,44 +25,44 @@ _LAG_SECONDS = 0.05
 
 
 def create_app(settings: Settings | None = None, engine: Engine | None = None) -> FastAPI:
-    """Make the application.
+    """Build the application.
 
     Args:
-        settings: Read from the environment unless given.
-        engine: Made from the settings unless given; its metrics become the application's.
+        settings: Settings; by default read from the environment.
+        engine: Engine, whose metrics become those of the application; by default built from the settings.
     """
     settings = settings or Settings()
     engine = engine or Engine(settings, Metrics())
-    state = State(settings, engine.metrics, engine)
+    context = AppContext(settings, engine.metrics, engine)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         engine.start()
-        lag = asyncio.create_task(_watch_loop(state.metrics))
+        lag = asyncio.create_task(_watch_loop(context.metrics))
         yield
         lag.cancel()
         await engine.stop()
-        state.close()
+        context.close()
 
-    origins = [Middleware(Origins, settings.cors_origins)] if settings.cors_origins else []
-    inner = [Middleware(each, state) for each in (Problems, ApiKeys, Uploads)]
+    cors = [Middleware(Cors, settings.cors_origins)] if settings.cors_origins else []
+    inner = [Middleware(each, context) for each in (ErrorRendering, ApiKeys, UploadLimits)]
     app = FastAPI(
         title="n3denoise",
-        summary="Denoises images with Neural Nearest Neighbors Networks.",
+        summary="Denoise images with Neural Nearest Neighbors Networks.",
         version=version(),
         lifespan=lifespan,
-        middleware=[Middleware(Front, state), *origins, *inner],
+        middleware=[Middleware(RequestLog, context), *cors, *inner],
         exception_handlers=dict.fromkeys((ServiceError, HTTPException, RequestValidationError), handle),
         redoc_url=None,
     )
-    app.state.shared = state
+    app.state.context = context
     for routes in (denoise, evaluate, noise, info, health, page):
         app.include_router(routes.router)
     return app
 
 
 async def _watch_loop(metrics: Metrics) -> None:
-    """Measure how late the event loop wakes up: the sign that something computes on it."""
+    """Measure how late the event loop wakes up, which shows whether something computes on it."""
     while True:
         due = time.monotonic() + _LAG_SECONDS
         await asyncio.sleep(_LAG_SECONDS)

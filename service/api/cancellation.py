@@ -1,4 +1,4 @@
-"""Works for a caller only as long as the caller is there and the deadline has not passed."""
+"""Work for a caller only as long as the caller waits and the deadline has not passed."""
 
 import asyncio
 import time
@@ -7,21 +7,21 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from service.api.context import State
+from service.api.context import AppContext
 from service.errors import ClientGone, DeadlineExceeded
 from service.telemetry.request_record import current_record
 
 T = TypeVar("T")
 
 
-async def attend(request: Request, state: State, work: Coroutine[Any, Any, T]) -> T:
-    """Await work, which is cancelled when the client hangs up or the deadline passes; the body must have been read.
+async def cancel_when_gone(request: Request, context: AppContext, work: Coroutine[Any, Any, T]) -> T:
+    """Await work, and cancel it when the client hangs up or the deadline passes; the request body must have been read.
 
     Raises:
         ClientGone: If the client hung up.
         DeadlineExceeded: If the deadline passed.
     """
-    left = current_record().arrived + state.settings.timeout_seconds - time.monotonic()
+    left = current_record().arrived + context.settings.timeout_seconds - time.monotonic()
     task = asyncio.create_task(work)
     hang_up = asyncio.create_task(_hang_up(request))
     try:
@@ -33,7 +33,7 @@ async def attend(request: Request, state: State, work: Coroutine[Any, Any, T]) -
             await asyncio.wait({task})
     if task in done:
         return task.result()
-    raise ClientGone if done else DeadlineExceeded("The result was not ready within the time limit.")
+    raise ClientGone if done else DeadlineExceeded
 
 
 async def _hang_up(request: Request) -> None:

@@ -1,4 +1,4 @@
-"""Renders every error, the framework's own included, as problem details (RFC 9457), and notes it for the counts."""
+"""Render every error, including those of the framework, as problem details (RFC 9457), and note it for the metrics."""
 
 import json
 
@@ -15,7 +15,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 def response_to(error: ServiceError) -> Response:
-    """The answer to an error, which is noted in the request's record."""
+    """Return the response to an error, and note the error in the record of the request."""
     record = current_record()
     record.outcome, record.error = error.outcome, error.code
     body = json.dumps(error.problem(record.request_id)).encode()
@@ -23,15 +23,15 @@ def response_to(error: ServiceError) -> Response:
 
 
 def as_service_error(error: Exception) -> ServiceError:
-    """One of ours for whatever was raised; nothing of the client's input gets into its message."""
+    """Return an error of ours for any exception; nothing of the client's input gets into its message."""
     if isinstance(error, ServiceError):
         return error
     if isinstance(error, RequestValidationError):
-        return InvalidParameter("A parameter is missing or invalid; see the API's documentation.")
+        return InvalidParameter("A parameter is missing or invalid; see the API documentation.")
     if isinstance(error, HTTPException):
         return _of_framework(error)
     log().exception("defect", exc_info=error)
-    return InternalError("The service made a mistake; the log has more under the id of this request.")
+    return InternalError("An internal error occurred; the log has more under the ID of this request.")
 
 
 def _of_framework(error: HTTPException) -> ServiceError:
@@ -45,5 +45,5 @@ def _of_framework(error: HTTPException) -> ServiceError:
 
 
 async def handle(_: Request, error: Exception) -> Response:
-    """Exception handler for the framework."""
+    """Handle an exception for the framework."""
     return response_to(as_service_error(error))

@@ -1,4 +1,4 @@
-"""Which form of the answer a caller's Accept header asks for."""
+"""The form of response that the Accept header of a request asks for."""
 
 from starlette.requests import Request
 
@@ -6,10 +6,10 @@ from service.errors import NotAcceptable
 
 
 def wants_json(request: Request) -> bool:
-    """Whether the answer is to be JSON rather than an image file; an image wins a tie.
+    """Return whether the response shall be JSON rather than an image file; an image wins a tie.
 
     Raises:
-        NotAcceptable: If neither will do.
+        NotAcceptable: If neither is acceptable.
     """
     header = request.headers.get("accept", "*/*")
     image = json = 0.0
@@ -21,7 +21,7 @@ def wants_json(request: Request) -> bool:
         if media_range in ("application/json", "application/*"):
             json = max(json, quality)
     if not image and not json:
-        raise NotAcceptable("The answer is an image file or application/json.")
+        raise NotAcceptable("The response is an image file or application/json.")
     return json > image
 
 

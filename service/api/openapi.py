@@ -1,4 +1,4 @@
-"""What the API's document says of requests and answers that the framework cannot read off the code."""
+"""The parts of the OpenAPI document that the framework cannot derive from the code."""
 
 from http import HTTPStatus
 from typing import Any
@@ -25,7 +25,7 @@ ENGINE = (
 
 
 def problems(*kinds: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that may answer with these errors, besides those any route may."""
+    """Return the `responses` of a route that may answer with these errors, and with those that any route may."""
     responses: dict[int | str, dict[str, Any]] = {}
     every: set[type[ServiceError]] = {*kinds, *ALWAYS}
     for kind in sorted(every, key=lambda kind: (kind.status, kind.code)):
@@ -35,15 +35,15 @@ def problems(*kinds: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
         )
         response["description"] = "; ".join(filter(None, (response["description"], f"`{kind.code}`: {kind.title}")))
         if kind.outcome == "rejected":
-            response["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
+            response["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
     return responses
 
 
 def image_response(body: type[BaseModel], *headers: str) -> dict[int | str, dict[str, Any]]:
-    """The answer with an image or, as the Accept header has it, with JSON."""
+    """Return the `responses` entry of a route that answers with an image or, if the Accept header asks for it, with JSON."""
     return {
         HTTPStatus.OK.value: {
-            "description": "The image file, or the same in base64 with its figures for `Accept: application/json`.",
+            "description": "The image file; with `Accept: application/json`, its figures and the image in base64.",
             "content": {
                 **{f"image/{name}": {"schema": {"type": "string", "format": "binary"}} for name in FORMATS},
                 "application/json": {"schema": inlined(body.model_json_schema())},
@@ -54,7 +54,7 @@ def image_response(body: type[BaseModel], *headers: str) -> dict[int | str, dict
 
 
 def inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema whose references to its own definitions are replaced by them, for use inside another document."""
+    """Return a schema with the references to its own definitions replaced by them, for use inside another document."""
     definitions = schema.get("$defs", {})
 
     def resolve(node: Any) -> Any:
@@ -71,11 +71,11 @@ def inlined(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def image_request(options: type[BaseModel], *files: str) -> dict[str, Any]:
-    """The `openapi_extra` of a route that takes images and options: a form, or the first image as the body.
+    """Return the `openapi_extra` of a route that takes images and options, as a form or with the first image as the body.
 
     Args:
-        options: Each field may be given in the query or as a form field.
-        files: Names of the form's files; the first is required.
+        options: Model of the options; each may be given in the query or as a form field.
+        files: Names of the files in the form; the first is required.
     """
     schema = inlined(options.model_json_schema())
     properties: dict[str, Any] = schema["properties"]

@@ -1,11 +1,11 @@
-"""Request options and response bodies."""
+"""Options of requests and bodies of responses."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from service.denoising.pipeline import Color
+from service.denoising.pipeline import ColorMode
 from service.errors import InvalidParameter
 from service.imaging.metadata import Keep
 from service.imaging.picture import Depth, Format
@@ -15,103 +15,107 @@ Model = Literal["n3net", "dncnn", "nlm"]
 
 
 class TreatmentOptions(BaseModel):
-    """How a picture is denoised."""
+    """Options for denoising a picture."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sigma: Annotated[
         Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["auto"],
-        Field(description="Standard deviation of the noise, 0-255 scale, or auto to find it out."),
+        Field(description="Standard deviation of the noise on the 0-255 scale, or auto to estimate it."),
     ] = "auto"
-    model: Annotated[Model, Field(description="Which model; /v1/models lists those that are here.")] = "n3net"
-    color: Annotated[Color, Field(description="gray turns color to gray as the paper does; rgb keeps it.")] = "gray"
-    strength: Annotated[float, Field(ge=0, le=1, description="Blend of the input (0) and the result (1).")] = 1.0
-    ensemble: Annotated[bool, Field(description="Average over the eight flips and rotations, in eight times the time.")] = False
+    model: Annotated[Model, Field(description="Name of the model; /v1/models lists the available ones.")] = "n3net"
+    color: Annotated[ColorMode, Field(description="gray converts color to gray, as the paper does; rgb keeps color.")] = "gray"
+    strength: Annotated[float, Field(ge=0, le=1, description="Blend of the input (0) and the denoised picture (1).")] = 1.0
+    ensemble: Annotated[bool, Field(description="Average over all eight flips and rotations; takes eight times as long.")] = False
 
 
 class NoiseOptions(BaseModel):
-    """Of what the noise is found out."""
+    """Options for POST /v1/noise."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    color: Annotated[Color, Field(description="gray turns color to gray as the paper does; rgb keeps it.")] = "gray"
+    color: Annotated[ColorMode, Field(description="gray converts color to gray, as the paper does; rgb keeps color.")] = "gray"
 
 
 class EvaluateOptions(BaseModel):
-    """How much noise is added to a clean image, and how it is denoised; the denoiser is told the same sigma."""
+    """Options for POST /v1/evaluate; the denoiser is told the sigma of the noise that is added."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sigma: Annotated[float, Field(gt=0, allow_inf_nan=False, description="Standard deviation, 0-255 scale.")] = 25.0
-    seed: Annotated[int, Field(ge=0, lt=2**63, description="Of the noise: the same seed, the same noise.")] = 0
-    model: Annotated[Model, Field(description="Which model; /v1/models lists those that are here.")] = "n3net"
-    color: Annotated[Color, Field(description="gray turns color to gray as the paper does; rgb keeps it.")] = "gray"
-    ensemble: Annotated[bool, Field(description="Average over the eight flips and rotations, in eight times the time.")] = False
+    sigma: Annotated[
+        float, Field(gt=0, allow_inf_nan=False, description="Standard deviation of the added noise, 0-255 scale.")
+    ] = 25.0
+    seed: Annotated[int, Field(ge=0, lt=2**63, description="Seed of the noise; the same seed gives the same noise.")] = 0
+    model: Annotated[Model, Field(description="Name of the model; /v1/models lists the available ones.")] = "n3net"
+    color: Annotated[ColorMode, Field(description="gray converts color to gray, as the paper does; rgb keeps color.")] = "gray"
+    ensemble: Annotated[bool, Field(description="Average over all eight flips and rotations; takes eight times as long.")] = False
 
 
 class DenoiseOptions(TreatmentOptions):
-    """What a caller may ask for, in the query or as form fields."""
+    """Options for POST /v1/denoise, in the query or as form fields."""
 
-    format: Annotated[Format | None, Field(description="Format of the result; the input's by default.")] = None
-    depth: Annotated[Depth | None, Field(description="Depth of the result; the input's by default.")] = None
-    metadata: Annotated[Keep, Field(description="Keep all but the place, keep all, or strip all.")] = "no-gps"
+    format: Annotated[Format | None, Field(description="Format of the result; by default that of the input.")] = None
+    depth: Annotated[Depth | None, Field(description="Depth of the result; by default that of the input.")] = None
+    metadata: Annotated[Keep, Field(description="no-gps drops GPS data, keep keeps everything, strip drops everything.")] = (
+        "no-gps"
+    )
 
 
 class FigurePair(BaseModel):
-    """Quality against the reference, alpha left out; null where it is infinite or there is none."""
+    """Quality of a picture against the reference, without alpha."""
 
-    psnr: float | None = Field(description="10 log10(1 / MSE) in dB, white is 1, over all channels; null if identical.")
-    ssim: float | None = Field(description="Wang et al. 2004, mean over channels; null for a side under 11 pixels.")
+    psnr: float | None = Field(description="PSNR in dB over all channels, with white as 1; null if the pictures are identical.")
+    ssim: float | None = Field(description="SSIM (Wang et al. 2004), mean over the channels; null for a side under 11 pixels.")
 
 
 class Warned(BaseModel):
-    """What speaks against taking an estimate at its word."""
+    """A reason to doubt an estimate."""
 
     code: str
     detail: str
 
 
 class Noise(BaseModel):
-    """What was found out about the noise."""
+    """The estimated noise of a picture."""
 
-    sigma: float = Field(description="0-255 scale.")
-    confidence: float = Field(description="From 0 to 1.")
+    sigma: float = Field(description="Standard deviation on the 0-255 scale.")
+    confidence: float = Field(description="Confidence in the estimate, from 0 to 1.")
     warnings: list[Warned]
 
 
 class Denoised(BaseModel):
-    """The answer to a caller that accepts JSON only."""
+    """Result of POST /v1/denoise for a caller that accepts JSON."""
 
-    image: str = Field(description="The denoised image file in base64.")
+    image: str = Field(description="Denoised image file in base64.")
     media_type: str
     width: int
     height: int
-    sigma: float = Field(description="Used, 0-255 scale.")
-    noise: Noise | None = Field(description="For sigma=auto.")
+    sigma: float = Field(description="Noise level used, on the 0-255 scale.")
+    noise: Noise | None = Field(description="The estimate, if sigma was auto.")
     model: str
-    weights_sha256: str | None = Field(description="Null for a method without weights.")
+    weights_sha256: str | None = Field(description="SHA-256 of the weights; null for a method without weights.")
     device: str
-    noisy: FigurePair | None = Field(description="Of what was sent, against the reference.")
-    denoised: FigurePair | None = Field(description="Of the pixels returned, rounded and encoded, against the reference.")
-    denoised_floats: FigurePair | None = Field(description="Of the result before it was rounded, against the reference.")
-    gain: FigurePair | None = Field(description="By how much the pixels returned are better than what was sent.")
+    noisy: FigurePair | None = Field(description="Quality of the input against the reference.")
+    denoised: FigurePair | None = Field(description="Quality of the returned pixels, rounded and encoded, against the reference.")
+    denoised_floats: FigurePair | None = Field(description="Quality of the result before rounding, against the reference.")
+    gain: FigurePair | None = Field(description="How much better the returned pixels are than the input.")
 
 
 class Evaluated(BaseModel):
-    """One row of the paper's table: noise added, denoised, measured, nothing clipped or rounded."""
+    """Result of POST /v1/evaluate, a row of the paper's table; nothing was clipped or rounded before measuring."""
 
-    sigma: float = Field(description="Of the noise that was added, 0-255 scale.")
+    sigma: float = Field(description="Standard deviation of the added noise, on the 0-255 scale.")
     seed: int
     width: int
     height: int
     model: str
-    weights_sha256: str | None = Field(description="Null for a method without weights.")
+    weights_sha256: str | None = Field(description="SHA-256 of the weights; null for a method without weights.")
     device: str
     noisy: FigurePair
     denoised: FigurePair
     gain: FigurePair
-    noisy_image: str = Field(description="PNG in base64, clipped and rounded to 8 bits.")
-    denoised_image: str = Field(description="Likewise.")
+    noisy_image: str = Field(description="Noisy image as a base64-encoded 8-bit PNG.")
+    denoised_image: str = Field(description="Denoised image as a base64-encoded 8-bit PNG.")
 
 
 class Health(BaseModel):
@@ -121,10 +125,10 @@ class Health(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """One model that can be asked for."""
+    """One available model."""
 
     name: str
-    weights: str | None = Field(description="Null for a method without weights.")
+    weights: str | None = Field(description="Name of the weights; null for a method without weights.")
     weights_sha256: str | None
     device: str
     sigma_min: float
@@ -133,13 +137,13 @@ class ModelCard(BaseModel):
 
 
 class Models(BaseModel):
-    """All models that can be asked for."""
+    """All available models."""
 
     models: list[ModelCard]
 
 
 class Limits(BaseModel):
-    """What is accepted."""
+    """Limits of what the service accepts."""
 
     max_body_bytes: int
     max_pixels: int
@@ -151,7 +155,7 @@ class Limits(BaseModel):
 
 
 class Info(BaseModel):
-    """What runs here, on what, within which limits."""
+    """The service: versions, device, default model, limits."""
 
     version: str
     python: str
@@ -159,15 +163,15 @@ class Info(BaseModel):
     device: str
     device_name: str
     dtype: str
-    fallback_reason: str | None = Field(description="Why the CPU is used although a GPU was allowed; null otherwise.")
+    fallback_reason: str | None = Field(description="Why the service uses the CPU although a GPU was allowed; null otherwise.")
     model: str
     weights_sha256: str | None
-    pixels_per_second: float | None = Field(description="Measured rate of the device.")
+    pixels_per_second: float | None = Field(description="Measured speed of the device in pixels per second.")
     limits: Limits
 
 
 class Problem(BaseModel):
-    """An error, as RFC 9457 has it; some errors have further members."""
+    """An error (RFC 9457); some errors have further members."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -179,10 +183,10 @@ class Problem(BaseModel):
 
 
 def parse(options: type[T], fields: Mapping[str, str]) -> T:
-    """Read options from the fields of a query and form.
+    """Read options from the fields of a query and a form.
 
     Raises:
-        InvalidParameter: Naming the options at fault, as far as their names are ours.
+        InvalidParameter: If options are missing or invalid; it names those that this service knows.
     """
     try:
         return options.model_validate(fields)

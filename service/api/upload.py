@@ -1,4 +1,4 @@
-"""Reads a request's images and options, from a multipart form or a raw body, in memory only."""
+"""Read the images and options of a request, from a multipart form or a raw body, in memory only."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -7,7 +7,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
-from service.api.context import State
+from service.api.context import AppContext
 from service.errors import BadRequest, ClientGone, InvalidParameter
 from service.telemetry.request_record import stage
 
@@ -18,55 +18,75 @@ FILES = ("image", "reference")
 MAX_FIELD_BYTES = 1024
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Upload:
-    """What a request brought.
+    """The images and options of a request.
 
     Attributes:
         image: The image file.
-        reference: A second image file to compare with.
-        fields: Options of query and form together.
+        reference: A second image file to compare with, or None.
+        fields: Options of the query and the form together.
     """
 
     image: bytes
     reference: bytes | None
     fields: dict[str, str]
 
-    @property
-    def files(self) -> list[bytes]:
-        """The image, and the reference if there is one."""
-        return [self.image, self.reference] if self.reference else [self.image]
+
+@dataclass(frozen=True, slots=True)
+class RawUpload:
+    """A request as it came.
+
+    Attributes:
+        body: The whole body.
+        content_type: The Content-Type header.
+        query: Options of the query, in order.
+        max_parts: Maximum number of parts in a form.
+    """
+
+    body: bytes
+    content_type: str
+    query: tuple[tuple[str, str], ...]
+    max_parts: int
+
+    def parse(self) -> Upload:
+        """Take the body apart; a body that is not a form is the image, whatever its type says.
+
+        Raises:
+            BadRequest: If the form is malformed or has too many parts, or there is no image.
+            InvalidParameter: If an option or a file is given twice.
+        """
+        media_type, parameters = parse_options_header(self.content_type)
+        files: list[tuple[str, bytes]] = [("image", self.body)] if self.body else []
+        options = list(self.query)
+        if media_type == b"multipart/form-data":
+            parts = read_form(self.body, parameters.get(b"boundary", b""), self.max_parts)
+            files = [part for part in parts if part[0] in FILES]
+            try:
+                options += [(name, data.decode()) for name, data in parts if name not in FILES]
+            except UnicodeDecodeError:
+                raise BadRequest("The form's fields must be UTF-8 text.") from None
+        by_name, fields = dict(files), dict(options)
+        if len(by_name) < len(files) or len(fields) < len(options):
+            raise InvalidParameter("Give each option and file once, in the query or in the form.")
+        if not by_name.get("image"):
+            raise BadRequest("Send the image as the body, or as the field image of a multipart form.")
+        return Upload(by_name["image"], by_name.get("reference"), fields)
 
 
-async def read_upload(request: Request, state: State) -> Upload:
-    """Receive the body and take it apart; a body that is no form is the image, whatever type it claims.
+async def read_body(request: Request, context: AppContext) -> RawUpload:
+    """Receive the body.
 
     Raises:
-        BadRequest: If the form is malformed or too finely divided, or there is no image.
-        InvalidParameter: If an option or a file is given twice.
+        ClientGone: If the client hangs up.
     """
-    with stage(state.metrics, "read"):
+    with stage(context.metrics, "read"):
         try:
             body = await request.body()
         except ClientDisconnect:
             raise ClientGone from None
-    media_type, parameters = parse_options_header(request.headers.get("content-type", ""))
-    files: list[tuple[str, bytes]] = [("image", body)] if body else []
-    options = request.query_params.multi_items()
-    if media_type == b"multipart/form-data":
-        boundary = parameters.get(b"boundary", b"")
-        parts = await state.codec("read", read_form, body, boundary, state.settings.max_form_fields)
-        files = [part for part in parts if part[0] in FILES]
-        try:
-            options += [(name, data.decode()) for name, data in parts if name not in FILES]
-        except UnicodeDecodeError:
-            raise BadRequest("The form's fields must be UTF-8 text.") from None
-    by_name, fields = dict(files), dict(options)
-    if len(by_name) < len(files) or len(fields) < len(options):
-        raise InvalidParameter("Give each option and file once, in the query or in the form.")
-    if not by_name.get("image"):
-        raise BadRequest("Send the image as the body, or as the field image of a multipart form.")
-    return Upload(by_name["image"], by_name.get("reference"), fields)
+    query = tuple(request.query_params.multi_items())
+    return RawUpload(body, request.headers.get("content-type", ""), query, context.settings.max_form_fields)
 
 
 def read_form(body: bytes, boundary: bytes, max_parts: int) -> list[tuple[str, bytes]]:

@@ -11,7 +11,7 @@ from service.cli.options import Device, MemoryBudget, Model, Precision, Weights,
 
 if TYPE_CHECKING:
     from models.methods import Method
-    from service.cli.files import Denoise, Outcome, Recipe
+    from service.cli.files import Denoise, FileDenoiser, Outcome
 
 STREAM = Path("-")
 # More than the service accepts, because the files are the user's own; still a guard against decompression bombs.
@@ -45,7 +45,7 @@ def denoise(
     ] = "auto",  # type: ignore[assignment]
     color: Annotated[
         Literal["gray", "rgb"],
-        typer.Option(help="gray converts color images to grayscale, as in the paper; rgb keeps their color."),
+        typer.Option(help="Convert color to grayscale, as in the paper (gray), or keep it (rgb)."),
     ] = "gray",
     strength: Annotated[float, typer.Option(min=0, max=1, help="Blend of the input (0) and the denoised image (1).")] = 1.0,
     ensemble: Annotated[
@@ -74,12 +74,12 @@ def denoise(
     memory_budget: MemoryBudget = None,
 ) -> None:
     """Denoise image files, whole folders, or standard input; exit with code 1 if any image failed."""
-    from models.inference.denoiser import Denoiser
+    from models.images.noise import check_sigma
     from models.methods import load_method
-    from models.weights.files import check_sigma
-    from service.cli.files import Recipe
-    from service.denoising.pipeline import Options
-    from service.imaging.picture import Limits
+    from service.cli.files import FileDenoiser
+    from service.denoising.job import OutputOptions
+    from service.denoising.pipeline import DenoisingOptions
+    from service.imaging.picture import DecodeLimits
 
     streams = [path == STREAM for path in (*inputs, out)]
     if any(streams) and (len(inputs) > 1 or out != STREAM):
@@ -87,33 +87,30 @@ def denoise(
     try:
         method = load_method(model, weights=weights, device=device, dtype=dtype, memory_budget=in_bytes(memory_budget))
         if not math.isnan(sigma):
-            check_sigma(sigma, method.sigma_range)
+            check_sigma(sigma, method.info.sigma_range)
     except ValueError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    recipe = Recipe(
-        denoise=plane_denoiser(method),
-        sigma_range=method.sigma_range,
-        model=model,
-        weights_sha256=method.weights.sha256 if isinstance(method, Denoiser) else None,
-        options=Options(None if math.isnan(sigma) else sigma, color, strength, ensemble),
-        file_format=file_format,
-        depth=depth,
-        metadata=metadata,
-        limits=Limits(pixels=MOST_PIXELS),
+    denoiser = FileDenoiser(
+        method.info,
+        pass_runner(method),
+        DenoisingOptions(None if math.isnan(sigma) else sigma, color, strength, ensemble),
+        OutputOptions(file_format, depth, metadata),
+        DecodeLimits(pixels=MOST_PIXELS),
     )
-    raise typer.Exit(denoise_stream(inputs[0], recipe) if out == STREAM else denoise_folders(inputs, out, recipe, force))
+    raise typer.Exit(denoise_stream(inputs[0], denoiser) if out == STREAM else denoise_folders(inputs, out, denoiser, force))
 
 
-def plane_denoiser(method: "Method") -> "Denoise":
-    """Return a function that denoises NumPy planes with a method and reports its progress."""
+def pass_runner(method: "Method") -> "Denoise":
+    """Return a function that runs a pass of the network with a method and reports its progress."""
     import torch
 
     from service.cli.files import Progress
+    from service.denoising.pipeline import Pass
     from service.imaging.picture import Plane
 
-    def denoise_plane(plane: Plane, sigma: float, progress: Progress) -> Plane:
-        steps = method.steps(torch.from_numpy(plane), sigma)
+    def run_pass(each: Pass, progress: Progress) -> Plane:
+        steps = method.steps(torch.from_numpy(each.plane), each.sigma)
         while True:
             try:
                 progress(next(steps))
@@ -121,10 +118,10 @@ def plane_denoiser(method: "Method") -> "Denoise":
                 result: Plane = end.value.numpy()
                 return result
 
-    return denoise_plane
+    return run_pass
 
 
-def denoise_stream(path: Path, recipe: "Recipe") -> int:
+def denoise_stream(path: Path, denoiser: "FileDenoiser") -> int:
     """Denoise one picture from standard input or a file to standard output; return the exit code."""
     from service.errors import ServiceError
 
@@ -133,16 +130,16 @@ def denoise_stream(path: Path, recipe: "Recipe") -> int:
         return 2
     try:
         data = sys.stdin.buffer.read() if path == STREAM else path.read_bytes()
-        result, _ = recipe.apply(data)
+        result = denoiser.run(denoiser.open(data))
     except (ServiceError, OSError) as error:
         typer.echo(f"{'standard input' if path == STREAM else path}: {error}", err=True)
         return 1
-    sys.stdout.buffer.write(result)
+    sys.stdout.buffer.write(result.file)
     sys.stdout.buffer.flush()
     return 0
 
 
-def denoise_folders(inputs: list[Path], out: Path, recipe: "Recipe", force: bool) -> int:
+def denoise_folders(inputs: list[Path], out: Path, denoiser: "FileDenoiser", force: bool) -> int:
     """Denoise files and folders into a folder; print a line for each file and the overall progress; return the exit code."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -154,7 +151,7 @@ def denoise_folders(inputs: list[Path], out: Path, recipe: "Recipe", force: bool
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True, soft_wrap=True)) as progress:
         task = progress.add_task("denoising", total=len(sources))
-        outcomes = denoise_files(sources, out, recipe, force, lambda part: progress.update(task, completed=done + part))
+        outcomes = denoise_files(sources, out, denoiser, force, lambda part: progress.update(task, completed=done + part))
         done = 0
         for done, outcome in enumerate(outcomes, 1):
             failed += bool(outcome.problem)
@@ -168,9 +165,9 @@ def denoise_folders(inputs: list[Path], out: Path, recipe: "Recipe", force: bool
 
 def line_of(outcome: "Outcome") -> str:
     """Describe the outcome for a file in one line."""
-    if outcome.treated is None:
+    if outcome.denoised is None:
         return f"FAILED {outcome.source.path}: {outcome.problem}"
-    notes = [f"sigma {outcome.treated.sigma:.1f}"]
-    if outcome.treated.estimate:
-        notes += [f"estimated with confidence {outcome.treated.estimate.confidence:.2f}", *outcome.treated.estimate.warnings]
+    notes = [f"sigma {outcome.denoised.sigma:.1f}"]
+    if outcome.denoised.estimate:
+        notes += [f"estimated with confidence {outcome.denoised.estimate.confidence:.2f}", *outcome.denoised.estimate.warnings]
     return f"{outcome.source.path} -> {outcome.target} ({', '.join(notes)})"

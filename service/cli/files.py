@@ -1,20 +1,23 @@
-"""Many files, one after the other: which there are, where each result goes, and one file from bytes to bytes."""
+"""Denoise many files: find them, decide where each result goes, and report the outcome for each."""
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from service import version
-from service.denoising.pipeline import Options, SigmaRange, Treated, treat, treat_with
+from models.atomic_write import atomic_write
+from service.denoising import job
+from service.denoising.job import DenoisingJob, DenoisingResult, OutputOptions
+from service.denoising.pipeline import DenoisedPicture, DenoisingOptions, Pass
 from service.errors import ServiceError
-from service.imaging.codec import decode, encode, probe
-from service.imaging.metadata import Keep, prepared, software_text
-from service.imaging.picture import SUFFIXES, Depth, Format, Limits, Plane
+from service.imaging.picture import SUFFIXES, DecodeLimits, Plane
+
+if TYPE_CHECKING:
+    from models.methods import ModelInfo
 
 Progress = Callable[[float], None]
-Denoise = Callable[[Plane, float, Progress], Plane]
+Denoise = Callable[[Pass, Progress], Plane]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +25,8 @@ class Source:
     """One file to denoise.
 
     Attributes:
-        path: Where it is.
-        relative: Its path below the output folder.
+        path: Path of the file.
+        relative: Path of the result relative to the output folder, before its suffix is decided.
     """
 
     path: Path
@@ -32,74 +35,64 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one file.
+    """The outcome for one file.
 
     Attributes:
-        target: Where the result is, or None if there is none.
-        treated: What was done, or None.
+        source: The file.
+        target: Path of the result, or None if there is none.
+        denoised: How the picture was denoised, or None.
         problem: Why there is no result; empty if there is one.
     """
 
     source: Source
     target: Path | None = None
-    treated: Treated | None = None
+    denoised: DenoisedPicture | None = None
     problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """What to do with every file.
+class FileDenoiser:
+    """What is done to every file.
 
     Attributes:
-        denoise: Denoises a plane at a sigma on the [0, 1] scale, and tells how far it is, from 0 to 1.
-        sigma_range: What the model was trained for, on the 0-255 scale.
-        model: Its name.
-        weights_sha256: Of its weights; None for a method that has none.
-        options: Sigma, color, strength, ensemble.
-        file_format: Of the result; None as it came.
-        depth: Likewise.
-        metadata: Which to keep.
-        limits: Past which a file is refused.
+        model: The model.
+        denoise: Runs a pass of the network and reports its progress, from 0 to 1.
+        denoising: How to denoise.
+        output: What to write.
+        limits: Which files are accepted.
     """
 
+    model: "ModelInfo"
     denoise: Denoise
-    sigma_range: SigmaRange
-    model: str
-    weights_sha256: str | None
-    options: Options
-    file_format: Format | None = None
-    depth: Depth | None = None
-    metadata: Keep = "no-gps"
-    limits: Limits = field(default_factory=Limits)
+    denoising: DenoisingOptions
+    output: OutputOptions
+    limits: DecodeLimits
 
-    def apply(self, data: bytes, progress: Progress = lambda _: None) -> tuple[bytes, Treated]:
-        """Denoise one file, from bytes to bytes.
+    def open(self, data: bytes) -> DenoisingJob:
+        """Read the header of a file.
 
         Raises:
-            ServiceError: If it cannot be decoded, treated or encoded.
+            ServiceError: If the file is refused by its header.
         """
-        picture = decode(data, self.limits)
-        treated = treat_with(
-            treat(picture, self.options, self.sigma_range),
-            lambda run: self.denoise(run.plane, run.sigma, lambda part: progress((run.index + part) / run.count)),
-        )
-        software = software_text(version(), self.model, treated.sigma, self.weights_sha256)
-        result = replace(treated.picture, metadata=prepared(picture.metadata, self.metadata, software))
-        return encode(result, self.file_format, self.depth), treated
+        return DenoisingJob(data, None, self.model, self.denoising, self.output, self.limits)
 
-    def suffix(self, data: bytes, name: str) -> str:
-        """The suffix of a result: that of the source where it fits the format of the result.
+    def run(self, opened: DenoisingJob, progress: Progress = lambda _: None) -> DenoisingResult:
+        """Denoise a file that `open` accepted.
 
         Raises:
-            ServiceError: If the header is refused.
+            ServiceError: If it cannot be decoded, denoised or encoded.
         """
-        fitting = SUFFIXES[self.file_format or probe(data, self.limits).format]
+        return job.run(opened, lambda each: self.denoise(each, lambda part: progress((each.index + part) / each.count)))
+
+    def suffix(self, opened: DenoisingJob, name: str) -> str:
+        """Return the suffix of the result: that of the source if it fits the format of the result."""
+        fitting = SUFFIXES[self.output.file_format or opened.header.format]
         own = Path(name).suffix
         return own if own.lower() in fitting else fitting[0]
 
 
 def find_sources(inputs: Iterable[Path], out: Path) -> Iterator[Source]:
-    """All files given, and all images by suffix below the folders given, in name order, but for those in the output folder."""
+    """Yield the given files, and all images (by suffix) below the given folders in name order, without the output folder."""
     known = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
     for given in inputs:
         if not given.is_dir():
@@ -114,55 +107,36 @@ def find_sources(inputs: Iterable[Path], out: Path) -> Iterator[Source]:
 
 
 def denoise_files(
-    sources: Iterable[Source], out: Path, recipe: Recipe, overwrite: bool, progress: Progress = lambda _: None
+    sources: Iterable[Source], out: Path, denoiser: FileDenoiser, overwrite: bool, progress: Progress = lambda _: None
 ) -> Iterator[Outcome]:
-    """Denoise files one after the other; one that fails does not keep the others from being done.
+    """Denoise files one after another; a file that fails does not stop the others.
 
     Args:
-        sources: As found.
-        out: Folder of the results, made if it is not there.
-        recipe: What to do with each.
-        overwrite: Whether a file that is there already may be replaced, but never by two sources of one name.
-        progress: Told how far the present file is.
+        sources: The files.
+        out: Folder of the results; created if it does not exist.
+        denoiser: What to do to each file.
+        overwrite: Whether an existing file may be replaced; two sources never write to the same file.
+        progress: Told the progress of the current file, from 0 to 1.
 
     Yields:
-        An outcome each, in the order of the sources.
+        The outcome for each file, in the order of the sources.
     """
     written: set[Path] = set()
     for source in sources:
         try:
-            data = source.path.read_bytes()
-            target = (out / source.relative).with_suffix(recipe.suffix(data, source.path.name))
+            opened = denoiser.open(source.path.read_bytes())
+            target = (out / source.relative).with_suffix(denoiser.suffix(opened, source.path.name))
             if target in written:
                 raise FileExistsError("two sources would be written to one file")
             if target.exists() and not overwrite:
                 raise FileExistsError(f"{target} exists; --force replaces it")
-            result, treated = recipe.apply(data, progress)
-            write_whole(target, result)
+            result = denoiser.run(opened, progress)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(target) as part:
+                part.write_bytes(result.file)
             written.add(target)
-            yield Outcome(source, target, treated)
+            yield Outcome(source, target, result.denoised)
         except ServiceError as error:
             yield Outcome(source, problem=error.detail)
         except OSError as error:
             yield Outcome(source, problem=error.strerror or str(error))
-
-
-def write_whole(target: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-        part = Path(file.name)
-        try:
-            file.write(data)
-            file.close()
-            part.chmod(0o666 & ~_umask())
-            part.replace(target)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,58 +1,58 @@
-"""What is done to a picture between decoding and encoding: which planes the network sees, how often, and what becomes of them.
+"""What happens to a picture between decoding and encoding: which planes the network sees, how often, and what follows.
 
-The network itself is not called here. `treat` is a generator that hands out one plane after another and is sent each denoised,
-so that the service can queue every run on its engine and the command line can call a denoiser, with the same result.
+The network itself is not called here. `denoise_picture` is a generator that yields one pass of the network after another and is
+sent each denoised plane. So the service can run the passes on its compute thread and the command line can call a model directly,
+with the same result.
 """
 
 import math
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from models.images import color as scheme
+from models.images import color
+from models.images.noise import in_sigma_range
 from models.images.noise_level import WARNINGS, NoiseEstimate, estimate_noise
+from models.images.symmetries import IDENTITY, SYMMETRIES
+from service.denoising.value_range import ValueRange, content_range, whole_range
 from service.errors import SigmaOutOfRange
 from service.imaging.codec import to_gray
 from service.imaging.picture import Header, Picture, Plane, Planes
 
-Color = Literal["gray", "rgb"]
+ColorMode = Literal["gray", "rgb"]
 SigmaRange = tuple[float, float]
 
-# Samples of a float file that lie outside this are taken for another scale altogether.
-_NEAR = (-1.0, 2.0)
-_TAIL, _TAIL_SIGMAS = 0.001, 3.09  # a thousandth of white noise is more than 3.09 sigma below its mean
-_TOLERANCE = 0.02
-_MOST_GAIN = 2.0
+_LARGEST_GAIN = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """What a caller may ask for.
+class DenoisingOptions:
+    """How a picture is denoised.
 
     Attributes:
-        sigma: Standard deviation of the noise on the 0-255 scale (white is 255 at any depth); None finds it out.
-        color: "gray" turns color to gray first, as the paper does; "rgb" keeps it.
-        strength: How much of the denoising to keep, 0 to 1: the result is blended with the input.
-        ensemble: Average the results of all eight flips and rotations.
+        sigma: Standard deviation of the noise on the 0-255 scale (white is 255 at any depth); None estimates it.
+        color: "gray" converts color to gray first, as the paper does; "rgb" keeps color.
+        strength: Blend of the input (0) and the denoised picture (1).
+        ensemble: Whether to average the results of all eight flips and rotations.
     """
 
     sigma: float | None
-    color: Color = "gray"
+    color: ColorMode = "gray"
     strength: float = 1.0
     ensemble: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """One run of the network.
+class Pass:
+    """One pass of the network over one plane.
 
     Attributes:
         plane: (H, W), contiguous.
         sigma: Standard deviation of its noise on the [0, 1] scale, within the model's range.
-        index: Which of the runs this is, from 0.
-        count: How many there are.
+        index: Number of this pass, counted from 0.
+        count: Number of passes in all.
     """
 
     plane: Plane
@@ -62,14 +62,14 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Treated:
-    """The result.
+class DenoisedPicture:
+    """A picture after denoising.
 
     Attributes:
         picture: The denoised picture, neither rounded nor clipped.
-        noisy: The picture that was denoised: the input, gray if gray was asked for.
-        sigma: The noise that was assumed, on the 0-255 scale.
-        estimate: What was found out about the noise, on the 0-255 scale, if it was to be found out.
+        noisy: The picture that was denoised: the input, in gray if gray was asked for.
+        sigma: The noise level used, on the 0-255 scale.
+        estimate: The estimated noise, on the 0-255 scale, if it was to be estimated.
     """
 
     picture: Picture
@@ -78,39 +78,41 @@ class Treated:
     estimate: NoiseEstimate | None = None
 
 
-Steps = Generator[Run, Plane, Treated]
+Passes = Generator[Pass, Plane, DenoisedPicture]
 
 
-def runs(picture: Picture | Header, options: Options) -> int:
-    """How often the network will run over a picture of this kind."""
+def count_passes(picture: Picture | Header, options: DenoisingOptions) -> int:
+    """Return how many passes of the network a picture of this kind needs at most."""
     planes = 1 if picture.rgb and options.color == "gray" else picture.channels
     return planes * (8 if options.ensemble else 1)
 
 
-def treat(picture: Picture, options: Options, sigma_range: SigmaRange) -> Steps:
+def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: SigmaRange) -> Passes:
     """Denoise a picture.
 
-    The network has learned black as 0 and white as 1, and is wrong about what lies beyond. A float picture that goes beyond, by
-    more than its noise explains, is mapped to [0, 1] with its sigma, and back afterwards: no value is clipped, and a sigma
-    that was given still counts 1.0 as 255. Pixels whose alpha is 0 keep their color. A plane that looks clean when sigma is
-    to be found out is left as it is.
+    A float picture that goes beyond black and white is mapped to the network's range and back (`service.denoising.value_range`);
+    a sigma that was given still counts 1.0 as 255. Pixels whose alpha is 0 keep their color. With an estimated sigma, a plane
+    that looks clean is left unchanged.
 
     Args:
-        picture: As decoded.
-        options: What to do.
+        picture: The decoded picture.
+        options: How to denoise it.
         sigma_range: Noise levels that the model was trained for, on the 0-255 scale.
 
     Yields:
-        Each run of the network; send its denoised plane.
+        Each pass of the network; send its denoised plane.
+
+    Returns:
+        The denoised picture.
 
     Raises:
-        SigmaOutOfRange: If sigma, as the network would have it, is outside the range.
+        SigmaOutOfRange: If sigma, on the scale that the network sees, is outside the range.
     """
     noisy = to_gray(picture) if options.color == "gray" else picture
-    scale = _whole_range(noisy.planes)
-    planes = _seen_by_network(noisy, scale)
+    scale = whole_range(noisy.planes)
+    planes = _network_planes(noisy, scale)
     estimate = None
-    levels: list[float | None]  # None: the plane is left as it is
+    levels: list[float | None]  # None: the plane is left unchanged
     if options.sigma is None:
         estimates = [estimate_noise(plane) for plane in planes]
         levels = [None if {"looks-clean", "too-small"} & {*each.warnings} else each.sigma for each in estimates]
@@ -119,15 +121,15 @@ def treat(picture: Picture, options: Options, sigma_range: SigmaRange) -> Steps:
     else:
         sigma = options.sigma
         least, most = sigma_range
-        if sigma < least or sigma / scale.span > most:
+        if not (in_sigma_range(sigma, (least, math.inf)) and in_sigma_range(sigma / scale.span, (0.0, most))):
             raise SigmaOutOfRange(f"Sigma must be from {least:g} to {most:g}.", sigma_min=least, sigma_max=most)
         levels = [sigma / scale.span / 255 * factor for factor in _noise_factors(noisy)]
-    if scale == _Scale():
-        scale = _content_range(noisy.planes, sigma / 255)
-        planes, levels = _seen_by_network(noisy, scale), [level if level is None else level / scale.span for level in levels]
+    if scale.is_unit:
+        scale = content_range(noisy.planes, sigma / 255)
+        planes, levels = _network_planes(noisy, scale), [level if level is None else level / scale.span for level in levels]
     count = sum(level is not None for level in levels) * (8 if options.ensemble else 1) if options.strength else 0
     if not count:
-        return Treated(noisy, noisy, sigma, estimate)
+        return DenoisedPicture(noisy, noisy, sigma, estimate)
 
     indices = iter(range(count))
     denoised = np.empty_like(planes)
@@ -136,93 +138,43 @@ def treat(picture: Picture, options: Options, sigma_range: SigmaRange) -> Steps:
             out[:] = plane
         else:
             out[:] = yield from _denoise_plane(plane, level, options.ensemble, sigma_range, indices, count)
-    denoised = scheme.merge(denoised) if noisy.rgb else denoised
-    denoised = scale.undone(denoised)
+    denoised = color.merge(denoised) if noisy.rgb else denoised
+    denoised = scale.from_unit(denoised)
     if options.strength < 1:
         denoised = noisy.planes + np.float32(options.strength) * (denoised - noisy.planes)
     if noisy.alpha is not None:
         denoised = np.where(noisy.alpha > 0, denoised, noisy.planes)
-    return Treated(replace(noisy, planes=denoised), noisy, sigma, estimate)
+    return DenoisedPicture(replace(noisy, planes=denoised), noisy, sigma, estimate)
 
 
-def estimate_sigma(picture: Picture, color: Color, sigma_range: SigmaRange) -> NoiseEstimate:
-    """Find out the noise of a picture, on the 0-255 scale, as `treat` does."""
-    picture = to_gray(picture) if color == "gray" else picture
-    scale = _whole_range(picture.planes)
-    estimates = [estimate_noise(plane) for plane in _seen_by_network(picture, scale)]
+def estimate_sigma(picture: Picture, color_mode: ColorMode, sigma_range: SigmaRange) -> NoiseEstimate:
+    """Estimate the noise of a picture, on the 0-255 scale, as `denoise_picture` does."""
+    picture = to_gray(picture) if color_mode == "gray" else picture
+    scale = whole_range(picture.planes)
+    estimates = [estimate_noise(plane) for plane in _network_planes(picture, scale)]
     return _joined(estimates, picture.rgb, scale.span, sigma_range)
 
 
-def advance(steps: Steps, denoised: Plane | None) -> Run | Treated:
-    """Take one step: send what the last run gave (None at the start), and get the next run, or the result.
-
-    It exists because no future can carry the StopIteration in which a generator returns its result.
-    """
-    try:
-        return steps.send(denoised)  # type: ignore[arg-type]  # only the first send is None
-    except StopIteration as end:
-        treated: Treated = end.value
-        return treated
-
-
-def treat_with(steps: Steps, denoise: Callable[[Run], Plane]) -> Treated:
-    """Take all steps, each run with the same function."""
-    step = advance(steps, None)
-    while isinstance(step, Run):
-        step = advance(steps, denoise(step))
-    return step
-
-
-@dataclass(frozen=True, slots=True)
-class _Scale:
-    """Which samples the network sees as black and white: `low`, and `low` + `span`."""
-
-    low: float = 0.0
-    span: float = 1.0
-
-    def done(self, planes: Planes) -> Planes:
-        return planes if self == _Scale() else ((planes.astype(np.float64) - self.low) / self.span).astype(np.float32)
-
-    def undone(self, planes: Planes) -> Planes:
-        return planes if self == _Scale() else (planes.astype(np.float64) * self.span + self.low).astype(np.float32)
-
-
-def _whole_range(planes: Planes) -> _Scale:
-    """All samples, and black and white, if some are far outside; otherwise the scale as it is."""
-    low, high = float(planes.min()), float(planes.max())
-    if _NEAR[0] <= low and high <= _NEAR[1]:
-        return _Scale()
-    return _Scale(min(low, 0.0), max(high, 1.0) - min(low, 0.0))
-
-
-def _content_range(planes: Planes, sigma: float) -> _Scale:
-    """About what the samples span without their noise, and black and white, where noise alone does not explain it."""
-    if planes.min() >= 0 and planes.max() <= 1:
-        return _Scale()
-    low, high = (float(value) for value in np.quantile(planes, (_TAIL, 1 - _TAIL)))
-    low = low + sigma if low < -_TAIL_SIGMAS * sigma - _TOLERANCE else 0.0
-    high = high - sigma if high > 1 + _TAIL_SIGMAS * sigma + _TOLERANCE else 1.0
-    return _Scale(low, high - low)
-
-
-def _seen_by_network(picture: Picture, scale: _Scale) -> Planes:
-    return scheme.separate(scale.done(picture.planes)) if picture.rgb else scale.done(picture.planes)
+def _network_planes(picture: Picture, scale: ValueRange) -> Planes:
+    """Return the planes that the network denoises one by one: luma and two color differences for RGB, else the channels."""
+    planes = scale.to_unit(picture.planes)
+    return color.separate(planes) if picture.rgb else planes
 
 
 def _noise_factors(picture: Picture) -> list[float]:
-    return [float(factor) for factor in scheme.NOISE] if picture.rgb else [1.0] * picture.channels
+    return [float(factor) for factor in color.NOISE] if picture.rgb else [1.0] * picture.channels
 
 
 def _joined(estimates: list[NoiseEstimate], rgb: bool, span: float, sigma_range: SigmaRange) -> NoiseEstimate:
-    """One estimate for the samples of the picture: the root of their mean variance, and the worst that is said of any plane."""
+    """Combine the estimates of the planes: the root of their mean variance, and the worst warning of any plane."""
     variances = np.array([estimate.sigma**2 for estimate in estimates])
-    # Merging weights luma threefold and each difference once, which three channels share.
+    # Merging weights luma threefold and each difference once, and three channels share them.
     variance = float(variances @ (np.array([3, 1, 1]) / 3) if rgb else variances.mean())
     codes = {code for estimate in estimates for code in estimate.warnings}
     if not all("looks-clean" in estimate.warnings for estimate in estimates):
         codes.discard("looks-clean")
     level = math.sqrt(variance) * 255
-    if codes.isdisjoint({"looks-clean", "too-small"}) and not sigma_range[0] <= level <= sigma_range[1]:
+    if codes.isdisjoint({"looks-clean", "too-small"}) and not in_sigma_range(level, sigma_range):
         codes.add("out-of-range")
     ordered = tuple(code for code in WARNINGS if code in codes)
     return NoiseEstimate(level * span, min(estimate.confidence for estimate in estimates), ordered)
@@ -230,21 +182,19 @@ def _joined(estimates: list[NoiseEstimate], rgb: bool, span: float, sigma_range:
 
 def _denoise_plane(
     plane: Plane, level: float, ensemble: bool, sigma_range: SigmaRange, indices: Iterator[int], count: int
-) -> Generator[Run, Plane, Plane]:
-    """Denoise one plane, averaged over its eight flips and rotations if wanted.
+) -> Generator[Pass, Plane, Plane]:
+    """Denoise one plane, averaged over its eight flips and rotations for an ensemble.
 
-    A plane whose noise is outside the model's range, as that of luma may be, is stretched about the middle until it fits.
+    A plane whose noise is outside the model's range, as that of luma may be, is stretched about middle gray until it fits.
     """
     least, most = (bound / 255 for bound in sigma_range)
     fitting = min(max(level, least), most)
-    gain = np.float32(min(fitting / level, _MOST_GAIN) if level else 1)
+    gain = np.float32(min(fitting / level, _LARGEST_GAIN) if level else 1)
     stretched = np.float32(0.5) + (plane - np.float32(0.5)) * gain if gain != 1 else plane
     total = np.zeros(plane.shape, np.float64 if ensemble else np.float32)
-    turns = [(quarter, mirrored) for mirrored in (False, True) for quarter in range(4)] if ensemble else [(0, False)]
-    for quarter, mirrored in turns:
-        turned = np.rot90(stretched[:, ::-1] if mirrored else stretched, quarter)
-        denoised = yield Run(np.ascontiguousarray(turned), fitting, next(indices), count)
-        back = np.rot90(denoised, -quarter)
-        total += back[:, ::-1] if mirrored else back
-    mean = (total / len(turns)).astype(np.float32)
+    symmetries = SYMMETRIES if ensemble else (IDENTITY,)
+    for symmetry in symmetries:
+        denoised = yield Pass(np.ascontiguousarray(symmetry.apply(stretched)), fitting, next(indices), count)
+        total += symmetry.undo(denoised)
+    mean = (total / len(symmetries)).astype(np.float32)
     return np.float32(0.5) + (mean - np.float32(0.5)) / gain if gain != 1 else mean

@@ -1,14 +1,14 @@
-"""PSNR and SSIM of a treated picture against a reference, on the returned pixels and on the floats before rounding.
+"""PSNR and SSIM of a denoised picture against a reference, on the returned pixels and on the floats before rounding.
 
-Convention: PSNR is 10 log10(1 / MSE) with white as 1, over all samples of all color channels, infinite for identical pictures.
-SSIM is that of Wang et al. (2004), Gaussian window of standard deviation 1.5, the mean over the channels; there is none for a
-picture with a side under 11 pixels. Alpha does not count. Color compared with a gray result is turned to gray first.
+PSNR is 10 log10(1 / MSE) with white as 1, over all samples of all color channels, and infinite for identical pictures. SSIM is
+that of Wang et al. (2004) with a Gaussian window of standard deviation 1.5, averaged over the channels; a picture with a side
+under 11 pixels has none. Alpha does not count. A color reference is converted to gray before it is compared with a gray result.
 """
 
 from dataclasses import dataclass
 
 from models.images.metrics import psnr, ssim
-from service.denoising.pipeline import Treated
+from service.denoising.pipeline import DenoisedPicture
 from service.errors import ReferenceMismatch
 from service.imaging.codec import to_gray
 from service.imaging.picture import Picture, Planes
@@ -18,11 +18,11 @@ _SMALLEST_SIDE = 11
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of one picture against the reference, or the gain from one to another.
+    """Quality of one picture against the reference, or the gain from one picture to another.
 
     Attributes:
-        psnr: dB.
-        ssim: None for a picture too small for it.
+        psnr: Peak signal-to-noise ratio in dB.
+        ssim: Structural similarity; None for a picture that is too small for it.
     """
 
     psnr: float
@@ -31,12 +31,12 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Of one treatment against the reference.
+    """Quality of an input and its denoised picture against the reference.
 
     Attributes:
-        noisy: The input's.
-        denoised: Of the pixels that are returned, rounded and, in a lossy format, changed by it.
-        floats: Of the result before it was rounded or clipped.
+        noisy: Figures of the input.
+        denoised: Figures of the returned pixels, after rounding and any lossy compression.
+        floats: Figures of the result before rounding and clipping.
     """
 
     noisy: Figures
@@ -45,21 +45,21 @@ class Quality:
 
     @property
     def gain(self) -> Figures:
-        """By how much the returned pixels are better than the input."""
+        """Return how much better the returned pixels are than the input."""
         return gain(self.noisy, self.denoised)
 
 
 def gain(before: Figures, after: Figures) -> Figures:
-    """The difference of two pictures' figures; of two that are identical to the reference it is 0."""
+    """Return the difference of the figures of two pictures; it is 0 if both are identical to the reference."""
     similarity = None if before.ssim is None or after.ssim is None else after.ssim - before.ssim
     return Figures(after.psnr - before.psnr if after.psnr != before.psnr else 0.0, similarity)
 
 
-def fitting(reference: Picture, picture: Picture) -> Picture:
-    """The reference in the colors of a picture, of which it may differ in format and depth.
+def matching_reference(reference: Picture, picture: Picture) -> Picture:
+    """Return the reference with the channels of a picture; their formats and depths may differ.
 
     Raises:
-        ReferenceMismatch: If it has another size or other channels.
+        ReferenceMismatch: If the size or the channels differ.
     """
     if (reference.width, reference.height) != (picture.width, picture.height):
         raise ReferenceMismatch("The reference must be as wide and as high as the image.")
@@ -70,24 +70,24 @@ def fitting(reference: Picture, picture: Picture) -> Picture:
     return reference
 
 
-def compare(treated: Treated, returned: Picture, reference: Picture) -> Quality:
-    """Measure a treatment.
+def compare(result: DenoisedPicture, returned: Picture, reference: Picture) -> Quality:
+    """Measure a denoised picture.
 
     Args:
-        treated: The treatment.
-        returned: The file that is returned, decoded again.
-        reference: As `fitting` gives it.
+        result: The denoised picture before encoding.
+        returned: The returned file, decoded again.
+        reference: A reference that `matching_reference` returned.
     """
-    channels = treated.picture.channels  # WebP gives gray back as three equal channels
+    channels = result.picture.channels  # WebP returns gray as three equal channels
     return Quality(
-        noisy=figures(treated.noisy.planes, reference.planes),
+        noisy=figures(result.noisy.planes, reference.planes),
         denoised=figures(returned.planes[:channels], reference.planes),
-        floats=figures(treated.picture.planes, reference.planes),
+        floats=figures(result.picture.planes, reference.planes),
     )
 
 
 def figures(planes: Planes, reference: Planes) -> Figures:
-    """PSNR and SSIM of planes (C, H, W) against others."""
+    """Return PSNR and SSIM of planes (C, H, W) against reference planes of the same shape."""
     similarity = None
     if min(planes.shape[1:]) >= _SMALLEST_SIDE:
         similarity = sum(map(ssim, planes, reference)) / len(planes)

@@ -1,25 +1,27 @@
-"""Files to pictures and back: format by content, limits from the header, nothing clipped, rescaled or converted in silence."""
+"""Files to pictures and back.
+
+The content decides the format, limits are checked on the header before anything is decoded, and nothing is clipped, rescaled or
+converted silently.
+"""
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.images.color import GRAY_WEIGHTS
 from service.errors import InvalidParameter, TooManyPixels, UndecodableImage, UnsupportedFormat, UnsupportedMode
 from service.imaging.decode_errors import DAMAGE, undecodable
-from service.imaging.metadata import exif_block, exif_of_tiff, profile_for, read
-from service.imaging.picture import DEPTHS, LEVELS, Depth, Format, Header, Limits, Picture
-from service.imaging.png import bits, decode_png, encode_png
-from service.imaging.tiff import decode_tiff, encode_tiff, probe_tiff, tiff_profile, tiff_resolution
+from service.imaging.metadata import exif_block, profile_for, read_metadata
+from service.imaging.picture import DEPTHS, LEVELS, DecodeLimits, Depth, Format, Header, Picture
+from service.imaging.png import bits_per_sample, decode_png, encode_png
+from service.imaging.tiff import TiffImage, encode_tiff
 
-GRAY_WEIGHTS = np.array([0.2989, 0.5870, 0.1140])  # as the paper's evaluation has it
-
-# Pixels are limited here from the header, so that Pillow's own guard, a warning first, has nothing left to say.
+# The limits count pixels from the header, so Pillow's own guard, which only warns at first, has nothing left to say.
 Image.MAX_IMAGE_PIXELS = None
 
 _SIGNATURES: tuple[tuple[bytes, int, Format], ...] = (
@@ -31,7 +33,7 @@ _SIGNATURES: tuple[tuple[bytes, int, Format], ...] = (
     (b"BM", 0, "bmp"),
 )
 _CHANNELS = {"L": 1, "LA": 1, "I;16": 1, "RGB": 3, "RGBA": 3, "P": 3}
-# The EXIF orientations as (transpose, flip rows, flip columns), in that order.
+# The EXIF orientations as (transpose, flip rows, flip columns), applied in that order.
 _TURNS = {
     1: (False, False, False),
     2: (False, False, True),
@@ -44,21 +46,57 @@ _TURNS = {
 }
 
 
-def sniff(data: bytes) -> Format | None:
-    """The format of a file by its first bytes, or None."""
-    for signature, offset, name in _SIGNATURES:
-        if data[offset : offset + len(signature)] == signature:
-            return name
-    return None
+class _Contents(Protocol):
+    """A file that a library has opened: its header is read, its samples are not."""
+
+    @property
+    def header(self) -> Header:
+        """The header."""
+
+    def decode(self) -> tuple[NDArray[Any], Image.Exif, Mapping[Any, Any]]:
+        """Return the samples (H, W, C), alpha last, the EXIF block, and further entries by Pillow's names."""
 
 
-def probe(data: bytes, limits: Limits) -> Header:
-    """Read the header of a file and refuse what will not be decoded.
+class ImageFile:
+    """An image file whose header has been read and accepted; the file is parsed once.
+
+    Attributes:
+        header: The header.
+    """
+
+    def __init__(self, contents: _Contents) -> None:
+        self.header = contents.header
+        self._contents = contents
+
+    def decode(self) -> Picture:
+        """Decode the file: apply its orientation, look up its palette, and separate its alpha.
+
+        Raises:
+            UndecodableImage: If the pixels cannot be decoded, the file is truncated, or a float sample is not finite.
+        """
+        header = self.header
+        samples, exif, info = self._contents.decode()
+        levels = LEVELS[header.depth]
+        metadata, turn = read_metadata(exif, info, *samples.shape[1::-1])
+        transpose, rows, columns = _TURNS[turn]
+        samples = samples.transpose(2, 1, 0) if transpose else samples.transpose(2, 0, 1)
+        samples = samples[:, :: -1 if rows else 1, :: -1 if columns else 1]
+        planes = np.ascontiguousarray(samples, np.float32)
+        if levels is not None:
+            planes /= levels
+        elif not np.isfinite(planes).all():
+            raise UndecodableImage("The image has samples that are not finite numbers.")
+        alpha = planes[header.channels] if len(planes) > header.channels else None
+        return Picture(planes[: header.channels], header.rgb, alpha, header.format, header.depth, metadata)
+
+
+def open_image(data: bytes, limits: DecodeLimits) -> ImageFile:
+    """Open a file, read its header, and refuse what will not be decoded.
 
     Raises:
-        UnsupportedFormat: If the content is of a format not in the limits.
-        UnsupportedMode: If its mode or depth is not read, or it has several frames.
-        TooManyPixels: If it has more pixels than the limits allow.
+        UnsupportedFormat: If the format of the content is not in the limits.
+        UnsupportedMode: If the mode or the depth is not supported, or there are several frames.
+        TooManyPixels: If there are more pixels than the limits allow.
         UndecodableImage: If the header cannot be read.
     """
     if not data:
@@ -66,51 +104,34 @@ def probe(data: bytes, limits: Limits) -> Header:
     name = sniff(data)
     if name is None or name not in limits.formats:
         raise UnsupportedFormat(f"Send one of {', '.join(limits.formats)}; the content decides, not the name.")
-    if name == "tiff":
-        header = probe_tiff(data)
-    else:
-        with _opened(data, name) as image:
-            header = _header(image, name, data)
+    file = ImageFile(TiffImage(data) if name == "tiff" else _PillowImage(data, name))
+    header = file.header
     if not header.width * header.height:
         raise UndecodableImage("The image has no pixels.")
     if header.pixels * -(-header.channels // 4) > limits.pixels:
         raise TooManyPixels(f"The limit is {limits.pixels} pixels.", limit_pixels=limits.pixels)
-    return header
+    return file
 
 
-def decode(data: bytes, limits: Limits) -> Picture:
-    """Decode a file whole: its orientation applied, its palette looked up, its alpha apart.
+def decode(data: bytes, limits: DecodeLimits) -> Picture:
+    """Open and decode a file.
 
     Raises:
-        ServiceError: What `probe` raises.
-        UndecodableImage: If the pixels cannot be decoded, the file is truncated, or a float sample is not finite.
+        ServiceError: Whatever `open_image` and `ImageFile.decode` raise.
     """
-    header = probe(data, limits)
-    if header.format == "tiff":
-        samples = decode_tiff(data)
-        exif = exif_of_tiff(data)
-        info: dict[Any, Any] = {"icc_profile": tiff_profile(data), "dpi": tiff_resolution(data)}
-    else:
-        with _opened(data, header.format) as image:
-            image.load()
-            exif, info = _exif(image), image.info
-            samples = decode_png(data) if header.depth == "16" else _samples(image)
-    levels = LEVELS[header.depth]
-    metadata, turn = read(exif, info, *samples.shape[1::-1])
-    transpose, rows, columns = _TURNS[turn]
-    samples = samples.transpose(2, 1, 0) if transpose else samples.transpose(2, 0, 1)
-    samples = samples[:, :: -1 if rows else 1, :: -1 if columns else 1]
-    planes = np.ascontiguousarray(samples, np.float32)
-    if levels is not None:
-        planes /= levels
-    elif not np.isfinite(planes).all():
-        raise UndecodableImage("The image has samples that are not finite numbers.")
-    alpha = planes[header.channels] if len(planes) > header.channels else None
-    return Picture(planes[: header.channels], header.rgb, alpha, header.format, header.depth, metadata)
+    return open_image(data, limits).decode()
 
 
-def form_of(picture: Picture, file_format: Format | None, depth: Depth | None) -> tuple[Format, Depth]:
-    """Format and depth in which `encode` writes a picture, to be asked before work is put into it.
+def sniff(data: bytes) -> Format | None:
+    """Return the format of a file by its first bytes, or None if it is unknown."""
+    for signature, offset, name in _SIGNATURES:
+        if data[offset : offset + len(signature)] == signature:
+            return name
+    return None
+
+
+def output_form(picture: Picture, file_format: Format | None, depth: Depth | None) -> tuple[Format, Depth]:
+    """Return the format and depth in which `encode` writes a picture, to be asked before work is put into it.
 
     Raises:
         InvalidParameter: If the format cannot hold the depth, the alpha or the channels.
@@ -133,13 +154,13 @@ def encode(picture: Picture, file_format: Format | None = None, depth: Depth | N
     Args:
         picture: Its metadata is written as far as the format has a place for it.
         file_format: None keeps the format of the picture. JPEG is written at quality 95 without chroma subsampling, WebP
-            without loss and always as RGB, for it has no gray.
+            losslessly and always as RGB, because it has no gray.
         depth: None keeps the depth of the picture as far as the format can hold it.
 
     Raises:
-        InvalidParameter: As `form_of`.
+        InvalidParameter: If the format cannot hold the depth, the alpha or the channels.
     """
-    file_format, depth = form_of(picture, file_format, depth)
+    file_format, depth = output_form(picture, file_format, depth)
     samples = quantized(picture, depth)
     if file_format == "tiff":
         return encode_tiff(samples, picture)
@@ -149,7 +170,7 @@ def encode(picture: Picture, file_format: Format | None = None, depth: Depth | N
 
 
 def quantized(picture: Picture, depth: Depth) -> NDArray[Any]:
-    """(H, W, C) samples at a depth, alpha last: rounded to the nearest level and clipped, floats as they are."""
+    """Return samples (H, W, C) at a depth, alpha last: integers rounded and clipped, floats unchanged."""
     stack = picture.planes if picture.alpha is None else np.concatenate([picture.planes, picture.alpha[None]])
     levels = LEVELS[depth]
     if levels is not None:
@@ -158,19 +179,66 @@ def quantized(picture: Picture, depth: Depth) -> NDArray[Any]:
 
 
 def to_gray(picture: Picture) -> Picture:
-    """The gray picture of a color one, 0.2989 R + 0.5870 G + 0.1140 B rounded to the levels of its depth, as in the paper.
+    """Convert an RGB picture to gray, 0.2989 R + 0.5870 G + 0.1140 B rounded to the levels of its depth, as the paper does.
 
-    A picture of one plane, or of channels that are not RGB, is returned as it is.
+    Return any other picture unchanged.
     """
     if not picture.rgb:
         return picture
     levels = LEVELS[picture.depth]
     gray = np.zeros(picture.planes.shape[1:])
-    for weight, plane in zip(GRAY_WEIGHTS, picture.planes, strict=True):  # one by one, for a large picture's sake
+    for weight, plane in zip(GRAY_WEIGHTS, picture.planes, strict=True):  # one by one, to save memory on large pictures
         gray += weight * plane
     if levels is not None:
         gray = np.rint(gray * levels) / levels
     return replace(picture, planes=gray[None].astype(np.float32), rgb=False)
+
+
+class _PillowImage:
+    """A PNG, JPEG, WebP or BMP file, opened by Pillow."""
+
+    def __init__(self, data: bytes, name: Format) -> None:
+        """Read the header."""
+        with undecodable():
+            self._image = Image.open(io.BytesIO(data), formats=[name.upper()])
+            self.header = _header(self._image, name, data)
+        self._data = data
+
+    def decode(self) -> tuple[NDArray[Any], Image.Exif, Mapping[Any, Any]]:
+        """Decode the samples."""
+        with undecodable(), self._image as image:
+            image.load()
+            deep = self.header.depth == "16"  # Pillow reads 16-bit color as 8-bit
+            return decode_png(self._data) if deep else _samples(image), _exif(image), image.info
+
+
+def _header(image: Image.Image, name: Format, data: bytes) -> Header:
+    # A phone's JPEG may carry a second view; the first one is the picture.
+    if getattr(image, "n_frames", 1) != 1 and image.format != "MPO":
+        raise UnsupportedMode("Send one frame: animated images are not read.")
+    if image.mode not in _CHANNELS:
+        raise UnsupportedMode("Send gray, RGB or palette, 8-bit, or 16-bit in PNG and TIFF; alpha is welcome, CMYK is not.")
+    deep = name == "png" and bits_per_sample(data) == 16
+    channels = _CHANNELS[image.mode]
+    return Header(name, image.width, image.height, channels, "16" if deep else "8", channels == 3)
+
+
+def _exif(image: Image.Image) -> Image.Exif:
+    """Return the EXIF block; a damaged one is no reason to refuse the pixels."""
+    try:
+        return image.getexif()
+    except DAMAGE:
+        return Image.Exif()
+
+
+def _samples(image: Image.Image) -> NDArray[np.uint8]:
+    """Return samples (H, W, C), alpha last; a palette becomes RGB, a color key becomes alpha."""
+    if image.has_transparency_data and image.mode in ("L", "RGB", "P"):
+        image = image.convert("LA" if image.mode == "L" else "RGBA")
+    elif image.mode == "P":
+        image = image.convert("RGB")
+    samples = np.asarray(image)
+    return samples.reshape(*samples.shape[:2], -1)
 
 
 def _encode_with_pillow(samples: NDArray[Any], picture: Picture, file_format: Format) -> bytes:
@@ -183,7 +251,7 @@ def _encode_with_pillow(samples: NDArray[Any], picture: Picture, file_format: Fo
     if metadata.dpi and file_format != "webp":
         options["dpi"] = metadata.dpi
     if file_format != "bmp":
-        # WebP is always color, so that a profile for gray has no place in it.
+        # WebP is always color, so a gray profile has no place in it.
         fits = file_format != "webp" or picture.rgb
         options |= {"exif": exif_block(metadata), "icc_profile": profile_for(metadata, picture.channels) if fits else b""}
     if samples.shape[2] == 2:
@@ -192,38 +260,3 @@ def _encode_with_pillow(samples: NDArray[Any], picture: Picture, file_format: Fo
     buffer = io.BytesIO()
     image.save(buffer, file_format.upper(), **options)
     return buffer.getvalue()
-
-
-@contextmanager
-def _opened(data: bytes, name: Format) -> Iterator[Image.Image]:
-    with undecodable(), Image.open(io.BytesIO(data), formats=[name.upper()]) as image:
-        yield image
-
-
-def _header(image: Image.Image, name: Format, data: bytes) -> Header:
-    # A phone's JPEG may carry a second view; the first one is the picture.
-    if getattr(image, "n_frames", 1) != 1 and image.format != "MPO":
-        raise UnsupportedMode("Send one frame: animated images are not read.")
-    if image.mode not in _CHANNELS:
-        raise UnsupportedMode("Send gray, RGB or palette, 8-bit, or 16-bit in PNG and TIFF; alpha is welcome, CMYK is not.")
-    deep = name == "png" and bits(data) == 16
-    channels = _CHANNELS[image.mode]
-    return Header(name, image.mode, image.width, image.height, channels, "16" if deep else "8", channels == 3)
-
-
-def _exif(image: Image.Image) -> Image.Exif:
-    """The EXIF block; a damaged one is no reason to refuse the pixels."""
-    try:
-        return image.getexif()
-    except DAMAGE:
-        return Image.Exif()
-
-
-def _samples(image: Image.Image) -> NDArray[np.uint8]:
-    """(H, W, C), alpha last; a palette becomes RGB, a color key becomes alpha."""
-    if image.has_transparency_data and image.mode in ("L", "RGB", "P"):
-        image = image.convert("LA" if image.mode == "L" else "RGBA")
-    elif image.mode == "P":
-        image = image.convert("RGB")
-    samples = np.asarray(image)
-    return samples.reshape(*samples.shape[:2], -1)

@@ -1,4 +1,4 @@
-"""What image libraries raise over bytes that they cannot read, and the one error that the service makes of it."""
+"""The exceptions that image libraries raise on damaged files, and the one error that the service turns them into."""
 
 import struct
 import zlib
@@ -24,10 +24,10 @@ DAMAGE: tuple[type[Exception], ...] = (
 
 @contextmanager
 def undecodable() -> Iterator[None]:
-    """Within it, whatever a library chokes on is the file's fault.
+    """Treat every such exception in the block as the file's fault.
 
     Raises:
-        UndecodableImage: In place of what the library raised.
+        UndecodableImage: In place of the library's exception.
     """
     try:
         yield

@@ -1,12 +1,12 @@
-"""What travels beside the pixels: EXIF rebuilt tag by tag, ICC profile, resolution, and what made the picture.
+"""Metadata beside the pixels: EXIF rebuilt tag by tag, ICC profile, resolution, and the name of what made the picture.
 
-EXIF is never passed on as it came. The tags that describe the picture are copied into a fresh block, because orientation and
-size change, the thumbnail shows the noisy picture, and a maker note holds offsets that no longer point anywhere.
+EXIF is never passed on unchanged. The tags that describe the picture are copied into a new block, because orientation and size
+change, the thumbnail shows the noisy picture, and a maker note holds offsets that become wrong.
 """
 
 import math
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -17,9 +17,10 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from service.imaging.decode_errors import DAMAGE
 from service.imaging.picture import Metadata
 
+Exif = Image.Exif
 Keep = Literal["no-gps", "keep", "strip"]
 
-# Tags of the first directory that describe the picture; all others there describe how a file stores it.
+# Tags of the first directory that describe the picture. All other tags there describe how a file stores it.
 DESCRIPTIVE = {
     Base.ImageDescription,
     Base.Make,
@@ -37,22 +38,22 @@ DESCRIPTIVE = {
     Base.XPSubject,
 }
 _MAKER_NOTE, _INTEROP, _WIDTH, _HEIGHT = 0x927C, 0xA005, 0xA002, 0xA003
-_HEAD = b"II*\0\x08\0\0\0"  # a little-endian TIFF structure whose first directory follows at once
+_HEAD = b"II*\0\x08\0\0\0"  # a little-endian TIFF structure whose first directory follows immediately
 _LONGEST_EXIF = 65000  # a JPEG segment holds 65533 bytes
 _SPACES = {1: b"GRAY", 3: b"RGB "}
 
 
-def read(exif: Image.Exif, info: dict[Any, Any], width: int, height: int) -> tuple[Metadata, int]:
-    """Gather what is known beside the pixels.
+def read_metadata(exif: Exif, info: Mapping[Any, Any], width: int, height: int) -> tuple[Metadata, int]:
+    """Collect the metadata of a file.
 
     Args:
-        exif: As the file has it.
-        info: The file's other entries, by Pillow's names: `icc_profile`, `dpi`.
-        width: Pixels a row as stored.
+        exif: The EXIF block of the file.
+        info: Further entries of the file by Pillow's names: `icc_profile`, `dpi`.
+        width: Pixels per row as stored.
         height: Rows as stored.
 
     Returns:
-        The metadata, orientation 1, and the orientation that the pixels need (1 to 8).
+        The metadata, with orientation 1, and the orientation that must be applied to the pixels (1 to 8).
     """
     turn = _entry(exif, Base.Orientation)
     turn = turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
@@ -69,8 +70,8 @@ def read(exif: Image.Exif, info: dict[Any, Any], width: int, height: int) -> tup
     ), turn
 
 
-def exif_of_tiff(data: bytes) -> Image.Exif:
-    """The first directory of a TIFF file as EXIF, for a TIFF file is what an EXIF block imitates."""
+def exif_of_tiff(data: bytes) -> Exif:
+    """Return the first directory of a TIFF file as EXIF; an EXIF block has the structure of a TIFF file."""
     exif = Image.Exif()
     try:
         exif.load(data)
@@ -80,18 +81,18 @@ def exif_of_tiff(data: bytes) -> Image.Exif:
 
 
 def software_text(version: str, model: str, sigma: float, weights_sha256: str | None) -> str:
-    """What made the picture, for its Software entry; a method without weights has no hash."""
+    """Return the text for the Software entry; a method without weights has no hash."""
     text = f"n3denoise {version} model={model} sigma={sigma:.4g}"
     return f"{text} weights=sha256:{weights_sha256}" if weights_sha256 else text
 
 
 def prepared(metadata: Metadata, keep: Keep, software: str) -> Metadata:
-    """The metadata to write: all but the place (the default), all, or none at all.
+    """Return the metadata to write.
 
     Args:
-        metadata: As read.
-        keep: "no-gps", "keep" or "strip".
-        software: Names what made the picture; written unless everything is stripped.
+        metadata: The metadata of the input.
+        keep: "no-gps" drops the GPS data, "keep" keeps everything, "strip" drops everything.
+        software: Name of what made the picture, written unless everything is stripped.
     """
     if keep == "strip":
         return Metadata()
@@ -101,24 +102,24 @@ def prepared(metadata: Metadata, keep: Keep, software: str) -> Metadata:
 
 
 def profile_for(metadata: Metadata, channels: int) -> bytes:
-    """The ICC profile, unless it speaks of another number of channels, as a color profile does for a gray picture."""
+    """Return the ICC profile, or nothing if it is for another number of channels, as a color profile is for a gray picture."""
     return metadata.icc if metadata.icc[16:20] == _SPACES.get(channels) else b""
 
 
 def exif_block(metadata: Metadata) -> bytes:
-    """The EXIF block with its prefix; empty if there is none."""
+    """Return the EXIF block with its prefix, or nothing if there is none."""
     return b"Exif\0\0" + metadata.exif if metadata.exif else b""
 
 
 def tiff_tags(metadata: Metadata) -> tuple[list[tuple[int, str, int, Any, bool]], dict[int, dict[int, Any]]]:
-    """The same as tags for a TIFF writer: those of the first directory that are text, and the directories below it."""
+    """Return EXIF as tags for a TIFF writer: the text tags of the first directory, and the directories below it."""
     base, inner, place = _parts(metadata.exif)
     texts = [(tag, "s", 0, value, True) for tag, value in base.items() if isinstance(value, str) and tag != Base.Software]
     return texts, {tag: directory for tag, directory in ((int(IFD.Exif), inner), (int(IFD.GPSInfo), place)) if directory}
 
 
 def directory_bytes(tag: int, directory: dict[int, Any], offset: int) -> bytes:
-    """A directory as it stands at an offset of a little-endian TIFF file."""
+    """Return the bytes of a directory at an offset of a little-endian TIFF file."""
     written = ImageFileDirectory_v2(_HEAD, group=tag)
     for entry, value in directory.items():
         written[entry] = value
@@ -131,19 +132,19 @@ def _parts(block: bytes) -> tuple[dict[int, Any], dict[int, Any], dict[int, Any]
     return _description(exif), _directory(exif, IFD.Exif), _directory(exif, IFD.GPSInfo)
 
 
-def _entry(exif: Image.Exif, tag: int) -> Any:
+def _entry(exif: Exif, tag: int) -> Any:
     try:
         return exif.get(tag)
-    except DAMAGE:  # it is read only now
+    except DAMAGE:  # Pillow reads the entry only now
         return None
 
 
-def _description(exif: Image.Exif) -> dict[int, Any]:
+def _description(exif: Exif) -> dict[int, Any]:
     entries = {int(tag): _entry(exif, tag) for tag in sorted(DESCRIPTIVE)}
     return {tag: value for tag, value in entries.items() if value is not None}
 
 
-def _directory(exif: Image.Exif, tag: IFD) -> dict[int, Any]:
+def _directory(exif: Exif, tag: IFD) -> dict[int, Any]:
     try:
         entries = dict(exif.get_ifd(tag))
     except DAMAGE:
@@ -152,7 +153,7 @@ def _directory(exif: Image.Exif, tag: IFD) -> dict[int, Any]:
 
 
 def _assemble(base: dict[int, Any], inner: dict[int, Any], place: dict[int, Any]) -> bytes:
-    """A TIFF structure of what can be written; entries that cannot are left out."""
+    """Return a TIFF structure of the entries that can be written; leave out the others."""
     exif = Image.Exif()
     exif.update(_writable(0, base.items()))
     for tag, directory in ((IFD.Exif, inner), (IFD.GPSInfo, place)):
@@ -171,7 +172,7 @@ def _writable(tag: int, entries: Iterable[tuple[int, Any]]) -> Iterator[tuple[in
     for entry, value in entries:
         try:
             directory_bytes(tag, {entry: value}, 8)
-        except DAMAGE:  # an entry of an unforeseen type
+        except DAMAGE:  # an entry of an unexpected type
             continue
         yield entry, value
 

@@ -1,7 +1,7 @@
-"""A picture as the service holds it between decoding and encoding: planes of numbers, and what has to come back with them.
+"""A picture between decoding and encoding: planes of numbers, and what must come back with them.
 
-C channels, H height, W width in pixels. Sample values are on the scale where 1.0 is white, whatever the depth of the file;
-only a float file can hold values outside [0, 1], and they are neither clipped nor rescaled.
+C is the number of channels, H the height and W the width in pixels. Samples are on the scale where 1.0 is white, whatever the
+depth of the file. Only a float file can hold values outside [0, 1], and they are neither clipped nor rescaled.
 """
 
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ SUFFIXES: dict[Format, tuple[str, ...]] = {
     "bmp": (".bmp",),
 }
 
-# What each format can hold here, deepest last.
+# The depths that each format can hold here, deepest last.
 DEPTHS: dict[Format, tuple[Depth, ...]] = {
     "png": ("8", "16"),
     "jpeg": ("8",),
@@ -37,12 +37,12 @@ LEVELS: dict[Depth, int | None] = {"8": 255, "16": 65535, "float": None}
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What is accepted, judged from the header before anything is decoded.
+class DecodeLimits:
+    """Which files are accepted, judged by the header before anything is decoded.
 
     Attributes:
-        pixels: Most width x height; every four channels beyond the first four count as much again.
-        formats: Formats read, by content.
+        pixels: Maximum of width x height; every further four channels count as much again.
+        formats: Accepted formats, by content.
     """
 
     pixels: int = 40_000_000
@@ -51,19 +51,18 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the header of a file says.
+    """The header of an image file.
 
     Attributes:
-        mode: The sample layout in the words of the library that read it, for messages and logs.
-        width: Pixels a row as stored, before the orientation is applied.
+        format: File format.
+        width: Pixels per row as stored, before the orientation is applied.
         height: Rows as stored.
-        channels: Color channels without alpha.
+        channels: Number of color channels, without alpha.
         depth: Depth of a sample.
         rgb: Whether the channels are red, green and blue.
     """
 
     format: Format
-    mode: str
     width: int
     height: int
     channels: int = 1
@@ -78,13 +77,13 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What travels beside the pixels.
+    """Metadata beside the pixels.
 
     Attributes:
-        exif: A TIFF structure as in an EXIF block, without its "Exif" prefix; empty for none. Its orientation is 1.
+        exif: The TIFF structure of an EXIF block, without its "Exif" prefix and with orientation 1; empty for none.
         icc: ICC profile; empty for none.
-        dpi: Horizontal and vertical resolution in dots an inch.
-        software: What made the picture, written where the format has a place for it.
+        dpi: Horizontal and vertical resolution in dots per inch.
+        software: Name of what made the picture, written where the format has a place for it.
     """
 
     exif: bytes = b""
@@ -98,12 +97,12 @@ class Picture:
     """A decoded picture.
 
     Attributes:
-        planes: (C, H, W) float32, 1.0 = white: one gray plane, three of RGB, or any number of channels by themselves.
+        planes: (C, H, W) float32, 1.0 is white: one gray plane, three of RGB, or any number of unrelated channels.
         rgb: Whether the planes are red, green and blue.
-        alpha: (H, W) float32 in [0, 1], straight (never multiplied into the planes), or none.
-        format: The file format it came from and goes back to by default.
-        depth: The depth it came with and goes back to by default.
-        metadata: What travels beside the pixels.
+        alpha: (H, W) float32 in [0, 1], straight (not multiplied into the planes), or None.
+        format: The file format it came from, and the default of the output.
+        depth: The depth it came with, and the default of the output.
+        metadata: Metadata beside the pixels.
     """
 
     planes: Planes
@@ -115,15 +114,15 @@ class Picture:
 
     @property
     def channels(self) -> int:
-        """Color channels, alpha not counted."""
+        """Number of color channels, without alpha."""
         return int(self.planes.shape[0])
 
     @property
     def height(self) -> int:
-        """Rows."""
+        """Number of rows."""
         return int(self.planes.shape[1])
 
     @property
     def width(self) -> int:
-        """Pixels a row."""
+        """Pixels per row."""
         return int(self.planes.shape[2])

@@ -1,4 +1,4 @@
-"""PNG where Pillow falls short: 16-bit color, which it reads as 8-bit and cannot write."""
+"""PNG beyond what Pillow does: it reads 16-bit color as 8-bit and cannot write it."""
 
 import struct
 import zlib
@@ -14,26 +14,26 @@ _AFTER_HEADER = 8 + 25  # the signature and the IHDR chunk
 _INCH = 0.0254
 
 
-def bits(data: bytes) -> int:
-    """Bits of a sample, from the header."""
+def bits_per_sample(data: bytes) -> int:
+    """Return the number of bits per sample, from the header."""
     return data[24] if len(data) > 24 else 0
 
 
 def decode_png(data: bytes) -> NDArray[np.uint16]:
-    """(H, W, C) of a 16-bit PNG: gray, gray and alpha, RGB, or RGBA; a color key becomes alpha."""
+    """Decode a 16-bit PNG to (H, W, C): gray, gray and alpha, RGB, or RGBA; a color key becomes alpha."""
     samples: NDArray[np.uint16] = imagecodecs.png_decode(data)
     return samples.reshape(*samples.shape[:2], -1)
 
 
 def encode_png(samples: NDArray[np.uint8] | NDArray[np.uint16], metadata: Metadata, channels: int) -> bytes:
-    """Write a PNG with its metadata.
+    """Encode a PNG with its metadata.
 
     Args:
         samples: (H, W, C) with one to four channels, alpha last.
         metadata: Written as the chunks iCCP, pHYs, eXIf and tEXt.
-        channels: Color channels among them, without alpha.
+        channels: Number of color channels among them, without alpha.
     """
-    # The encoder's own guess of the room it needs forgets a byte a row, and fails on tall, narrow pictures.
+    # The encoder's own estimate of its output size forgets one byte per row and fails on tall, narrow pictures.
     room = samples.nbytes + samples.nbytes // 8 + 16 * len(samples) + 4096
     file = imagecodecs.png_encode(np.ascontiguousarray(samples.squeeze(2) if samples.shape[2] == 1 else samples), 4, out=room)
     chunks = b""

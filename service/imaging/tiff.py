@@ -1,11 +1,10 @@
-"""TIFF at every depth that is read here: 8-bit, 16-bit and 32-bit float, gray, RGB, or any number of channels."""
+"""TIFF with samples of 8 bits, 16 bits or 32-bit float, as gray, RGB, or any number of channels."""
 
 import io
 import logging
 import math
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,86 +13,79 @@ from numpy.typing import NDArray
 
 from service.errors import UndecodableImage, UnsupportedMode
 from service.imaging.decode_errors import undecodable
-from service.imaging.metadata import directory_bytes, profile_for, tiff_tags
-from service.imaging.picture import Depth, Header, Metadata, Picture
+from service.imaging.metadata import Exif, directory_bytes, exif_of_tiff, profile_for, tiff_tags
+from service.imaging.picture import Depth, Header, Picture
 
-# A damaged file is worth an answer, not lines in the log without end.
+# A damaged file deserves an answer, not endless lines in the log.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
-# Codecs told beforehand how many bytes to give; a JPEG within a TIFF, for one, could unpack to any size.
+# Codecs that are told beforehand how many bytes to return; a JPEG inside a TIFF, for example, could unpack to any size.
 _COMPRESSIONS = {1, 5, 8, 32773, 32946, 50000}
 _DEPTHS: dict[tuple[str, int], Depth] = {("uint8", 8): "8", ("uint16", 16): "16", ("float32", 32): "float"}
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE = 0, 1, 2, 3
 _STRAIGHT, _UNSPECIFIED = 2, 0
 _MOST_TILE_SAMPLES = 1 << 28
-_ANY_TILE_SAMPLES = 1 << 22  # writers have one tile size for all images: 1024 x 1024 RGBA suits the smallest
+_ANY_TILE_SAMPLES = 1 << 22  # writers use one tile size for all images: this allows 1024 x 1024 RGBA for the smallest
 _LONG = 4
 
 
-def probe_tiff(data: bytes) -> Header:
-    """Read the header of a TIFF file.
+class TiffImage:
+    """A TIFF file whose directory has been read.
 
-    Raises:
-        UnsupportedMode: If it has several pages, or samples that are not read here; the message says which are.
-        UndecodableImage: If its directory cannot be read.
+    Attributes:
+        header: The header.
     """
-    with _page(data) as page:
-        return _header(page)
 
+    def __init__(self, data: bytes) -> None:
+        """Read the directory.
 
-def decode_tiff(data: bytes) -> NDArray[Any]:
-    """Decode a TIFF file whose header `probe_tiff` accepted.
+        Raises:
+            UnsupportedMode: If there are several pages, or samples that are not supported; the message says which ones are.
+            UndecodableImage: If the directory cannot be read.
+        """
+        with undecodable():
+            self._page = _only_page(tifffile.TiffFile(io.BytesIO(data)))
+            self.header = _header(self._page)
+        self._data = data
 
-    Returns:
-        (H, W, C) samples in their own type, alpha last, palettes looked up and white-is-zero inverted.
+    def decode(self) -> tuple[NDArray[Any], Exif, Mapping[Any, Any]]:
+        """Decode the samples: look up a palette, and invert white-is-zero.
 
-    Raises:
-        UndecodableImage: If a strip is damaged or missing.
-    """
-    with _page(data) as page:
-        header = _header(page)
-        if any(
-            offset == 0 or count == 0 or offset + count > len(data)
-            for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)
-        ):
-            raise UndecodableImage("The file is damaged or truncated.")
-        samples = page.asarray(maxworkers=1)
-        if page.axes == "SYX":
-            samples = samples.transpose(1, 2, 0)
-        samples = samples.reshape(header.height, header.width, -1)
-        if page.photometric == _PALETTE:
-            samples = (page.colormap.T[samples[..., 0]] >> 8).astype(np.uint8)  # v x 256 and v x 257 are both written for v
-        if page.photometric == _WHITE_IS_ZERO:
-            samples = 1 - samples if header.depth == "float" else ~samples
-        return np.asarray(samples)
+        Returns:
+            Samples (H, W, C) in their own type, alpha last; EXIF; the color profile and the resolution by Pillow's names.
 
-
-def tiff_resolution(data: bytes) -> tuple[float, float] | None:
-    """Dots an inch, horizontally and vertically, or None."""
-    with _page(data) as page:
-        unit = {2: 1.0, 3: 2.54}.get(int(page.tags.valueof(296, default=2)), 0.0)
-        parts = [page.tags.valueof(code, default=(0, 1)) for code in (282, 283)]
-        dots = [unit * part[0] / part[1] if part[1] else 0.0 for part in parts]
-    return (dots[0], dots[1]) if all(math.isfinite(value) and value > 0 for value in dots) else None
-
-
-def tiff_profile(data: bytes) -> bytes:
-    """The ICC profile, or nothing."""
-    with _page(data) as page:
-        profile = page.tags.valueof(34675)
-        return profile if isinstance(profile, bytes) else b""
+        Raises:
+            UndecodableImage: If a strip is damaged or missing.
+        """
+        page, header = self._page, self.header
+        with undecodable():
+            if any(
+                offset == 0 or count == 0 or offset + count > len(self._data)
+                for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)
+            ):
+                raise UndecodableImage("The file is damaged or truncated.")
+            samples = page.asarray(maxworkers=1)
+            if page.axes == "SYX":
+                samples = samples.transpose(1, 2, 0)
+            samples = samples.reshape(header.height, header.width, -1)
+            if page.photometric == _PALETTE:
+                samples = (page.colormap.T[samples[..., 0]] >> 8).astype(np.uint8)  # writers store v as v x 256 or v x 257
+            if page.photometric == _WHITE_IS_ZERO:
+                samples = 1 - samples if header.depth == "float" else ~samples
+            info = {"icc_profile": page.tags.valueof(34675), "dpi": _resolution(page)}
+        return np.asarray(samples), exif_of_tiff(self._data), info
 
 
 def encode_tiff(samples: NDArray[Any], picture: Picture) -> bytes:
-    """Write a TIFF file, deflated, with its metadata.
+    """Encode a TIFF file, compressed by deflate, with its metadata.
 
     Args:
         samples: (H, W, C), alpha last if the picture has one.
-        picture: Says what the channels are and what metadata to write.
+        picture: Tells what the channels are and holds the metadata.
     """
-    metadata: Metadata = picture.metadata
+    metadata = picture.metadata
     texts, directories = tiff_tags(metadata)
-    # The writer keeps the pointers' own tags to itself: neighbors of theirs hold the places, and the order, until the end.
+    # tifffile does not write these tags itself. Tags with a number one lower hold their places, in order, until the end.
     pointers = [(tag - 1, "I", 1, 0, True) for tag in directories]
     extra = [_UNSPECIFIED] * (0 if picture.rgb else picture.channels - 1) + [_STRAIGHT] * (picture.alpha is not None)
     buffer = io.BytesIO()
@@ -118,7 +110,7 @@ def encode_tiff(samples: NDArray[Any], picture: Picture) -> bytes:
 
 
 def _appended(data: bytes, directories: dict[int, dict[int, Any]]) -> bytes:
-    """The file with directories at its end and the entries that point to them."""
+    """Append directories to a file and make the reserved entries point to them."""
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         entries = {tag: file.pages[0].tags[tag - 1].offset for tag in directories}
     grown = bytearray(data)
@@ -129,15 +121,20 @@ def _appended(data: bytes, directories: dict[int, dict[int, Any]]) -> bytes:
     return bytes(grown)
 
 
-@contextmanager
-def _page(data: bytes) -> Iterator[Any]:
-    with undecodable(), tifffile.TiffFile(io.BytesIO(data)) as file:
-        try:
-            file.pages[1]
-        except IndexError:
-            yield file.pages[0]
-        else:
-            raise UnsupportedMode("Send one page: multi-page images are not read.")
+def _only_page(file: Any) -> Any:
+    try:
+        file.pages[1]
+    except IndexError:
+        return file.pages[0]
+    raise UnsupportedMode("Send one page: multi-page images are not read.")
+
+
+def _resolution(page: Any) -> tuple[float, float] | None:
+    """Return the horizontal and vertical resolution in dots per inch, or None."""
+    unit = {2: 1.0, 3: 2.54}.get(int(page.tags.valueof(296, default=2)), 0.0)
+    parts = [page.tags.valueof(code, default=(0, 1)) for code in (282, 283)]
+    dots = [unit * part[0] / part[1] if part[1] else 0.0 for part in parts]
+    return (dots[0], dots[1]) if all(math.isfinite(value) and value > 0 for value in dots) else None
 
 
 def _header(page: Any) -> Header:
@@ -164,12 +161,11 @@ def _header(page: Any) -> Header:
     if page.is_tiled and _tile_samples(page) > min(_MOST_TILE_SAMPLES, max(_ANY_TILE_SAMPLES, 4 * _samples(page))):
         raise UnsupportedMode("The tiles of the file are too large.")
     channels = 3 if page.photometric == _PALETTE else channels
-    mode = f"{str(page.photometric).rsplit('.')[-1]} {page.dtype}"
-    return Header("tiff", mode, page.imagewidth, page.imagelength, channels, depth, page.photometric in (_RGB, _PALETTE))
+    return Header("tiff", page.imagewidth, page.imagelength, channels, depth, page.photometric in (_RGB, _PALETTE))
 
 
 def _tile_samples(page: Any) -> int:
-    """What one tile unpacks to, however little of it the image needs."""
+    """Return the samples of one unpacked tile, however few of them the image needs."""
     return int(page.tilewidth * page.tilelength * page.tiledepth * page.samplesperpixel)
 
 

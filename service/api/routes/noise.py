@@ -1,17 +1,20 @@
-"""POST /v1/noise: how noisy is this picture."""
+"""POST /v1/noise."""
+
+from collections.abc import Callable
+from functools import partial
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
-from service.api.cancellation import attend
-from service.api.context import State, state_of
+from models.images.noise_level import NoiseEstimate
+from service.api.context import context_of
 from service.api.openapi import ENGINE, IMAGES, image_request, problems
-from service.api.routes.denoise import noise_of
+from service.api.rendering import noise as noise_body
+from service.api.run_job import run_job
 from service.api.schemas import Noise, NoiseOptions, parse
-from service.api.upload import Upload, read_upload
-from service.denoising.pipeline import estimate_sigma
-from service.imaging import codec
-from service.telemetry.request_record import current_record
+from service.api.upload import Upload
+from service.denoising.job import NoiseJob
+from service.telemetry.request_record import stage
 
 router = APIRouter(tags=["denoise"])
 
@@ -22,22 +25,18 @@ router = APIRouter(tags=["denoise"])
     responses=problems(*IMAGES, *ENGINE),
     openapi_extra=image_request(NoiseOptions, "image"),
 )
-async def noise(request: Request) -> JSONResponse:
-    """Find out the standard deviation of the noise in an image, which is not denoised."""
-    state = state_of(request)
-    state.engine.check()
-    upload = await read_upload(request, state)
-    options = parse(NoiseOptions, upload.fields)
-    found = await attend(request, state, work(state, upload, options))
-    return JSONResponse(found.model_dump())
+async def noise(request: Request) -> Response:
+    """Estimate the standard deviation of the noise in an image without denoising it."""
+    context = context_of(request)
+    context.engine.check()
 
+    def prepare(upload: Upload) -> tuple[NoiseJob, Callable[[NoiseEstimate], Response]]:
+        options = parse(NoiseOptions, upload.fields)
+        timer = partial(stage, context.metrics)
+        return NoiseJob(upload.image, options.color, context.engine.model_info(), context.limits, timer), render
 
-async def work(state: State, upload: Upload, options: NoiseOptions) -> Noise:
-    """Decode and estimate, on the codec threads."""
-    sigma_range = state.engine.loaded_facts().sigma_range
-    header = await state.codec("decode", codec.probe, upload.image, state.limits)
-    with state.engine.admit(0, current_record().arrived, held=header.pixels):
-        picture = await state.codec("decode", codec.decode, upload.image, state.limits)
-        estimate = await state.codec("treat", estimate_sigma, picture, options.color, sigma_range)
-    state.metrics.estimated_sigma.observe(estimate.sigma)
-    return noise_of(estimate)
+    def render(estimate: NoiseEstimate) -> Response:
+        context.metrics.estimated_sigma.observe(estimate.sigma)
+        return JSONResponse(noise_body(estimate).model_dump())
+
+    return await run_job(request, context, prepare)

@@ -6,22 +6,23 @@ from pathlib import Path
 import pytest
 
 from service.imaging import codec
-from service.imaging.picture import Limits, Picture
+from service.imaging.picture import DecodeLimits, Picture
 from tests.support.faulty import Gate, scripted
-from tests.support.live import PATIENCE, live, png, settings_for, tiny_weights
+from tests.support.live import PATIENCE, live, png, settings_for
 
 
-def test_what_is_refused_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    decoded: list[bytes] = []
-    gate, weights = Gate(), tiny_weights(tmp_path)
+def test_what_is_refused_is_not_decoded(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[Picture] = []
+    gate = Gate()
 
-    def decode(data: bytes, limits: Limits) -> Picture:
-        decoded.append(data)
-        return original(data, limits)
+    def decode(file: codec.ImageFile) -> Picture:
+        decoded.append(original(file))
+        return decoded[-1]
 
-    original = codec.decode
-    monkeypatch.setattr(codec, "decode", decode)
+    original = codec.ImageFile.decode
+    monkeypatch.setattr(codec.ImageFile, "decode", decode)
     first, second = png(16, 32, seed=1), png(16, 32, seed=2)
+    expected = original(codec.open_image(first, DecodeLimits()))
     with live(settings_for(weights), scripted(weights, gate)) as service, ThreadPoolExecutor(1) as clients:
         waiting = clients.submit(service.denoise, first)
         gate.wait()
@@ -31,4 +32,4 @@ def test_what_is_refused_is_not_decoded(tmp_path: Path, monkeypatch: pytest.Monk
         assert int(refused.headers["retry-after"]) == 200
         gate.open()
         assert waiting.result(PATIENCE).status_code == 200
-        assert decoded == [first]
+        assert [picture.planes.tolist() for picture in decoded] == [expected.planes.tolist()]

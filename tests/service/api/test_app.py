@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import numpy as np
@@ -12,12 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.inference.denoiser import Denoiser
-from tests.support.live import Live, live, png, png_of, settings_for, tiny_weights
+from tests.support.live import Live, live, png, png_of, settings_for
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    weights = tiny_weights(tmp_path_factory.mktemp("weights"))
+def service(weights: Path) -> Iterator[Live]:
     with live(settings_for(weights, max_body_mib=0.25, max_megapixels=0.1)) as running:
         yield running
 

@@ -4,19 +4,20 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partialmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
-from service.api.context import SMALL_PIXELS, STAGES, State
+from service.api.context import SMALL_PIXELS, AppContext, PooledStage
 from service.engine.engine import Engine
 from service.imaging import codec
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_record import current_record
 from tests.support.faulty import scripted
-from tests.support.live import PATIENCE, live, png, png_of, settings_for, tiny_weights
+from tests.support.live import PATIENCE, live, png, png_of, settings_for
 
 LARGE = png_of(np.full((1000, SMALL_PIXELS // 1000), 100, np.uint8))
 THREADS = 2
@@ -31,19 +32,19 @@ class Jam:
         self.open = threading.Event()
 
     def __call__(self, first: Any, *rest: Any) -> Any:
-        size = len(first) if isinstance(first, bytes) else first.planes.size
-        if size in (len(LARGE), SMALL_PIXELS):
+        size = first.header.pixels if isinstance(first, codec.ImageFile) else first.planes.size
+        if size == SMALL_PIXELS:
             self.arrived.release()
             assert self.open.wait(PATIENCE)
         return self.function(first, *rest)
 
 
-@pytest.mark.parametrize("name", ["decode", "encode"])
+@pytest.mark.parametrize(("owner", "name"), [(codec.ImageFile, "decode"), (codec, "encode")])
 def test_a_small_picture_does_not_wait_for_the_codecs_of_large_ones(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    owner: Any, name: str, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(codec, name, jam := Jam(getattr(codec, name)))
-    weights = tiny_weights(tmp_path)
+    jam = Jam(getattr(owner, name))
+    monkeypatch.setattr(owner, name, partialmethod(jam) if owner is codec.ImageFile else jam)
     settings = settings_for(weights, codec_threads=THREADS)
     with (
         live(settings, scripted(weights, lambda _: None)) as service,
@@ -67,23 +68,23 @@ def opened() -> Iterator[threading.Event]:
     event.set()
 
 
-@pytest.mark.parametrize("blocked", STAGES)
-def test_a_stage_does_not_wait_for_another(blocked: str, opened: threading.Event, tmp_path: Path) -> None:
-    settings = settings_for(tiny_weights(tmp_path), codec_threads=THREADS)
+@pytest.mark.parametrize("blocked", get_args(PooledStage))
+def test_a_stage_does_not_wait_for_another(blocked: PooledStage, opened: threading.Event, weights: Path) -> None:
+    settings = settings_for(weights, codec_threads=THREADS)
     metrics = Metrics()
-    state = State(settings, metrics, Engine(settings, metrics))
+    context = AppContext(settings, metrics, Engine(settings, metrics))
 
     async def scenario() -> None:
         current_record().pixels = SMALL_PIXELS
-        waiting = [asyncio.create_task(state.codec(blocked, opened.wait, PATIENCE)) for _ in range(THREADS + 1)]
+        waiting = [asyncio.create_task(context.run_stage(blocked, opened.wait, PATIENCE)) for _ in range(THREADS + 1)]
         async with asyncio.timeout(PATIENCE):
-            for stage in STAGES:
+            for stage in get_args(PooledStage):
                 if stage != blocked:
-                    name = await state.codec(stage, lambda: threading.current_thread().name)
+                    name = await context.run_stage(stage, lambda: threading.current_thread().name)
                     assert name.startswith(f"{stage}-large")
         assert not any(task.done() for task in waiting)
         opened.set()
         assert all(await asyncio.gather(*waiting))
 
     asyncio.run(scenario())
-    state.close()
+    context.close()

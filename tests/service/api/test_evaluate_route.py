@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,14 @@ from models.images.noise import add_noise, noisy_planes
 from models.images.noise_level import estimate_noise
 from models.inference.denoiser import Denoiser
 from models.methods import load_method
-from tests.support.live import Live, live, png, png_of, settings_for, tiny_weights
+from tests.support.live import Live, live, png, png_of, settings_for
 
 JSON = {"accept": "application/json"}
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with live(settings_for(tiny_weights(tmp_path_factory.mktemp("weights")))) as running:
+def service(weights: Path) -> Iterator[Live]:
+    with live(settings_for(weights)) as running:
         yield running
 
 

@@ -16,12 +16,7 @@ from service.engine.engine import LoadBackend
 from service.errors import DeviceLost
 from service.settings import DEFAULT_MODEL, Settings
 from tests.support.faulty import Gate, Scripted, Strip, scripted
-from tests.support.live import PATIENCE, Live, live, png, settings_for, tiny_weights, wait_for
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_weights(tmp_path_factory.mktemp("weights"))
+from tests.support.live import PATIENCE, Live, live, png, settings_for, wait_for
 
 
 class Fault:

@@ -1,18 +1,19 @@
-"""A few thousand bad inputs: none is the service's fault, and it works afterwards. `benchmarks/endurance.py` sends many more."""
+"""A few thousand bad inputs: none is the service's fault, and it works afterwards. `benchmarks/serving/endurance.py` sends many more."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.serving.bad_inputs import BadRequest, bad_requests, form, mutated
 from service.api.upload import read_form
 from service.errors import ServiceError
 from service.imaging import codec
-from service.imaging.picture import Limits
-from tests.support.bad_inputs import BadRequest, bad_requests, form, mutated
-from tests.support.live import Live, live, png, settings_for, tiny_weights
+from service.imaging.picture import DecodeLimits
+from tests.support.live import Live, live, png, settings_for
 
 CHECKS = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture)
 # What Pillow remarks on damaged files is not what this is about.
@@ -30,8 +31,8 @@ def cases(count: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with live(settings_for(tiny_weights(tmp_path_factory.mktemp("weights")), max_megapixels=0.02)) as running:
+def service(weights: Path) -> Iterator[Live]:
+    with live(settings_for(weights, max_megapixels=0.02)) as running:
         yield running
 
 
@@ -47,7 +48,7 @@ def status_of(work: Callable[[], object]) -> int:
 @cases(1200)
 @given(data=mutated())
 def test_damaged_files_are_decoded_or_refused(data: bytes) -> None:
-    assert status_of(lambda: codec.decode(data, Limits(pixels=20_000))) in (200, 413, 415, 422)
+    assert status_of(lambda: codec.decode(data, DecodeLimits(pixels=20_000))) in (200, 413, 415, 422)
 
 
 @cases(400)

@@ -23,14 +23,9 @@ from service.engine.backend import Backend
 from service.imaging import codec
 from service.telemetry.logs import configure_logs
 from tests.support.faulty import Gate, Strip, scripted
-from tests.support.live import PATIENCE, Live, live, png, settings_for, tiny_weights, wait_for
+from tests.support.live import PATIENCE, Live, live, png, settings_for, wait_for
 
 KEYS = ("first-key", "second-key")
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_weights(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +138,7 @@ def test_bodies_are_bounded_together(weights: Path, monkeypatch: pytest.MonkeyPa
         assert refused.headers["retry-after"] == str(48 * 32 // 64)
         gate.open(10)
         assert first.result(PATIENCE).status_code == 200
-        wait_for(lambda: service.server.state.uploads_bytes == 0)
+        wait_for(lambda: service.server.context.uploads_bytes == 0)
         assert service.denoise(held).status_code == 200
 
 
@@ -229,8 +224,9 @@ def test_the_event_loop_never_computes(weights: Path, monkeypatch: pytest.Monkey
 
         monkeypatch.setattr(owner, name, wrapper)
 
-    for name in ("probe", "decode", "encode"):
-        watched(codec, name)
+    watched(codec, "open_image")
+    watched(codec.ImageFile, "decode")
+    watched(codec, "encode")
     watched(Backend, "check")
 
     def script(strip: Any) -> None:  # noqa: ARG001
@@ -239,7 +235,7 @@ def test_the_event_loop_never_computes(weights: Path, monkeypatch: pytest.Monkey
     with live(settings_for(weights), scripted(weights, script)) as service:
         assert service.denoise().status_code == 200
     assert {name: thread.split("_")[0] for name, thread in threads.items()} == {
-        "probe": "decode-small",
+        "open_image": "read-small",
         "decode": "decode-small",
         "encode": "encode-small",
         "check": "compute",

@@ -1,6 +1,7 @@
 """The API against its own document, by Schemathesis: what is answered is documented, and what breaks the rules is refused."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from schemathesis.core.result import Ok
 from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from tests.support.live import Live, live, png, settings_for, tiny_weights
+from tests.support.live import Live, live, png, settings_for
 
 Operation = APIOperation[Any, Any, Any, Any]
 load_all_checks()
@@ -23,8 +24,8 @@ NOT_FOR_IMAGES: list[CheckFunction] = [positive_data_acceptance]
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with live(settings_for(tiny_weights(tmp_path_factory.mktemp("weights")))) as running:
+def service(weights: Path) -> Iterator[Live]:
+    with live(settings_for(weights)) as running:
         yield running
 
 

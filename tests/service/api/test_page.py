@@ -3,16 +3,17 @@
 import re
 from collections.abc import Iterator
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
 from service.api.routes.page import MEDIA_TYPES
-from tests.support.live import Live, live, settings_for, tiny_weights
+from tests.support.live import Live, live, settings_for
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with live(settings_for(tiny_weights(tmp_path_factory.mktemp("weights")))) as running:
+def service(weights: Path) -> Iterator[Live]:
+    with live(settings_for(weights)) as running:
         yield running
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.support.live import PATIENCE, Live, live, png, settings_for, tiny_weights
+from tests.support.live import PATIENCE, Live, live, png, settings_for
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with live(settings_for(tiny_weights(tmp_path_factory.mktemp("weights")))) as running:
+def service(weights: Path) -> Iterator[Live]:
+    with live(settings_for(weights)) as running:
         yield running
 
 

@@ -19,12 +19,7 @@ import pytest
 
 from service.api.server import EXIT_FORCED
 from tests.support.faulty import Gate, scripted
-from tests.support.live import PATIENCE, Live, live, png, settings_for, tiny_weights, wait_for
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_weights(tmp_path_factory.mktemp("weights"))
+from tests.support.live import PATIENCE, Live, live, png, settings_for, wait_for
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from benchmarks.servers import serving
-from tests.support.live import PATIENCE, png, tiny_weights
+from benchmarks.serving.servers import serving
+from tests.support.live import PATIENCE, png
 
 SIZES = ((64, 64), (96, 128), (200, 150), (256, 256))
 FORMATS = ("png", "jpeg", "webp", "tiff", "bmp")
@@ -15,12 +15,12 @@ MIB = 1024  # of the KiB that a process is measured in
 
 
 @pytest.mark.slow
-def test_nothing_grows_after_the_first_requests(tmp_path: Path) -> None:
+def test_nothing_grows_after_the_first_requests(weights: Path) -> None:
     pictures = {size: png(*size) for size in SIZES}
     cases = itertools.cycle(itertools.product(SIZES, FORMATS, ("25", "auto")))
     # One thread a stage, so that their number does not hang on which requests happened to meet.
     with (
-        serving(weights=tiny_weights(tmp_path), device="cpu", codec_threads=1, idle_selftest_seconds=1000) as service,
+        serving(weights=weights, device="cpu", codec_threads=1, idle_selftest_seconds=1000) as service,
         httpx2.Client(base_url=service.url, timeout=PATIENCE) as client,
     ):
 

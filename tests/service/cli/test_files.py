@@ -10,22 +10,29 @@ from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner
 
+from models.methods import ModelInfo
 from service.__main__ import app
-from service.cli.files import Denoise, Outcome, Progress, Recipe, Source, denoise_files, find_sources, write_whole
-from service.denoising.pipeline import Options
-from service.imaging.picture import Plane
+from service.cli.files import Denoise, FileDenoiser, Outcome, Progress, Source, denoise_files, find_sources
+from service.denoising.job import OutputOptions
+from service.denoising.pipeline import DenoisingOptions, Pass
+from service.imaging.picture import DecodeLimits, Format, Plane
+
+MODEL = ModelInfo("n3net", "n3net", "ab" * 32, {}, (0.0, 75.0), "cpu", "CPU", "float32", None)
 
 
-def half_as_bright(plane: Plane, sigma: float, progress: Progress) -> Plane:
-    """Shows that it has been here."""
-    assert 0 < sigma < 1
+def half_as_bright(each: Pass, progress: Progress) -> Plane:
+    """Show that the network was here."""
+    assert 0 < each.sigma < 1
     progress(0.5)
     progress(1.0)
-    return plane / np.float32(2)
+    return each.plane / np.float32(2)
 
 
-def recipe(sigma: float | None = 25, denoise: Denoise = half_as_bright) -> Recipe:
-    return Recipe(denoise, (0, 75), "n3net", "ab" * 32, Options(sigma))
+def denoiser(
+    sigma: float | None = 25, denoise: Denoise = half_as_bright, file_format: Format | None = None, ensemble: bool = False
+) -> FileDenoiser:
+    options = DenoisingOptions(sigma, ensemble=ensemble)
+    return FileDenoiser(MODEL, denoise, options, OutputOptions(file_format), DecodeLimits())
 
 
 def png(value: int = 100, size: tuple[int, int] = (6, 8)) -> bytes:
@@ -57,7 +64,7 @@ def opened(path: Path) -> Image.Image:
 
 def test_the_good_are_done_and_the_bad_are_named(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    outcomes = list(denoise_files(find_sources([folder], out), out, recipe(), overwrite=False))
+    outcomes = list(denoise_files(find_sources([folder], out), out, denoiser(), overwrite=False))
     assert [(str(each.source.relative), each.problem) for each in outcomes] == [
         ("a.png", ""),
         ("cut.png", "The file is damaged or truncated."),
@@ -72,29 +79,29 @@ def test_the_good_are_done_and_the_bad_are_named(folder: Path, tmp_path: Path) -
 def test_nothing_is_overwritten_unless_told(folder: Path, tmp_path: Path) -> None:
     source = [Source(folder / "a.png", Path("a.png"))]
     (tmp_path / "a.png").write_bytes(b"precious")
-    (outcome,) = denoise_files(source, tmp_path, recipe(), overwrite=False)
+    (outcome,) = denoise_files(source, tmp_path, denoiser(), overwrite=False)
     assert "exists" in outcome.problem
     assert (tmp_path / "a.png").read_bytes() == b"precious"
-    (outcome,) = denoise_files(source, tmp_path, recipe(), overwrite=True)
+    (outcome,) = denoise_files(source, tmp_path, denoiser(), overwrite=True)
     assert not outcome.problem
     assert (pixels(tmp_path / "a.png") == 50).all()
 
 
 def test_two_sources_of_one_name_never_meet(folder: Path, tmp_path: Path) -> None:
     inputs = [folder / "a.png", folder / "deeper" / ".." / "a.png"]
-    outcomes = list(denoise_files(find_sources(inputs, tmp_path), tmp_path, recipe(), overwrite=True))
+    outcomes = list(denoise_files(find_sources(inputs, tmp_path), tmp_path, denoiser(), overwrite=True))
     assert [bool(each.problem) for each in outcomes] == [False, True]
 
 
 def test_results_within_the_input_are_not_taken_for_input(folder: Path) -> None:
     out = folder / "out"
-    first = list(denoise_files(find_sources([folder], out), out, recipe(), overwrite=True))
-    again = list(denoise_files(find_sources([folder], out), out, recipe(), overwrite=True))
+    first = list(denoise_files(find_sources([folder], out), out, denoiser(), overwrite=True))
+    again = list(denoise_files(find_sources([folder], out), out, denoiser(), overwrite=True))
     assert len(first) == len(again) == 4
 
 
 def test_the_suffix_follows_the_format(folder: Path, tmp_path: Path) -> None:
-    to_jpeg = Recipe(half_as_bright, (0, 75), "n3net", "ab" * 32, Options(25), "jpeg")
+    to_jpeg = denoiser(file_format="jpeg")
     (outcome,) = denoise_files([Source(folder / "a.png", Path("a.png"))], tmp_path, to_jpeg, overwrite=False)
     assert outcome.target == tmp_path / "a.jpg"
     assert opened(tmp_path / "a.jpg").format == "JPEG"
@@ -102,29 +109,16 @@ def test_the_suffix_follows_the_format(folder: Path, tmp_path: Path) -> None:
 
 def test_progress_of_a_file_rises_over_its_runs(folder: Path, tmp_path: Path) -> None:
     seen: list[float] = []
-    many = Recipe(half_as_bright, (0, 75), "n3net", "ab" * 32, Options(25, ensemble=True))
+    many = denoiser(ensemble=True)
     list(denoise_files([Source(folder / "a.png", Path("a.png"))], tmp_path, many, overwrite=False, progress=seen.append))
     assert seen == sorted(seen)
     assert len(seen) == 16
     assert seen[-1] == 1
 
 
-def test_a_failing_write_leaves_nothing_behind(tmp_path: Path) -> None:
-    (tmp_path / "a.png").mkdir()
-    with pytest.raises(OSError, match="directory"):
-        write_whole(tmp_path / "a.png", b"x")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
-
-
-def test_a_result_is_as_readable_as_any_new_file(tmp_path: Path) -> None:
-    (tmp_path / "new").touch()
-    write_whole(tmp_path / "a.png", b"x")
-    assert (tmp_path / "a.png").stat().st_mode == (tmp_path / "new").stat().st_mode
-
-
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     def outcomes() -> Iterator[Outcome]:
-        return denoise_files(find_sources([tmp_path / "none.png"], tmp_path), tmp_path, recipe(), overwrite=False)
+        return denoise_files(find_sources([tmp_path / "none.png"], tmp_path), tmp_path, denoiser(), overwrite=False)
 
     assert [each.problem for each in outcomes()] == ["No such file or directory"]
 

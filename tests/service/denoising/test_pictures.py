@@ -6,6 +6,7 @@ meaning of each format, with Pillow and tifffile as the only readers and writers
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -15,15 +16,15 @@ import torch
 from PIL import Image
 
 from models.inference.denoiser import Denoiser
-from tests.support.live import Live, live, settings_for, tiny_weights
+from tests.support.live import Live, live, settings_for
 from tests.support.picture_table import REFUSED, Array, Row, rows
 
 SIGMA = 25
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with live(settings_for(tiny_weights(tmp_path_factory.mktemp("weights")))) as running:
+def service(weights: Path) -> Iterator[Live]:
+    with live(settings_for(weights)) as running:
         yield running
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from models.images.color import separate
-from service.denoising.pipeline import Options, Run, Treated, advance, estimate_sigma, runs, treat, treat_with
+from service.denoising.pipeline import DenoisedPicture, DenoisingOptions, Pass, count_passes, denoise_picture, estimate_sigma
 from service.errors import SigmaOutOfRange
 from service.imaging.picture import Picture, Plane, Planes
+from tests.support.passes import advance, denoise_with
 
 RANGE = (0.0, 75.0)
 
@@ -21,53 +22,55 @@ def rgb(height: int = 12, width: int = 9) -> Picture:
     return Picture(planes(3, height, width), rgb=True, depth="float", format="tiff")
 
 
-def same(run: Run) -> Plane:
-    return run.plane
+def same(each: Pass) -> Plane:
+    return each.plane
 
 
-class Seen(list[Run]):
+class Seen(list[Pass]):
     """Keeps every run, and changes nothing."""
 
-    def __call__(self, run: Run) -> Plane:
-        self.append(run)
-        return run.plane
+    def __call__(self, each: Pass) -> Plane:
+        self.append(each)
+        return each.plane
 
 
-def darker_to_the_right(run: Run) -> Plane:
+def darker_to_the_right(each: Pass) -> Plane:
     """Not the same under any flip or rotation."""
-    height, width = run.plane.shape
-    return np.asarray(run.plane * np.linspace(1, 0.5, width, dtype=np.float32) - np.linspace(0, 0.1, height)[:, None], np.float32)
+    height, width = each.plane.shape
+    return np.asarray(
+        each.plane * np.linspace(1, 0.5, width, dtype=np.float32) - np.linspace(0, 0.1, height)[:, None], np.float32
+    )
 
 
 @pytest.mark.parametrize("ensemble", [False, True])
 @pytest.mark.parametrize("picture", [Picture(planes(1, 7, 5)), rgb(), Picture(planes(5, 6, 4), format="tiff")])
 def test_a_network_that_changes_nothing_changes_nothing(picture: Picture, ensemble: bool) -> None:
-    options = Options(25, "rgb", ensemble=ensemble)
+    options = DenoisingOptions(25, "rgb", ensemble=ensemble)
     seen = Seen()
-    result = treat_with(treat(picture, options, RANGE), seen)
+    result = denoise_with(denoise_picture(picture, options, RANGE), seen)
     assert np.allclose(result.picture.planes, picture.planes, atol=1e-6)
-    assert [run.index for run in seen] == list(range(runs(picture, options)))
-    assert {run.count for run in seen} == {runs(picture, options)}
-    assert all(run.plane.flags.c_contiguous and run.plane.dtype == np.float32 for run in seen)
+    assert [each.index for each in seen] == list(range(count_passes(picture, options)))
+    assert {each.count for each in seen} == {count_passes(picture, options)}
+    assert all(each.plane.flags.c_contiguous and each.plane.dtype == np.float32 for each in seen)
 
 
 def test_color_is_seen_as_luma_and_differences_each_with_its_noise() -> None:
     picture = rgb()
     seen = Seen()
-    treat_with(treat(picture, Options(30, "rgb"), RANGE), seen)
-    assert np.allclose([run.plane for run in seen], separate(picture.planes), atol=1e-6)
-    assert np.allclose([run.sigma * 255 for run in seen], [30 / 3**0.5, 30, 30])
+    denoise_with(denoise_picture(picture, DenoisingOptions(30, "rgb"), RANGE), seen)
+    assert np.allclose([each.plane for each in seen], separate(picture.planes), atol=1e-6)
+    assert np.allclose([each.sigma * 255 for each in seen], [30 / 3**0.5, 30, 30])
 
 
 def test_gray_is_the_default_for_color() -> None:
-    result = treat_with(treat(rgb(), Options(25), RANGE), same)
+    result = denoise_with(denoise_picture(rgb(), DenoisingOptions(25), RANGE), same)
     assert result.picture.channels == result.noisy.channels == 1
     assert not result.picture.rgb
     assert np.allclose(result.picture.planes, result.noisy.planes)
 
 
 def test_three_channels_that_are_not_rgb_stay_three() -> None:
-    result = treat_with(treat(replace(rgb(), rgb=False), Options(25), RANGE), same)
+    result = denoise_with(denoise_picture(replace(rgb(), rgb=False), DenoisingOptions(25), RANGE), same)
     assert result.picture.channels == 3
 
 
@@ -77,9 +80,9 @@ def test_the_ensemble_is_the_mean_over_eight_views() -> None:
     for mirror in (False, True):
         for quarter in range(4):
             view = np.rot90(plane[0][:, ::-1] if mirror else plane[0], quarter)
-            back = np.rot90(darker_to_the_right(Run(view, 0, 0, 8)), 4 - quarter)
+            back = np.rot90(darker_to_the_right(Pass(view, 0, 0, 8)), 4 - quarter)
             expected.append(back[:, ::-1] if mirror else back)
-    result = treat_with(treat(Picture(plane), Options(25, ensemble=True), RANGE), darker_to_the_right)
+    result = denoise_with(denoise_picture(Picture(plane), DenoisingOptions(25, ensemble=True), RANGE), darker_to_the_right)
     assert np.allclose(result.picture.planes[0], np.mean(expected, axis=0), atol=1e-6)
     assert not np.allclose(expected[0], expected[5])
 
@@ -87,14 +90,16 @@ def test_the_ensemble_is_the_mean_over_eight_views() -> None:
 @pytest.mark.parametrize("strength", [0.0, 0.25, 1.0])
 def test_strength_blends_input_and_result(strength: float) -> None:
     plane = planes(1, 6, 6)
-    result = treat_with(treat(Picture(plane), Options(25, strength=strength), RANGE), lambda run: run.plane * 0)
+    result = denoise_with(
+        denoise_picture(Picture(plane), DenoisingOptions(25, strength=strength), RANGE), lambda each: each.plane * 0
+    )
     assert np.allclose(result.picture.planes, plane * (1 - strength), atol=1e-7)
 
 
 def test_pixels_that_cannot_be_seen_keep_their_color_and_alpha_is_left_alone() -> None:
     alpha = (np.arange(36).reshape(6, 6) % 3 / 2).astype(np.float32)
     picture = Picture(planes(1, 6, 6), alpha=alpha)
-    result = treat_with(treat(picture, Options(25), RANGE), lambda run: run.plane * 0).picture
+    result = denoise_with(denoise_picture(picture, DenoisingOptions(25), RANGE), lambda each: each.plane * 0).picture
     assert np.array_equal(result.planes[0][alpha == 0], picture.planes[0][alpha == 0])
     assert not result.planes[0][alpha > 0].any()
     assert result.alpha is alpha
@@ -103,28 +108,28 @@ def test_pixels_that_cannot_be_seen_keep_their_color_and_alpha_is_left_alone() -
 @pytest.mark.parametrize(("sigma", "bounds"), [(76, (0, 75)), (1e9, (0, 75)), (4, (5, 50)), (51, (5, 50))])
 def test_a_sigma_out_of_range_is_refused_and_the_range_named(sigma: float, bounds: tuple[float, float]) -> None:
     with pytest.raises(SigmaOutOfRange) as error:
-        treat_with(treat(Picture(planes(1, 4, 4)), Options(sigma), bounds), same)
+        denoise_with(denoise_picture(Picture(planes(1, 4, 4)), DenoisingOptions(sigma), bounds), same)
     assert f"{bounds[0]} to {bounds[1]}" in error.value.detail
 
 
 def test_sigma_nought_is_a_noise_level_like_any_other() -> None:
-    step = advance(treat(Picture(planes(1, 4, 4)), Options(0), RANGE), None)
-    assert isinstance(step, Run)
+    step = advance(denoise_picture(Picture(planes(1, 4, 4)), DenoisingOptions(0), RANGE), None)
+    assert isinstance(step, Pass)
     assert step.sigma == 0
 
 
 def test_a_picture_that_looks_clean_takes_no_run_when_sigma_is_to_be_found_out() -> None:
     picture = Picture(np.full((1, 64, 64), 0.5, np.float32))
-    step = advance(treat(picture, Options(None), RANGE), None)
-    assert isinstance(step, Treated)
+    step = advance(denoise_picture(picture, DenoisingOptions(None), RANGE), None)
+    assert isinstance(step, DenoisedPicture)
     assert step.picture is picture
 
 
 def test_a_model_of_one_sigma_sees_planes_stretched_to_it() -> None:
     picture = rgb()
     seen = Seen()
-    result = treat_with(treat(picture, Options(25, "rgb"), (25, 25)), seen)
-    assert np.allclose([run.sigma * 255 for run in seen], 25)
+    result = denoise_with(denoise_picture(picture, DenoisingOptions(25, "rgb"), (25, 25)), seen)
+    assert np.allclose([each.sigma * 255 for each in seen], 25)
     luma = separate(picture.planes)[0]
     assert np.allclose(seen[0].plane, 0.5 + (luma - 0.5) * 3**0.5, atol=1e-6), "its noise is 25 now"
     assert np.allclose(result.picture.planes, picture.planes, atol=1e-6)
@@ -138,7 +143,7 @@ def noisy(sigma: float, channels: int = 1, size: int = 80) -> Planes:
 @pytest.mark.parametrize(("channels", "color"), [(1, "gray"), (3, "rgb")])
 def test_sigma_is_found_out(channels: int, color: str) -> None:
     picture = Picture(noisy(20, channels), rgb=channels == 3, depth="float")
-    result = treat_with(treat(picture, Options(None, "rgb" if color == "rgb" else "gray"), RANGE), same)
+    result = denoise_with(denoise_picture(picture, DenoisingOptions(None, "rgb" if color == "rgb" else "gray"), RANGE), same)
     assert result.sigma == pytest.approx(20, abs=1)
     assert result.estimate is not None
     assert result.estimate.sigma == result.sigma
@@ -148,7 +153,7 @@ def test_sigma_is_found_out(channels: int, color: str) -> None:
 
 def test_a_noise_out_of_range_is_told_and_the_nearest_sigma_taken() -> None:
     seen = Seen()
-    result = treat_with(treat(Picture(noisy(60)), Options(None), (5, 50)), seen)
+    result = denoise_with(denoise_picture(Picture(noisy(60)), DenoisingOptions(None), (5, 50)), seen)
     assert result.estimate is not None
     assert "out-of-range" in result.estimate.warnings
     assert result.sigma == pytest.approx(60, abs=2)
@@ -157,8 +162,8 @@ def test_a_noise_out_of_range_is_told_and_the_nearest_sigma_taken() -> None:
 
 def test_a_clean_picture_is_left_as_it_is() -> None:
     picture = Picture(np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(1, 64, 64))
-    step = advance(treat(picture, Options(None), RANGE), None)
-    assert isinstance(step, Treated)
+    step = advance(denoise_picture(picture, DenoisingOptions(None), RANGE), None)
+    assert isinstance(step, DenoisedPicture)
     assert step.picture is picture
     assert step.estimate is not None
     assert step.estimate.warnings == ("looks-clean",)
@@ -166,8 +171,8 @@ def test_a_clean_picture_is_left_as_it_is() -> None:
 
 def test_noise_about_black_and_white_changes_no_scale() -> None:
     plane = np.tile(np.array([0, 1], np.float32), (64, 32)) + noisy(25, size=64)[0] - np.float32(0.5)
-    step = advance(treat(Picture(plane[None], depth="float"), Options(25), RANGE), None)
-    assert isinstance(step, Run)
+    step = advance(denoise_picture(Picture(plane[None], depth="float"), DenoisingOptions(25), RANGE), None)
+    assert isinstance(step, Pass)
     assert np.array_equal(step.plane, plane)
 
 
@@ -177,7 +182,7 @@ def test_content_beyond_black_and_white_is_brought_between_them(channels: int) -
     ramp = np.broadcast_to(np.linspace(-0.5, 1.5, 80, dtype=np.float32), (channels, 80, 80))
     picture = Picture(ramp + noisy(20, channels) - np.float32(0.5), rgb=channels == 3, depth="float", format="tiff")
     seen = Seen()
-    result = treat_with(treat(picture, Options(20, "rgb"), RANGE), seen)
+    result = denoise_with(denoise_picture(picture, DenoisingOptions(20, "rgb"), RANGE), seen)
     slope, offset = np.polyfit(ramp[0, 0], seen[0].plane.mean(0), 1)
     assert 0.45 < slope < 0.55
     assert -0.05 < offset - 0.5 * slope < 0.05, "black"
@@ -192,7 +197,7 @@ def test_another_scale_is_mapped_to_the_networks_and_back(offset: float, factor:
     base = noisy(20)
     picture = Picture((offset + base * factor).astype(np.float32), depth="float", format="tiff")
     seen = Seen()
-    result = treat_with(treat(picture, Options(None), RANGE), lambda run: seen(run) - np.float32(0.01))
+    result = denoise_with(denoise_picture(picture, DenoisingOptions(None), RANGE), lambda each: seen(each) - np.float32(0.01))
     assert seen[0].plane.min() >= 0
     assert seen[0].plane.max() <= 1
     assert result.sigma / 20 == pytest.approx(factor, rel=0.06)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from service.denoising.pipeline import Treated
-from service.denoising.quality import compare, fitting
+from service.denoising.pipeline import DenoisedPicture
+from service.denoising.quality import compare, matching_reference
 from service.errors import ReferenceMismatch
 from service.imaging.codec import decode, encode
-from service.imaging.picture import Format, Limits, Picture
+from service.imaging.picture import DecodeLimits, Format, Picture
 
 
 def picture(channels: int, seed: int, size: int = 24) -> Picture:
@@ -24,8 +24,8 @@ def picture(channels: int, seed: int, size: int = 24) -> Picture:
 def test_figures_are_scikit_images_on_what_is_returned(channels: int, kind: Format) -> None:
     clean, noisy, denoised = (picture(channels, seed) for seed in range(3))
     file = encode(denoised, kind)
-    quality = compare(Treated(denoised, noisy, 25), decode(file, Limits()), clean)
-    returned = decode(file, Limits()).planes[:channels]
+    quality = compare(DenoisedPicture(denoised, noisy, 25), decode(file, DecodeLimits()), clean)
+    returned = decode(file, DecodeLimits()).planes[:channels]
     for measured, planes in ((quality.noisy, noisy.planes), (quality.floats, denoised.planes), (quality.denoised, returned)):
         assert measured.psnr == pytest.approx(peak_signal_noise_ratio(clean.planes, planes, data_range=1), abs=1e-4)
         expected = structural_similarity(
@@ -38,23 +38,23 @@ def test_figures_are_scikit_images_on_what_is_returned(channels: int, kind: Form
 
 def test_identical_pictures_have_no_gain_and_no_nan() -> None:
     clean = picture(1, 0)
-    quality = compare(Treated(clean, clean, 0), clean, clean)
+    quality = compare(DenoisedPicture(clean, clean, 0), clean, clean)
     assert quality.noisy.psnr == quality.denoised.psnr == math.inf
     assert quality.gain.psnr == 0
 
 
 def test_small_pictures_have_no_ssim() -> None:
     clean, noisy = picture(1, 0, 10), picture(1, 1, 10)
-    quality = compare(Treated(clean, noisy, 0), clean, clean)
+    quality = compare(DenoisedPicture(clean, noisy, 0), clean, clean)
     assert quality.noisy.ssim is quality.gain.ssim is None
 
 
 def test_a_reference_may_have_another_format_and_depth_but_not_another_size() -> None:
     clean = picture(3, 0)
-    other = decode(encode(replace(clean, format="tiff", depth="16")), Limits())
-    assert np.allclose(fitting(other, clean).planes, clean.planes, atol=1e-5)
-    assert fitting(other, picture(1, 1)).channels == 1, "turned to gray with the result"
+    other = decode(encode(replace(clean, format="tiff", depth="16")), DecodeLimits())
+    assert np.allclose(matching_reference(other, clean).planes, clean.planes, atol=1e-5)
+    assert matching_reference(other, picture(1, 1)).channels == 1, "turned to gray with the result"
     with pytest.raises(ReferenceMismatch, match="wide"):
-        fitting(picture(3, 0, 25), clean)
+        matching_reference(picture(3, 0, 25), clean)
     with pytest.raises(ReferenceMismatch, match="channels"):
-        fitting(picture(1, 0), clean)
+        matching_reference(picture(1, 0), clean)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import InvalidParameter, ServiceError, TooManyPixels, UndecodableImage, UnsupportedFormat, UnsupportedMode
-from service.imaging.codec import decode, encode, probe, to_gray
-from service.imaging.picture import FORMATS, Format, Limits, Picture
+from service.imaging.codec import decode, encode, open_image, to_gray
+from service.imaging.picture import FORMATS, DecodeLimits, Format, Picture
 
 LOSSLESS: tuple[Format, ...] = ("png", "webp", "tiff", "bmp")
 
@@ -33,7 +33,7 @@ def file(samples: NDArray[Any], kind: Format, **options: Any) -> bytes:
 @pytest.mark.parametrize("shape", [(9, 13), (9, 13, 3)])
 def test_eight_bits_pass_unchanged(kind: Format, shape: tuple[int, ...]) -> None:
     samples = ramp(*shape)
-    picture = decode(file(samples, kind, **({"lossless": True} if kind == "webp" else {})), Limits())
+    picture = decode(file(samples, kind, **({"lossless": True} if kind == "webp" else {})), DecodeLimits())
     assert (picture.width, picture.height, picture.format) == (13, 9, kind)
     returned = np.asarray(Image.open(io.BytesIO(encode(picture))).convert("RGB"))
     assert np.array_equal(returned, np.asarray(Image.fromarray(samples).convert("RGB")))
@@ -41,7 +41,7 @@ def test_eight_bits_pass_unchanged(kind: Format, shape: tuple[int, ...]) -> None
 
 def test_gray_is_the_papers_rounded_to_levels() -> None:
     samples = ramp(20, 20, 3)
-    gray = to_gray(decode(file(samples, "png"), Limits()))
+    gray = to_gray(decode(file(samples, "png"), DecodeLimits()))
     expected = np.rint(samples[..., 0] * 0.2989 + samples[..., 1] * 0.5870 + samples[..., 2] * 0.1140)
     assert np.array_equal(np.rint(gray.planes[0] * 255), expected)
     assert gray.channels == 1
@@ -52,25 +52,25 @@ def test_gray_is_the_papers_rounded_to_levels() -> None:
 def test_a_truncated_file_is_undecodable(kind: Format, share: float) -> None:
     whole = file(ramp(64, 64, 3), kind)
     with pytest.raises(UndecodableImage):
-        decode(whole[: int(len(whole) * share)], Limits())
+        decode(whole[: int(len(whole) * share)], DecodeLimits())
 
 
 @pytest.mark.parametrize("content", [b"GIF89a" + bytes(40), b"\0" * 100])
 def test_other_content_is_an_unsupported_format(content: bytes) -> None:
     with pytest.raises(UnsupportedFormat):
-        probe(content, Limits())
+        open_image(content, DecodeLimits())
 
 
 def test_an_empty_file_is_undecodable() -> None:
     with pytest.raises(UndecodableImage, match="empty"):
-        probe(b"", Limits())
+        open_image(b"", DecodeLimits())
 
 
 def test_pixels_are_limited_from_the_header() -> None:
     whole = file(ramp(50, 41), "png")
-    assert probe(whole, Limits(pixels=50 * 41)).pixels == 50 * 41
+    assert open_image(whole, DecodeLimits(pixels=50 * 41)).header.pixels == 50 * 41
     with pytest.raises(TooManyPixels):
-        probe(whole, Limits(pixels=50 * 41 - 1))
+        open_image(whole, DecodeLimits(pixels=50 * 41 - 1))
 
 
 def bomb(kind: Format) -> bytes:
@@ -101,7 +101,7 @@ def test_a_bomb_is_refused_from_its_header(kind: Format) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(TooManyPixels):
-            decode(bomb(kind), Limits())
+            decode(bomb(kind), DecodeLimits())
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
         tracemalloc.stop()
@@ -127,7 +127,7 @@ def test_a_small_image_in_a_huge_tile_is_refused(data: bytes) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(UnsupportedMode, match="tiles"):
-            decode(data, Limits())
+            decode(data, DecodeLimits())
         assert tracemalloc.get_traced_memory()[1] < 4_000_000
     finally:
         tracemalloc.stop()
@@ -135,7 +135,7 @@ def test_a_small_image_in_a_huge_tile_is_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize(("side", "tile", "channels"), [(16, 256, 3), (16, 512, 3), (10, 1024, 4), (1100, 2064, 1)])
 def test_an_image_smaller_than_its_tile_is_read(side: int, tile: int, channels: int) -> None:
-    assert decode(tiled(side, tile, channels), Limits()).planes.shape == (channels, side, side)
+    assert decode(tiled(side, tile, channels), DecodeLimits()).planes.shape == (channels, side, side)
 
 
 def test_a_depth_the_format_cannot_hold_is_refused() -> None:
@@ -145,7 +145,7 @@ def test_a_depth_the_format_cannot_hold_is_refused() -> None:
 
 def test_errors_are_the_services_own() -> None:
     with pytest.raises(ServiceError):
-        decode(b"\x89PNG\r\n\x1a\n" + bytes(64), Limits())
+        decode(b"\x89PNG\r\n\x1a\n" + bytes(64), DecodeLimits())
 
 
 def overwritten(data: bytes, tag: int, kind: int, count: int, value: int) -> bytes:
@@ -167,7 +167,7 @@ def overwritten(data: bytes, tag: int, kind: int, count: int, value: int) -> byt
 )
 def test_a_damaged_tag_ends_in_an_error_of_ours_or_in_a_picture(tag: int, kind: int, count: int, value: int) -> None:
     try:
-        picture = decode(overwritten(file(ramp(9, 12, 2), "tiff"), tag, kind, count, value), Limits(pixels=1_000_000))
+        picture = decode(overwritten(file(ramp(9, 12, 2), "tiff"), tag, kind, count, value), DecodeLimits(pixels=1_000_000))
     except ServiceError:
         return
-    assert decode(encode(picture), Limits()).planes.shape == picture.planes.shape
+    assert decode(encode(picture), DecodeLimits()).planes.shape == picture.planes.shape

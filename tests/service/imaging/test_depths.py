@@ -10,11 +10,13 @@ from skimage import data
 
 from models.images.metrics import psnr
 from models.inference.denoiser import Denoiser
-from service.cli.denoise import plane_denoiser
-from service.cli.files import Recipe
-from service.denoising.pipeline import Options, Treated, treat, treat_with
+from service.cli.denoise import pass_runner
+from service.cli.files import FileDenoiser
+from service.denoising.job import OutputOptions
+from service.denoising.pipeline import DenoisedPicture, DenoisingOptions, denoise_picture
 from service.imaging.codec import decode, encode
-from service.imaging.picture import Depth, Format, Limits, Picture, Planes
+from service.imaging.picture import DecodeLimits, Depth, Format, Picture, Planes
+from tests.support.passes import denoise_with
 
 SIGMA = 15.0
 
@@ -34,13 +36,13 @@ def noisy(clean: Planes, sigma: float = SIGMA) -> Planes:
     return (clean + noise * sigma / 255).astype(np.float32)
 
 
-def recipe(denoiser: Denoiser) -> Recipe:
-    return Recipe(plane_denoiser(denoiser), denoiser.sigma_range, denoiser.name, denoiser.weights.sha256, Options(SIGMA))
+def file_denoiser(denoiser: Denoiser) -> FileDenoiser:
+    return FileDenoiser(denoiser.info, pass_runner(denoiser), DenoisingOptions(SIGMA), OutputOptions(), DecodeLimits())
 
 
-def treated(denoiser: Denoiser, picture: Picture, options: Options) -> Treated:
-    denoise = plane_denoiser(denoiser)
-    return treat_with(treat(picture, options, denoiser.sigma_range), lambda run: denoise(run.plane, run.sigma, lambda _: None))
+def denoised(denoiser: Denoiser, picture: Picture, options: DenoisingOptions) -> DenoisedPicture:
+    run_pass = pass_runner(denoiser)
+    return denoise_with(denoise_picture(picture, options, denoiser.info.sigma_range), lambda each: run_pass(each, lambda _: None))
 
 
 def test_every_depth_gains_the_same_and_uses_its_levels(denoiser: Denoiser) -> None:
@@ -49,10 +51,10 @@ def test_every_depth_gains_the_same_and_uses_its_levels(denoiser: Denoiser) -> N
     twins: list[tuple[Format, Depth]] = [("png", "8"), ("png", "16"), ("tiff", "16"), ("tiff", "float")]
     for kind, depth in twins:
         sent = encode(Picture(noisy(clean), format=kind, depth=depth))
-        file, _ = recipe(denoiser).apply(sent)
-        back = decode(file, Limits())
+        files = file_denoiser(denoiser)
+        back = decode(files.run(files.open(sent)).file, DecodeLimits())
         assert (back.format, back.depth) == (kind, depth)
-        gains[kind, depth] = psnr(back.planes, clean) - psnr(decode(sent, Limits()).planes, clean)
+        gains[kind, depth] = psnr(back.planes, clean) - psnr(decode(sent, DecodeLimits()).planes, clean)
         if depth == "16":
             levels = np.rint(back.planes * 65535).astype(int)
             assert np.count_nonzero(levels % 257) > 0.9 * levels.size, "levels between those of 8 bits"
@@ -64,8 +66,8 @@ def test_values_outside_are_neither_clipped_nor_rescaled(denoiser: Denoiser) -> 
     clean = clean_gray() * 4 - 1.5  # -0.3 to 1.3
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, noisy(clean))
-    file, _ = recipe(denoiser).apply(buffer.getvalue())
-    back = tifffile.imread(io.BytesIO(file))
+    files = file_denoiser(denoiser)
+    back = tifffile.imread(io.BytesIO(files.run(files.open(buffer.getvalue())).file))
     assert back.dtype == np.float32
     assert abs(float(back.min() - clean.min())) < 0.05
     assert back.min() < -0.1
@@ -76,7 +78,7 @@ def test_values_outside_are_neither_clipped_nor_rescaled(denoiser: Denoiser) -> 
 def test_a_scale_of_thousands_is_denoised_as_well(denoiser: Denoiser) -> None:
     clean = clean_gray() * 4000
     sent = (noisy(clean_gray()) * 4000).astype(np.float32)
-    result = treated(denoiser, Picture(sent[None], format="tiff", depth="float"), Options(None))
+    result = denoised(denoiser, Picture(sent[None], format="tiff", depth="float"), DenoisingOptions(None))
     assert result.sigma == pytest.approx(SIGMA * 4000, rel=0.1)
     error, before = result.picture.planes[0] - clean, sent - clean
     assert 20 * np.log10(np.std(before) / np.std(error)) > 4
@@ -88,7 +90,7 @@ def test_color_is_worth_more_than_its_channels(denoiser: Denoiser) -> None:
 
     def run(*, rgb: bool) -> float:
         picture = Picture(sent, rgb=rgb, format="tiff", depth="float")
-        return psnr(treated(denoiser, picture, Options(25, "rgb")).picture.planes, clean)
+        return psnr(denoised(denoiser, picture, DenoisingOptions(25, "rgb")).picture.planes, clean)
 
     assert run(rgb=True) > run(rgb=False) + 1
 
@@ -97,5 +99,5 @@ def test_color_is_worth_more_than_its_channels(denoiser: Denoiser) -> None:
 def test_auto_costs_next_to_nothing(denoiser: Denoiser, sigma: float) -> None:
     clean = clean_gray()[None]
     picture = Picture(noisy(clean, sigma), format="tiff", depth="float")
-    told, found = (psnr(treated(denoiser, picture, Options(given)).picture.planes, clean) for given in (sigma, None))
+    told, found = (psnr(denoised(denoiser, picture, DenoisingOptions(given)).picture.planes, clean) for given in (sigma, None))
     assert found > told - 0.1

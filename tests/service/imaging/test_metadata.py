@@ -12,7 +12,7 @@ from PIL.TiffImagePlugin import IFDRational
 
 from service.imaging.codec import decode, encode, to_gray
 from service.imaging.metadata import Keep, prepared
-from service.imaging.picture import Depth, Format, Limits, Picture
+from service.imaging.picture import DecodeLimits, Depth, Format, Picture
 
 SOFTWARE = "n3denoise model=n3net sigma=25.0 weights=0123abcd"
 COLOR = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -39,7 +39,7 @@ def photo(kind: Format) -> bytes:
 
 
 def written(kind: Format, keep: Keep, depth: Depth | None = None, gray: bool = False) -> tuple[bytes, Image.Image]:
-    picture = decode(photo(kind), Limits())
+    picture = decode(photo(kind), DecodeLimits())
     picture = to_gray(picture) if gray else picture
     file = encode(
         Picture(picture.planes, picture.rgb, None, kind, picture.depth, prepared(picture.metadata, keep, SOFTWARE)), depth=depth
@@ -92,9 +92,9 @@ def test_sixteen_bits_keep_theirs_too(kind: Format) -> None:
     file, image = written(kind, "no-gps", "16")
     assert image.getexif()[Base.Make] == "Camera"
     assert image.info["icc_profile"] == COLOR
-    back = decode(file, Limits())
+    back = decode(file, DecodeLimits())
     assert back.depth == "16"
-    assert back.metadata.exif == decode(written(kind, "no-gps")[0], Limits()).metadata.exif
+    assert back.metadata.exif == decode(written(kind, "no-gps")[0], DecodeLimits()).metadata.exif
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "tiff"])
@@ -111,7 +111,7 @@ def test_software_is_a_text_chunk_in_png_and_a_tag_in_tiff() -> None:
 
 
 def test_writing_again_changes_nothing() -> None:
-    once = decode(written("jpeg", "keep")[0], Limits()).metadata
+    once = decode(written("jpeg", "keep")[0], DecodeLimits()).metadata
     assert prepared(once, "keep", SOFTWARE).exif == once.exif
 
 
@@ -123,7 +123,7 @@ def test_damaged_exif_is_no_reason_to_refuse_pixels(block: bytes) -> None:
     samples = np.full((4, 5), 99, np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(samples).save(buffer, "JPEG", exif=block)
-    picture = decode(buffer.getvalue(), Limits())
+    picture = decode(buffer.getvalue(), DecodeLimits())
     assert picture.planes.shape == (1, 4, 5)
     assert np.allclose(picture.planes * 255, 99, atol=1)
 
@@ -134,6 +134,6 @@ def test_more_exif_than_a_jpeg_holds_is_cut_to_the_first_directory() -> None:
     exif.get_ifd(IFD.Exif)[0x9286] = b"ASCII\0\0\0" + b"x" * 70000
     buffer = io.BytesIO()
     Image.fromarray(np.zeros((3, 3), np.uint8)).save(buffer, "PNG", exif=exif)
-    picture = decode(buffer.getvalue(), Limits())
+    picture = decode(buffer.getvalue(), DecodeLimits())
     image = Image.open(io.BytesIO(encode(picture, "jpeg")))
     assert image.getexif()[Base.Make] == "Camera"

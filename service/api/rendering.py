@@ -1,0 +1,128 @@
+"""Results as responses: an image file with figures in headers, or JSON with the image in base64."""
+
+import base64
+import math
+
+import numpy as np
+from starlette.responses import JSONResponse, Response
+
+from models.images.noise_level import WARNINGS, NoiseEstimate
+from models.methods import ModelInfo
+from service.api.schemas import Denoised, Evaluated, EvaluateOptions, FigurePair, Noise, Warned
+from service.denoising.job import DenoisingResult, EvaluationResult
+from service.denoising.quality import Figures, gain
+from service.imaging.codec import encode
+from service.imaging.picture import MEDIA_TYPES, Picture
+
+DENOISE_HEADERS = (
+    *("X-Sigma", "X-Sigma-Confidence", "X-Warnings", "X-Model", "X-Weights-SHA256", "X-Device", "X-Device-Fallback"),
+    *("X-PSNR-Noisy", "X-PSNR-Denoised", "X-PSNR-Gain", "X-SSIM-Noisy", "X-SSIM-Denoised", "Server-Timing"),
+)
+EVALUATE_HEADERS = (
+    *("X-Sigma", "X-Seed", "X-Model", "X-Weights-SHA256", "X-Device", "X-Device-Fallback"),
+    *("X-PSNR-Noisy", "X-PSNR-Denoised", "X-SSIM-Noisy", "X-SSIM-Denoised", "Server-Timing"),
+)
+
+
+def denoised_image(result: DenoisingResult, model: ModelInfo) -> Response:
+    """Return the image file with the figures as headers."""
+    return Response(result.file, 200, _denoise_headers(result, model), MEDIA_TYPES[result.file_format])
+
+
+def denoised_json(result: DenoisingResult, model: ModelInfo) -> Response:
+    """Return the figures as JSON, with the image file in base64."""
+    estimate, quality, picture = result.denoised.estimate, result.quality, result.denoised.picture
+    body = Denoised(
+        image=base64.b64encode(result.file).decode(),
+        media_type=MEDIA_TYPES[result.file_format],
+        width=picture.width,
+        height=picture.height,
+        sigma=result.denoised.sigma,
+        noise=noise(estimate) if estimate else None,
+        model=model.name,
+        weights_sha256=model.weights_sha256,
+        device=model.device,
+        noisy=_figures(quality.noisy) if quality else None,
+        denoised=_figures(quality.denoised) if quality else None,
+        denoised_floats=_figures(quality.floats) if quality else None,
+        gain=_figures(quality.gain) if quality else None,
+    )
+    return JSONResponse(body.model_dump(), headers=_denoise_headers(result, model))
+
+
+def evaluated_image(result: EvaluationResult, model: ModelInfo, options: EvaluateOptions) -> Response:
+    """Return the clean, noisy and denoised picture side by side as an 8-bit PNG, with the figures as headers."""
+    pictures = (result.clean, result.noisy, result.denoised)
+    file = _png(result.clean, np.concatenate([picture.planes for picture in pictures], axis=2))
+    return Response(file, 200, _evaluate_headers(result, model, options), MEDIA_TYPES["png"])
+
+
+def evaluated_json(result: EvaluationResult, model: ModelInfo, options: EvaluateOptions) -> Response:
+    """Return the figures as JSON, with the noisy and the denoised picture as PNG files in base64."""
+    noisy, denoised = (
+        base64.b64encode(_png(result.clean, picture.planes)).decode() for picture in (result.noisy, result.denoised)
+    )
+    body = Evaluated(
+        sigma=options.sigma,
+        seed=options.seed,
+        width=result.clean.width,
+        height=result.clean.height,
+        model=model.name,
+        weights_sha256=model.weights_sha256,
+        device=model.device,
+        noisy=_figures(result.before),
+        denoised=_figures(result.after),
+        gain=_figures(gain(result.before, result.after)),
+        noisy_image=noisy,
+        denoised_image=denoised,
+    )
+    return JSONResponse(body.model_dump(), headers=_evaluate_headers(result, model, options))
+
+
+def noise(estimate: NoiseEstimate) -> Noise:
+    """Return an estimate with its warnings in words."""
+    warnings = [Warned(code=code, detail=WARNINGS[code]) for code in estimate.warnings]
+    return Noise(sigma=estimate.sigma, confidence=estimate.confidence, warnings=warnings)
+
+
+def _png(like: Picture, planes: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> bytes:
+    return encode(Picture(planes, like.rgb), "png", "8")
+
+
+def _figures(figures: Figures) -> FigurePair:
+    """Return figures with an infinite PSNR, which JSON cannot hold, as null."""
+    return FigurePair(psnr=figures.psnr if math.isfinite(figures.psnr) else None, ssim=figures.ssim)
+
+
+def _model_headers(model: ModelInfo) -> dict[str, str]:
+    headers = {
+        "x-model": model.name,
+        "x-device": model.device,
+        "x-weights-sha256": model.weights_sha256,
+        "x-device-fallback": model.fallback_reason,
+    }
+    return {name: value for name, value in headers.items() if value}
+
+
+def _denoise_headers(result: DenoisingResult, model: ModelInfo) -> dict[str, str]:
+    estimate, quality = result.denoised.estimate, result.quality
+    headers = {"x-sigma": f"{result.denoised.sigma:.4g}", **_model_headers(model)}
+    if estimate:
+        headers["x-sigma-confidence"] = f"{estimate.confidence:.2f}"
+        if estimate.warnings:
+            headers["x-warnings"] = ", ".join(estimate.warnings)
+    if quality:
+        headers |= _quality_headers(quality.noisy, quality.denoised) | {"x-psnr-gain": f"{quality.gain.psnr:.3f}"}
+    return headers
+
+
+def _evaluate_headers(result: EvaluationResult, model: ModelInfo, options: EvaluateOptions) -> dict[str, str]:
+    headers = {"x-sigma": f"{options.sigma:.4g}", "x-seed": str(options.seed), **_model_headers(model)}
+    return headers | _quality_headers(result.before, result.after)
+
+
+def _quality_headers(noisy: Figures, denoised: Figures) -> dict[str, str]:
+    headers = {"x-psnr-noisy": f"{noisy.psnr:.3f}", "x-psnr-denoised": f"{denoised.psnr:.3f}"}
+    if noisy.ssim is not None and denoised.ssim is not None:
+        headers |= {"x-ssim-noisy": f"{noisy.ssim:.4f}", "x-ssim-denoised": f"{denoised.ssim:.4f}"}
+    return headers

@@ -1,0 +1,44 @@
+"""The way of a request from its body to its response: read, decode, denoise, encode.
+
+A request crosses to a thread pool three times: to take the body apart and read the image headers, to decode, and to encode. In
+between the compute thread runs the network.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.api.cancellation import cancel_when_gone
+from service.api.context import AppContext
+from service.api.upload import RawUpload, Upload, read_body
+from service.denoising.job import Job
+from service.telemetry.request_record import current_record
+
+Result = TypeVar("Result")
+Prepare = Callable[[Upload], tuple[Job[Result], Callable[[Result], Response]]]
+"""Parses the options of a request and returns its job, which reads the image headers, and what renders the job's result."""
+
+
+async def run_job(request: Request, context: AppContext, prepare: Prepare[Result]) -> Response:
+    """Run the job that a request asks for.
+
+    Args:
+        request: The request; its body has not been read.
+        context: What all requests share.
+        prepare: Makes the job; it and the renderer that it returns run on a thread pool.
+
+    Raises:
+        ServiceError: If any part fails, the client hangs up, or the deadline passes.
+    """
+    raw = await read_body(request, context)
+    return await cancel_when_gone(request, context, _run(context, raw, prepare))
+
+
+async def _run(context: AppContext, raw: RawUpload, prepare: Prepare[Result]) -> Response:
+    job, render = await context.run_stage("read", lambda: prepare(raw.parse()))
+    with context.engine.admit(job.network_pixels, current_record().arrived, held=job.held_pixels) as ticket:
+        first = await context.run_stage("decode", job.start)
+        denoised = await context.engine.denoise(ticket, first, job.resume, job.model.name) if first else None
+        return await context.run_stage("encode", lambda: render(job.finish(denoised)))
