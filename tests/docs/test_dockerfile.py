@@ -1,4 +1,4 @@
-"""The image and what stands around it: what can be proved without a container engine."""
+"""The container image, the compose files and the alerts, as far as they can be tested without a container engine."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from tests.support.paths import ROOT
 
 
 def instructions() -> list[tuple[str, str]]:
-    """The Dockerfile's (instruction, arguments), comments gone and continued lines joined."""
+    """Return the (instruction, arguments) of the Dockerfile, without comments and with continued lines joined."""
     lines = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if not line.startswith("#")]
     joined = re.sub(r"\\\n\s*", " ", "\n".join(lines))
     return [(line.split(None, 1)[0], line.split(None, 1)[1]) for line in joined.splitlines() if line.strip()]
@@ -26,7 +26,7 @@ def last(name: str) -> str:
 
 
 def ignored(path: str) -> bool:
-    """Whether .dockerignore keeps a path out: the last rule that fits it or a folder above it decides."""
+    """Tell whether .dockerignore excludes a path: the last rule that matches it or a folder above it decides."""
     out = False
     for rule in (ROOT / ".dockerignore").read_text().split("\n"):
         pattern = rule.removeprefix("!")
@@ -43,7 +43,7 @@ def test_what_is_copied_exists_and_is_in_the_context() -> None:
             for source in arguments.split()[:-1]:
                 assert (ROOT / source).exists(), source
                 assert not ignored(source), source
-    assert ignored("tests/live.py")
+    assert ignored("tests/support/live.py")
     assert ignored(".git")
     assert ignored("models/__pycache__/n3net.cpython-311.pyc")
     assert not ignored("models/weights/n3net.safetensors")

@@ -1,4 +1,4 @@
-"""The operations manual names every setting, metric, alert and exit code there is, and none that is not."""
+"""The operations manual names exactly the settings, metrics, alerts and exit codes that exist."""
 
 import re
 
@@ -49,10 +49,10 @@ def test_every_alert_is_there() -> None:
     assert rows("Alerts").keys() == {rule["alert"] for rule in rules}
 
 
-def test_the_runbook_has_every_trouble_and_what_is_seen_of_it() -> None:
+def test_the_runbook_has_every_problem_and_its_symptoms() -> None:
     section = MANUAL.split("\n## Runbook\n", 1)[1]
     paragraphs = dict(re.findall(r"^\*\*(.+?)\.\*\* (.+?)(?:\n\n|\Z)", section, re.MULTILINE | re.DOTALL))
-    seen = {
+    symptoms = {
         "The device is lost": (f"`{DeviceLost.code}`", f"exit code {server.EXIT_LOST}"),
         "Out of memory on the device": (f"`{DeviceOutOfMemory.code}`", "half"),
         "A result is not finite": (f"`{NonFiniteResult.code}`",),
@@ -64,10 +64,10 @@ def test_the_runbook_has_every_trouble_and_what_is_seen_of_it() -> None:
         "The CPU is used although there is a GPU": ("`X-Device-Fallback`", "`N3DENOISE_REQUIRE_GPU`"),
         "How much memory": ("`N3DENOISE_MEMORY_BUDGET_MIB`", "`N3DENOISE_QUEUE_MEGAPIXELS`"),
     }
-    assert paragraphs.keys() == seen.keys()
-    for trouble, words in seen.items():
+    assert paragraphs.keys() == symptoms.keys()
+    for problem, words in symptoms.items():
         for word in words:
-            assert word in paragraphs[trouble], (trouble, word)
+            assert word in paragraphs[problem], (problem, word)
     named = set(re.findall(r"`N3DENOISE_\w+", section))
     assert named <= {f"`{name}" for name in rows("Settings")}
 

@@ -1,4 +1,4 @@
-"""The README does what it says: its curl lines against the real service, its commands and its links."""
+"""The README is right: its curl lines work against the real service, its commands exist, and all links lead somewhere."""
 
 import re
 import shlex

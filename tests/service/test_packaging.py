@@ -1,4 +1,4 @@
-"""A built wheel holds what an editable install would find in the source tree."""
+"""A built wheel contains everything that an editable install finds in the source tree."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Where the project is."""
+"""Paths that the tests share."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`n3denoise weights`, as one types it."""
+"""`n3denoise weights`, run as a user runs it."""
 
 import json
 from pathlib import Path
