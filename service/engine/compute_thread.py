@@ -8,8 +8,9 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
+from models.model_info import ModelInfo
 from service import version
-from service.engine.backend import Backend, ModelInfo
+from service.engine.backend import Backend
 from service.engine.fair_queue import FairQueue
 from service.engine.throughput import Throughput
 from service.engine.ticket import NetworkPass, PlaneRun, Ticket

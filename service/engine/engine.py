@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from service.engine.backend import Backend, ModelInfo
+from models.model_info import ModelInfo
+from service.engine.backend import Backend
 from service.engine.compute_thread import ComputeThread
 from service.engine.throughput import Throughput
 from service.engine.ticket import NetworkPass, Ticket

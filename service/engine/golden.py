@@ -1,23 +1,24 @@
-"""Stores the self-test's result for a weights file: `python -m service.engine.golden NAME|FILE`."""
+"""Store the self-test's result for a weights file: `python -m service.engine.golden NAME_OR_FILE`."""
 
 import json
 import sys
 from pathlib import Path
 
-from models.inference.denoiser import Denoiser
+from models.methods import load_method
 from service.engine import selftest
 from service.engine.backend import Backend
 from service.settings import DEFAULT_MODEL
 
 
 def main(weights: str) -> None:
-    """Run the network in float32 on the CPU and add its result to golden.json."""
-    denoiser = Denoiser.load(weights, "cpu", "float32")
-    backend = Backend({DEFAULT_MODEL: denoiser}, lambda: denoiser)
+    """Compute the result in float32 on the CPU and add it to golden.json."""
+    method = load_method(DEFAULT_MODEL, weights=weights, device="cpu", dtype="float32")
+    backend = Backend([method], lambda: method)
+    digest = method.info.weights_sha256
+    assert digest
     results = selftest.stored_results()
-    results[denoiser.weights.sha256] = selftest.encode(backend.denoise(selftest.noisy_image(), selftest.SIGMA))
-    path = Path(__file__).with_name("golden.json")
-    path.write_text(json.dumps(results, indent=1) + "\n")
+    results[digest] = selftest.encode(backend.denoise(selftest.noisy_image(), selftest.SIGMA))
+    Path(__file__).with_name("golden.json").write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ import pytest
 import torch
 from structlog.testing import capture_logs
 
+from models.methods import Method
 from models.neighbors.nlm import NonLocalMeans
 from service.api.server import EXIT_LOST
-from service.engine.backend import Backend, Denoises
+from service.engine.backend import Backend
 from service.engine.engine import LoadBackend
 from service.errors import DeviceLost
-from service.settings import DEFAULT_MODEL, Settings
+from service.settings import Settings
 from tests.support.faulty import Gate, Scripted, Strip, scripted
 from tests.support.live import PATIENCE, Live, live, png, settings_for, wait_for
 
@@ -60,17 +61,16 @@ def test_an_exception_is_an_internal_error_and_the_service_lives_on(service: Liv
 
 
 def test_out_of_memory_is_tried_again_with_half_the_strip(service: Live, fault: Fault) -> None:
-    plans = []
+    shrinks = []
 
     def act(strip: Strip) -> None:
-        plans.append(strip.plan)
-        if strip.plan is None and strip.index == 1:
+        shrinks.append(strip.shrink)
+        if strip.shrink == 1 and strip.index == 1:
             raise torch.OutOfMemoryError
 
     fault.act = act
     assert service.denoise(png(64, 32)).status_code == 200
-    assert plans[:2] == [None, None]
-    assert plans[2] is not None
+    assert shrinks[:3] == [1, 1, 2]
     assert service.metric("denoise_device_errors_total", kind="out_of_memory") == 1
     assert service.metric("denoise_jobs_total", model="n3net", outcome="ok") == 1
 
@@ -80,7 +80,7 @@ def test_the_memory_of_a_strip_that_ran_out_of_it_is_free_when_it_is_tried_again
     alive: list[bool] = []
 
     def act(strip: Strip) -> None:
-        if strip.plan is not None:
+        if strip.shrink > 1:
             alive.append(held[0]() is not None)
             return
         tensor = torch.zeros(8)
@@ -115,22 +115,22 @@ def test_a_method_without_smaller_strips_is_not_tried_again(weights: Path) -> No
     tried = []
 
     class Hungry(NonLocalMeans):
-        def steps(self, noisy: torch.Tensor, sigma: float) -> Generator[float, None, torch.Tensor]:
-            tried.append(noisy.shape)
+        def steps(self, noisy: torch.Tensor, sigma: float, *, shrink: int = 1) -> Generator[float, None, torch.Tensor]:
+            tried.append((noisy.shape, shrink))
             yield 0.5
             raise MemoryError(sigma)
 
-    def load() -> Denoises:
+    def load() -> Method:
         return Scripted(weights, lambda _: None)
 
     def make(settings: Settings, on_error: Callable[[str], None]) -> Backend:  # noqa: ARG001
-        return Backend({DEFAULT_MODEL: load(), "nlm": Hungry()}, load, on_error)
+        return Backend([load(), Hungry()], load, on_error)
 
     with live(settings_for(weights), make) as service:
         answer = service.denoise(png(32, 32), model="nlm")
         assert answer.status_code == 503
         assert answer.json()["type"].endswith(":device-out-of-memory")
-        assert tried == [(32, 32)]
+        assert tried == [((32, 32), 1)]
         assert service.metric("denoise_device_errors_total", kind="out_of_memory") == 1
         assert service.denoise(png(32, 32)).status_code == 200
 
@@ -257,10 +257,10 @@ def test_the_fallback_to_the_cpu_is_in_every_place(weights: Path) -> None:
     class Fallen(Scripted):
         fallback_reason: str | None = "torch sees no CUDA device"
 
-    def load() -> Denoises:
+    def load() -> Method:
         return Fallen(weights, lambda _: None)
 
-    load_backend: LoadBackend = lambda settings, on_error: Backend({DEFAULT_MODEL: load()}, load, on_error)  # noqa: ARG005, E731
+    load_backend: LoadBackend = lambda settings, on_error: Backend([load()], load, on_error)  # noqa: ARG005, E731
     with capture_logs() as lines, live(settings_for(weights), load_backend) as service:
         assert service.denoise().headers["x-device-fallback"] == "torch sees no CUDA device"
         assert service.client.get("/v1/info").json()["fallback_reason"] == "torch sees no CUDA device"

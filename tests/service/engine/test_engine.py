@@ -12,13 +12,11 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from models.inference.cut_plan import Plan
 from service.denoising.pipeline import Pass
 from service.engine.backend import Backend
 from service.engine.engine import SAFETY_FACTOR, Engine
 from service.errors import DeadlineExceeded, Draining, NotReady, QueueFull, TooManyPixels, WouldMissDeadline
 from service.imaging.picture import Plane
-from service.settings import DEFAULT_MODEL
 from service.telemetry.metrics import Metrics
 from tests.support.faulty import Gate, Scripted, Strip, scripted
 from tests.support.live import PATIENCE, settings_for
@@ -100,8 +98,8 @@ def test_who_leaves_stops_costing_within_a_strip(weights: Path, gate: Gate) -> N
 class AtOnce(Scripted):
     """Computes everything in one strip, whose end is the image's."""
 
-    def steps(self, noisy: Tensor, sigma: float, plan: Plan | None = None) -> Generator[float, None, Tensor]:  # noqa: ARG002
-        self.script(Strip(noisy, 0, plan))
+    def steps(self, noisy: Tensor, sigma: float, *, shrink: int = 1) -> Generator[float, None, Tensor]:  # noqa: ARG002
+        self.script(Strip(noisy, 0, shrink))
         yield from ()
         return noisy.clone()
 
@@ -114,7 +112,7 @@ def test_what_comes_out_after_the_caller_left_goes_nowhere(weights: Path, gate: 
             raise ZeroDivisionError
 
     def load_backend(*_: object) -> Backend:
-        return Backend({DEFAULT_MODEL: AtOnce(weights, script)}, lambda: AtOnce(weights, lambda _: None))
+        return Backend([AtOnce(weights, script)], lambda: AtOnce(weights, lambda _: None))
 
     async def scenario() -> None:
         raised: list[dict[str, Any]] = []

@@ -7,13 +7,15 @@ from hypothesis import strategies as st
 
 from service.engine.fair_queue import FairQueue, Place
 
+Queue = FairQueue[Place]
+
 
 def place(pixels: int, deadline: float = 0.0) -> Place:
     return Place(pixels=pixels, deadline=deadline, runnable=True)
 
 
 def shared_ends(jobs: list[tuple[int, int]]) -> list[float]:
-    """When each (arrival, pixels) ends on a device of one pixel a second that all present images share equally."""
+    """Return when each (arrival, pixels) ends on a device that computes one pixel per second and shares it equally."""
     left = {index: float(pixels) for index, (_, pixels) in enumerate(jobs)}
     ends = [0.0] * len(jobs)
     now = 0.0
@@ -35,9 +37,8 @@ def shared_ends(jobs: list[tuple[int, int]]) -> list[float]:
 
 
 def served_ends(jobs: list[tuple[int, int]], strip: int) -> list[float]:
-    """The same, with the strips that the fair queue picks."""
-    queue: FairQueue[Place] = FairQueue(interleave=len(jobs))
-    now, ends = 0, [0.0] * len(jobs)
+    """Return when each (arrival, pixels) ends with the strips that the fair queue picks."""
+    queue, now, ends = Queue(interleave=len(jobs)), 0, [0.0] * len(jobs)
     places = [place(pixels) for _, pixels in jobs]
     order = sorted(range(len(jobs)), key=lambda index: jobs[index][0])
     while order or queue.places:
@@ -58,13 +59,13 @@ def served_ends(jobs: list[tuple[int, int]], strip: int) -> list[float]:
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 40)), min_size=1, max_size=8), st.integers(1, 5))
-def test_no_image_ends_later_than_under_equal_sharing_but_for_a_strip(jobs: list[tuple[int, int]], strip: int) -> None:
+def test_no_image_ends_more_than_a_strip_later_than_under_equal_sharing(jobs: list[tuple[int, int]], strip: int) -> None:
     for ours, shared in zip(served_ends(jobs, strip), shared_ends(jobs), strict=True):
         assert ours <= shared + strip + 1e-6
 
 
 def test_a_small_image_overtakes_a_large_one_within_a_strip() -> None:
-    queue, large, small = FairQueue(4), place(1000), place(10)
+    queue, large, small = Queue(4), place(1000), place(10)
     queue.add(large)
     assert queue.take() is large
     queue.serve(large, 100)
@@ -76,9 +77,9 @@ def test_a_small_image_overtakes_a_large_one_within_a_strip() -> None:
 
 
 def test_a_large_image_does_not_starve_behind_a_stream_of_small_ones() -> None:
-    queue, large = FairQueue(4), place(100)
+    queue, large = Queue(4), place(100)
     queue.add(large)
-    for _ in itertools.repeat(None, 400):  # small images that arrive as fast as the device can serve them
+    for _ in itertools.repeat(None, 400):  # small images that arrive as fast as the device can compute them
         small = place(10)
         queue.add(small)
         while small in queue.places:
@@ -90,15 +91,15 @@ def test_a_large_image_does_not_starve_behind_a_stream_of_small_ones() -> None:
     assert large not in queue.places
 
 
-def test_images_begun_and_not_ended_stay_few() -> None:
-    queue = FairQueue(interleave=2)
-    for pixels in (1000, 800, 600, 500):  # each due before those before it
+def test_few_images_are_started_and_not_finished() -> None:
+    queue = Queue(interleave=2)
+    for pixels in (1000, 800, 600, 500):  # each is due before those added earlier
         queue.add(place(pixels))
         taken = queue.take()
         assert taken is not None
         queue.serve(taken, 1)
     assert sum(each.started for each in queue.places) == 2
-    queue.add(place(450))  # not half of one that is begun
+    queue.add(place(450))  # more than half the size of one that has started
     taken = queue.take()
     assert taken is not None
     assert taken.started
@@ -107,14 +108,14 @@ def test_images_begun_and_not_ended_stay_few() -> None:
 
 
 def test_an_image_that_is_not_decoded_yet_is_passed_over() -> None:
-    queue, later = FairQueue(4), place(1000)
+    queue, later = Queue(4), place(1000)
     queue.add(Place(pixels=10, deadline=0.0))
     queue.add(later)
     assert queue.take() is later
 
 
 def test_finishes_foresees_who_is_delayed() -> None:
-    queue = FairQueue(4)
+    queue = Queue(4)
     queue.add(place(100, deadline=1.0))
     queue.add(place(300, deadline=2.0))
     assert queue.finishes(200, 3.0) == [(300, 3.0), (600, 2.0)]
@@ -122,7 +123,7 @@ def test_finishes_foresees_who_is_delayed() -> None:
 
 
 def test_an_image_that_left_delays_nobody() -> None:
-    queue, gone, stays = FairQueue(4), place(10), place(1000)
+    queue, gone, stays = Queue(4), place(10), place(1000)
     queue.add(gone)
     queue.add(stays)
     queue.remove(gone)

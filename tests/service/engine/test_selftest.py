@@ -15,7 +15,7 @@ def backend_with(dtype: str) -> Backend:
     def load() -> Denoiser:
         return Denoiser.load("default", "cpu", dtype)  # type: ignore[arg-type]
 
-    return Backend({DEFAULT_MODEL: load()}, load)
+    return Backend([load()], load)
 
 
 def test_the_default_weights_have_a_stored_result() -> None:
