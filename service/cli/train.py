@@ -88,6 +88,7 @@ def train(
     stopping: list[int] = []
     handlers = {number: signal.signal(number, lambda number, _: stopping.append(number)) for number in STOPPING}
     given: dict[str, Any] = {
+        "sigma_range": (sigma, sigma) if sigma is not None else sigma_range,
         "steps": steps,
         "batch": batch,
         "crop": crop,
@@ -96,16 +97,12 @@ def train(
         "ema": ema,
         "loss": loss,
         "seed": seed,
+        "freeze_statistics": freeze_statistics,
     }
     text = "loss {task.fields[loss]:.4f} · {task.fields[rate]:.1f} crops/s · {task.fields[skipped]} skipped"
     columns = (TextColumn("step {task.fields[step]}"), BarColumn(), TextColumn(text), TimeElapsedColumn(), TimeRemainingColumn())
     try:
-        levels = (sigma, sigma) if sigma is not None else sigma_range
-        recipe = replace(
-            Recipe(freeze_statistics=freeze_statistics), **{name: value for name, value in given.items() if value is not None}
-        )
-        if levels:
-            recipe = replace(recipe, sigma_range=levels)
+        recipe = Recipe(**{name: value for name, value in given.items() if value is not None})
         config = NETWORKS[model or "n3net"] if model or relaxation else None
         if config and relaxation:
             config = replace(config, relaxation=relaxation)
