@@ -1,4 +1,4 @@
-"""The tree of errors: closed, drawn as it is, and fully documented."""
+"""The tree of errors is closed, is drawn correctly, and is fully documented."""
 
 import re
 
@@ -17,7 +17,7 @@ def test_the_drawing_shows_every_error_with_its_status() -> None:
     assert sorted(drawn()) == sorted((leaf.__name__, leaf.status) for leaf in leaves())
 
 
-def test_codes_are_unique_and_outcomes_are_those_of_the_metric() -> None:
+def test_codes_are_unique_and_outcomes_are_known() -> None:
     codes = [leaf.code for leaf in leaves()]
     assert len(set(codes)) == len(codes)
     outcomes = {"client_error", "rejected", "timeout", "cancelled", "device_error", "internal"}
@@ -30,5 +30,5 @@ def test_every_error_is_in_the_documentation(leaf: type[ServiceError]) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "header"), [(0.0, "1"), (0.2, "1"), (1.0, "1"), (1.2, "2"), (59.5, "60")])
-def test_retry_after_is_whole_seconds_and_never_too_early(seconds: float, header: str) -> None:
+def test_retry_after_is_rounded_up_to_whole_seconds(seconds: float, header: str) -> None:
     assert QueueFull(retry_after=seconds).headers == {"retry-after": header}

@@ -1,4 +1,4 @@
-"""Settings: from the environment, with units in their names, wrong ones refused with a clear message."""
+"""Settings come from the environment, have units in their names, and are refused with a clear message if invalid."""
 
 import hashlib
 
@@ -34,7 +34,7 @@ def test_more_than_one_process_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     ("name", "value"),
     [("port", "70000"), ("api_key_hashes", "a-key-and-not-its-hash"), ("queue_requests", "0"), ("device", "tpu"), ("port", "x")],
 )
-def test_impossible_values_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_invalid_values_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"N3DENOISE_{name.upper()}", value)
     with pytest.raises(ValidationError, match=name):
         Settings()
@@ -43,7 +43,7 @@ def test_impossible_values_are_refused(monkeypatch: pytest.MonkeyPatch, name: st
     assert name in result.output
 
 
-def test_numbers_of_a_dimension_have_their_unit_in_the_name() -> None:
+def test_names_contain_the_unit_and_every_setting_is_described() -> None:
     units = ("_seconds", "_mib", "_kib", "_megapixels", "_requests", "_images", "_threads", "_fields")
     for name, field in Settings.model_fields.items():
         if field.annotation in (int, float, int | None) and name not in ("port", "web_concurrency"):

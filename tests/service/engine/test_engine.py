@@ -1,4 +1,4 @@
-"""Admission, fairness, cancellation and deadlines, with a device whose strips the test holds in its hand."""
+"""Admission, fairness, cancellation and deadlines, on a device whose strips the test controls."""
 
 import asyncio
 import threading
@@ -31,13 +31,13 @@ def gate() -> Iterator[Gate]:
 
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110, the thread that it waits for sets no asyncio event
+        while not condition():  # noqa: ASYNC110, the compute thread sets no asyncio event
             await asyncio.sleep(0.001)
 
 
 @asynccontextmanager
 async def running(weights: Path, gate: Gate, **changes: Any) -> AsyncIterator[Engine]:
-    """An engine that is ready; its throughput is set to 10,000 pixels per second."""
+    """Run an engine until it is ready and set its throughput to 10,000 pixels per second."""
     engine = Engine(settings_for(weights, **changes), Metrics(), scripted(weights, gate))
     engine.start()
     await until(lambda: engine.trouble is None)
@@ -77,7 +77,7 @@ def test_strips_of_a_small_image_go_between_those_of_a_large_one(weights: Path, 
     asyncio.run(scenario())
 
 
-def test_who_leaves_stops_costing_within_a_strip(weights: Path, gate: Gate) -> None:
+def test_a_cancelled_request_costs_at_most_one_more_strip(weights: Path, gate: Gate) -> None:
     async def scenario() -> None:
         async with running(weights, gate) as engine:
             leaving = [asyncio.create_task(denoise(engine, 5)) for _ in range(20)]
@@ -90,13 +90,13 @@ def test_who_leaves_stops_costing_within_a_strip(weights: Path, gate: Gate) -> N
             assert len(engine.tickets) == 1
             gate.open(7)
             await staying
-        assert gate.strips == [80] + [96] * 6  # one strip of those who left, then none
+        assert gate.strips == [80] + [96] * 6  # one strip of the cancelled requests, then none
 
     asyncio.run(scenario())
 
 
 class AtOnce(Scripted):
-    """Computes everything in one strip, whose end is the image's."""
+    """Computes the whole image in one strip and yields no fraction."""
 
     def steps(self, noisy: Tensor, sigma: float, *, shrink: int = 1) -> Generator[float, None, Tensor]:  # noqa: ARG002
         self.script(Strip(noisy, 0, shrink))
@@ -105,7 +105,7 @@ class AtOnce(Scripted):
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_what_comes_out_after_the_caller_left_goes_nowhere(weights: Path, gate: Gate, fails: bool) -> None:
+def test_a_result_after_the_caller_left_is_dropped(weights: Path, gate: Gate, fails: bool) -> None:
     def script(strip: Strip) -> None:
         gate(strip)
         if fails and strip.noisy.shape == (16, 32):
@@ -126,7 +126,7 @@ def test_what_comes_out_after_the_caller_left_goes_nowhere(weights: Path, gate: 
         await asyncio.wait([leaving])
         assert leaving.cancelled()
         gate.open(2)
-        # Results come in order, so that the one that nobody waits for has come when the next has.
+        # Results come in order: once this one is here, the one that nobody waits for has come, too.
         np.testing.assert_array_equal(await denoise(engine, 2), image(2))
         assert raised == []
         await engine.stop()
@@ -134,7 +134,7 @@ def test_what_comes_out_after_the_caller_left_goes_nowhere(weights: Path, gate: 
     asyncio.run(scenario())
 
 
-def test_the_queue_has_an_end_and_says_when_to_come_back(weights: Path, gate: Gate) -> None:
+def test_a_full_queue_refuses_and_says_when_to_try_again(weights: Path, gate: Gate) -> None:
     async def scenario() -> None:
         async with running(weights, gate, queue_requests=2) as engine:
             with engine.admit(30_000, time.monotonic()), engine.admit(20_000, time.monotonic()):
@@ -147,10 +147,10 @@ def test_the_queue_has_an_end_and_says_when_to_come_back(weights: Path, gate: Ga
     asyncio.run(scenario())
 
 
-def test_the_pixels_held_have_a_limit(weights: Path, gate: Gate) -> None:
+def test_the_pixels_in_memory_are_limited(weights: Path, gate: Gate) -> None:
     async def scenario() -> None:
         async with running(weights, gate, queue_megapixels=0.05) as engine:
-            with engine.admit(0, time.monotonic(), held=60_000), pytest.raises(QueueFull):  # alone it may always come in
+            with engine.admit(0, time.monotonic(), held=60_000), pytest.raises(QueueFull):  # alone, a request is always admitted
                 engine.admit(0, time.monotonic(), held=1)
             with engine.admit(100, time.monotonic(), held=30_000):
                 engine.admit(100, time.monotonic(), held=20_000)
@@ -158,15 +158,15 @@ def test_the_pixels_held_have_a_limit(weights: Path, gate: Gate) -> None:
     asyncio.run(scenario())
 
 
-def test_what_would_end_too_late_is_refused_at_once(weights: Path, gate: Gate) -> None:
+def test_a_request_that_would_end_too_late_is_refused_at_once(weights: Path, gate: Gate) -> None:
     async def scenario() -> None:
         async with running(weights, gate, timeout_seconds=10) as engine:
             with engine.admit(60_000, time.monotonic()):
                 with pytest.raises(WouldMissDeadline) as refused:
-                    engine.admit(70_000, time.monotonic())  # 13 seconds with what is ahead
+                    engine.admit(70_000, time.monotonic())  # 13 seconds with the work ahead
                 assert refused.value.retry_after == pytest.approx(6.0, rel=1e-3)
                 with engine.admit(30_000, time.monotonic()):
-                    # Small enough to be in time itself, but the first would end after its 10 seconds.
+                    # It would be in time itself, but the first one would end after its 10 seconds.
                     with pytest.raises(WouldMissDeadline):
                         engine.admit(20_000, time.monotonic())
                     engine.admit(500, time.monotonic())
@@ -174,20 +174,20 @@ def test_what_would_end_too_late_is_refused_at_once(weights: Path, gate: Gate) -
     asyncio.run(scenario())
 
 
-def test_what_would_take_too_long_even_alone_is_told_how_large_it_may_be(weights: Path, gate: Gate) -> None:
+def test_an_image_too_large_for_the_time_limit_is_refused_with_the_largest_size(weights: Path, gate: Gate) -> None:
     async def scenario() -> None:
         async with running(weights, gate, timeout_seconds=10) as engine:
             with pytest.raises(TooManyPixels) as hopeless:
-                engine.admit(95_000, time.monotonic())  # 9.5 seconds: too near to the end to be promised, whenever it comes
+                engine.admit(95_000, time.monotonic())  # 9.5 seconds: too close to the limit, even with an empty queue
             limit = hopeless.value.members["limit_pixels"]
             assert limit == pytest.approx(100_000 / SAFETY_FACTOR, rel=1e-3)
             assert isinstance(limit, int)
-            engine.admit(limit - 9_000, time.monotonic())  # a second less, for a busy machine
+            engine.admit(limit - 9_000, time.monotonic())  # 0.9 seconds less, in case the machine is busy
 
     asyncio.run(scenario())
 
 
-def test_a_request_that_came_long_ago_has_less_time(weights: Path, gate: Gate) -> None:
+def test_a_request_that_arrived_earlier_has_less_time(weights: Path, gate: Gate) -> None:
     async def scenario() -> None:
         async with running(weights, gate, timeout_seconds=10) as engine:
             with pytest.raises(WouldMissDeadline):
@@ -197,7 +197,7 @@ def test_a_request_that_came_long_ago_has_less_time(weights: Path, gate: Gate) -
 
 
 def jump(seconds: float) -> None:
-    """Let the event loop's clock jump ahead, so that its timers come due."""
+    """Advance the event loop's clock, so that its timers are due."""
     loop = asyncio.get_running_loop()
     now = loop.time
     loop.time = lambda: now() + seconds  # type: ignore[method-assign]
@@ -218,14 +218,14 @@ def test_a_deadline_ends_the_wait_even_while_a_strip_hangs(weights: Path, gate: 
                 with pytest.raises(DeadlineExceeded):
                     await hanging
                 assert not engine.busy
-            else:  # the limit on the wait before the first strip does not concern who has begun
+            else:  # the limit on the wait for the first strip does not apply to a request that has begun
                 gate.open()
                 np.testing.assert_array_equal(await hanging, image(1))
 
     asyncio.run(scenario())
 
 
-def test_a_draining_engine_finishes_what_it_admitted(weights: Path, gate: Gate) -> None:
+def test_a_draining_engine_finishes_admitted_requests(weights: Path, gate: Gate) -> None:
     async def scenario() -> None:
         async with running(weights, gate) as engine:
             task = asyncio.create_task(denoise(engine, 2))
@@ -242,7 +242,7 @@ def test_a_draining_engine_finishes_what_it_admitted(weights: Path, gate: Gate) 
     asyncio.run(scenario())
 
 
-def test_a_strip_that_hangs_turns_readiness_off_and_on_again(weights: Path, gate: Gate) -> None:
+def test_the_engine_is_not_ready_while_a_strip_hangs(weights: Path, gate: Gate) -> None:
     async def scenario() -> None:
         async with running(weights, gate, hang_seconds=0.05) as engine:
             task = asyncio.create_task(denoise(engine, 1))
@@ -258,16 +258,16 @@ def test_a_strip_that_hangs_turns_readiness_off_and_on_again(weights: Path, gate
 
 
 def test_the_self_test_runs_again_when_idle(weights: Path) -> None:
-    tiles = []
+    runs = []
 
     def count(strip: Any) -> None:
         if strip.index == 0 and strip.noisy.shape == (72, 88):
-            tiles.append(1)
+            runs.append(1)
 
     async def scenario() -> None:
         engine = Engine(settings_for(weights, idle_selftest_seconds=0.01), Metrics(), scripted(weights, count))
         engine.start()
-        await until(lambda: len(tiles) >= 3)
+        await until(lambda: len(runs) >= 3)
         assert engine.trouble is None
         await engine.stop()
 

@@ -1,4 +1,4 @@
-"""The golden self-test: stored for the default weights, and it sees what a broken device does."""
+"""The self-test: its result is stored for the default weights, and it detects a broken device."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_the_default_weights_have_a_stored_result() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_the_stored_result_is_met_in_every_precision(dtype: str) -> None:
+def test_every_data_type_gives_the_stored_result(dtype: str) -> None:
     backend = backend_with(dtype)
     backend.check()
     golden = selftest.decode(selftest.stored_results()[str(backend.models[DEFAULT_MODEL].weights_sha256)])
@@ -32,9 +32,9 @@ def test_the_stored_result_is_met_in_every_precision(dtype: str) -> None:
     assert deviation < selftest.TOLERANCE / (50 if dtype == "float32" else 3)
 
 
-def test_a_result_that_is_off_is_seen() -> None:
+def test_a_wrong_result_deviates() -> None:
     golden = selftest.decode(selftest.stored_results()[load_weights("default").sha256])
-    assert selftest.deviation(lambda noisy, _: noisy, golden) > selftest.TOLERANCE  # nothing was denoised
+    assert selftest.deviation(lambda noisy, _: noisy, golden) > selftest.TOLERANCE  # as if nothing were denoised
     assert selftest.deviation(lambda _, __: golden + np.float32(0.01), golden) > selftest.TOLERANCE
     assert selftest.deviation(lambda _, __: np.full_like(golden, np.nan), golden) == float("inf")
     assert selftest.deviation(lambda _, __: golden[1:], golden) == float("inf")
@@ -47,6 +47,6 @@ def test_a_deviation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         backend.check()
 
 
-def test_results_survive_their_encoding() -> None:
+def test_decoding_inverts_encoding() -> None:
     result = np.random.default_rng(0).normal(0.5, 0.2, (72, 88)).astype(np.float32)
     np.testing.assert_allclose(selftest.decode(selftest.encode(result)), result, atol=1 / 16384)

@@ -1,11 +1,11 @@
-"""The throughput forgets."""
+"""The measured throughput follows the recent strips."""
 
 import pytest
 
 from service.engine.throughput import Throughput
 
 
-def test_it_learns_the_rate_of_the_recent_strips() -> None:
+def test_throughput_follows_the_recent_strips() -> None:
     throughput = Throughput()
     assert throughput.seconds_for(1000) == 0
     for _ in range(100):

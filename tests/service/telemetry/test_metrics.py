@@ -1,7 +1,8 @@
-"""Every metric of the manual moves when what it tells of happens, with the labels that the manual says."""
+"""Every metric changes when what it measures happens, and has the labels that the manual lists."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.engine.backend import Backend
 from service.telemetry.metrics import Metrics
 from tests.support.faulty import Gate, Strip, scripted
-from tests.support.live import PATIENCE, live, png, png_of, settings_for, tiny_weights, wait_for
+from tests.support.live import PATIENCE, live, png, png_of, settings_for, wait_for
 from tests.support.manual import rows
 
 Labels = frozenset[tuple[str, str]]
@@ -22,18 +23,18 @@ STAGES = ("read", "decode", "treat", "queue", "infer", "metric", "encode")
 
 
 def read(text: str) -> dict[str, Samples]:
-    """Documented name → samples, from Prometheus' text form."""
+    """Return the samples by documented name, from the Prometheus text format."""
     return {
         f"{family.name}_total" if family.type == "counter" else family.name: {
             (sample.name, frozenset(sample.labels.items())): sample.value for sample in family.samples
         }
         for family in text_string_to_metric_families(text)
-        if not family.name.endswith("_created")  # times, which the library adds
+        if not family.name.endswith("_created")  # creation times, which the library adds
     }
 
 
 class Seen:
-    """What one busy service showed: while a picture is half done, and when all is over."""
+    """The metrics of one service: while an image is half done, and after all requests."""
 
     def __init__(self, half_done: dict[str, Samples], over: dict[str, Samples]) -> None:
         self.half_done = half_done
@@ -44,8 +45,8 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
-    gate, weights = Gate(), tiny_weights(tmp_path_factory.mktemp("weights"))
+def seen(weights: Path) -> Iterator[Seen]:
+    gate = Gate()
 
     def script(strip: Strip) -> None:
         gate(strip)
@@ -85,10 +86,10 @@ def untouched() -> dict[str, Samples]:
 
 
 @pytest.mark.parametrize("name", [name for name in DOCUMENTED if not name.startswith("process_")])
-def test_it_moves(seen: Seen, untouched: dict[str, Samples], name: str) -> None:
+def test_it_changes(seen: Seen, untouched: dict[str, Samples], name: str) -> None:
     before = untouched[name]
-    moved = {sample for now in (seen.half_done, seen.over) for sample in now[name].items()} - set(before.items())
-    assert any(value for (series, _), value in moved if not series.endswith("_bucket"))
+    changed = {sample for now in (seen.half_done, seen.over) for sample in now[name].items()} - set(before.items())
+    assert any(value for (series, _), value in changed if not series.endswith("_bucket"))
 
 
 @pytest.mark.parametrize("name", [name for name in DOCUMENTED if name.startswith("process_")])
@@ -103,25 +104,25 @@ def test_its_labels_are_those_of_the_manual(seen: Seen, name: str) -> None:
         assert {label for label, _ in labels} - {"le"} == documented
 
 
-def test_nothing_is_told_beside_the_manual(seen: Seen) -> None:
+def test_there_are_no_undocumented_metrics(seen: Seen) -> None:
     assert seen.over.keys() == DOCUMENTED.keys()
 
 
-def test_the_queue_is_seen_while_it_is_there(seen: Seen) -> None:
+def test_the_queue_is_measured_while_it_exists(seen: Seen) -> None:
     nothing: Labels = frozenset()
     for name, half, over in (
         ("denoise_queue_jobs", 1, 0),
         ("denoise_queue_pixels", 512, 0),  # of 32 x 32, one of two strips is done
         ("denoise_jobs_in_progress", 1, 0),
-        ("http_server_active_requests", 2, 1),  # the question itself is one
-        ("denoise_ready", 1, 0),  # over, the service drains
+        ("http_server_active_requests", 2, 1),  # the request for the metrics is one
+        ("denoise_ready", 1, 0),  # in the end, the service drains
         ("denoise_draining", 0, 1),
     ):
         assert seen.half_done[name][name, nothing] == half, name
         assert seen.over[name][name, nothing] == over, name
 
 
-def test_figures_are_counted_where_they_belong(seen: Seen) -> None:
+def test_every_request_is_counted_under_its_labels(seen: Seen) -> None:
     for outcome, jobs in (("ok", 2), ("client_error", 1), ("device_error", 1), ("rejected", 1)):
         assert seen.value("denoise_jobs_total", model="n3net", outcome=outcome) == jobs
     assert seen.value("denoise_rejections_total", reason="queue-full") == 1
@@ -143,7 +144,7 @@ def test_every_stage_is_timed(seen: Seen) -> None:
 
 
 @pytest.mark.parametrize("name", ["http_server_request_duration_seconds", "denoise_stage_duration_seconds"])
-def test_latencies_are_told_from_5_ms_to_300_s(seen: Seen, name: str) -> None:
+def test_latency_buckets_reach_from_5_ms_to_300_s(seen: Seen, name: str) -> None:
     bounds = sorted({float(dict(labels)["le"]) for series, labels in seen.over[name] if series.endswith("_bucket")})
     assert bounds[0] == 0.005
     assert bounds[-2:] == [300.0, float("inf")]
