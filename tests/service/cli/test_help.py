@@ -1,8 +1,8 @@
 """Help texts: every command and option has one, and the defaults they name are the real ones."""
 
 from collections.abc import Iterator
+from typing import Any
 
-import click
 import pytest
 import typer
 
@@ -10,20 +10,21 @@ from models.training.recipe import Recipe
 from service.__main__ import app
 from service.settings import Settings
 
-ROOT_COMMAND = typer.main.get_command(app)
+PROGRAM: Any = typer.main.get_command(app)
 
 
-def commands(command: click.Command = ROOT_COMMAND, path: str = "n3denoise") -> Iterator[tuple[str, click.Command]]:
+def commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Yield a command and all commands below it with their paths, such as "n3denoise weights list"."""
     yield path, command
     for name, child in getattr(command, "commands", {}).items():
         yield from commands(child, f"{path} {name}")
 
 
-COMMANDS = dict(commands())
+COMMANDS = dict(commands(PROGRAM, "n3denoise"))
 
 
 def documented_defaults(path: str) -> dict[str, str]:
-    """The defaults that the help of a command names in words because the option itself has none."""
+    """Return the defaults that a help text states because the option itself has none."""
     shown = {str(each.name): getattr(each, "show_default", None) for each in COMMANDS[path].params}
     return {name: text for name, text in shown.items() if isinstance(text, str)}
 
