@@ -26,14 +26,14 @@ fix: .venv/tested ## format, and fix what the linter can fix
 train: .venv/served ## train on image folders: make train DATA="folder folder --max-minutes 60"
 	$(BIN)/n3denoise train $(DATA) -o runs/default
 
-bench: .venv/benched ## compare with other denoisers, and precisions on a folder (SET12=...); writes benchmarks/RESULTS.md
-	$(BIN)/python -m benchmarks.peers $(if $(SET12),--set12 $(SET12))
+bench: .venv/benched ## compare with other denoisers, and precisions on a folder (SET12=...); writes benchmarks/results/comparison.md
+	$(BIN)/python -m benchmarks.quality.comparison $(if $(SET12),--set12 $(SET12))
 
-load: .venv/tested ## measure overload, fairness and disconnects on a real server; writes benchmarks/LOAD.md
-	$(BIN)/python -m benchmarks.load
+load: .venv/tested ## measure overload, fairness and disconnects on a real server; writes benchmarks/results/load.md
+	$(BIN)/python -m benchmarks.serving.load
 
-endurance: .venv/tested ## run 20 terminations, a soak test and 100,000 bad requests; writes benchmarks/ENDURANCE.md
-	$(BIN)/python -m benchmarks.endurance
+endurance: .venv/tested ## run 20 terminations, a soak test and 100,000 bad requests; writes benchmarks/results/endurance.md
+	$(BIN)/python -m benchmarks.serving.endurance
 
 studies: .venv/tested ## run the studies; writes docs/studies/
 	$(BIN)/python -m studies

@@ -1,1 +1,1 @@
-"""Measurements: speed, load, peers, training; each a module to run."""
+"""Measurements, each a module to run. Their reports and plots are in `benchmarks/results`."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.methods import SIGMA, picture
+from benchmarks.quality.methods import SIGMA, picture
 from models.images.metrics import psnr
 from models.images.noise import add_noise
 from models.inference.denoiser import Denoiser, DType

@@ -1,13 +1,22 @@
-"""What holds for every test."""
+"""Fixtures for all tests."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks.serving.tiny_weights import tiny_weights
+
 
 @pytest.fixture(autouse=True)
 def denormals() -> Iterator[None]:
-    """Loading a denoiser has its thread flush denormals; the next test's thread, the same one, must know them again."""
+    """Undo after each test that loading a denoiser makes the thread, which is the next test's too, flush denormal numbers."""
     yield
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a weights file of a tiny network; no test changes it."""
+    return tiny_weights(tmp_path_factory.mktemp("weights"))

@@ -16,12 +16,9 @@ from models.images.files import image_files, read_gray
 from models.images.metrics import psnr, ssim
 from models.inference.denoiser import Denoiser
 from models.neighbors.nlm import NonLocalMeans
-from models.networks.n3net import N3Net, N3NetConfig
-from models.weights.files import save_weights
 from service.__main__ import app
 
 View = Callable[[torch.Tensor], torch.Tensor]
-CONFIG = N3NetConfig(features=4, depth=2, planes=2, embedding=4, window=5, k=3)
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +27,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     for name, shape in (("a.png", (24, 31)), ("b.png", (40, 22, 3))):
         Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(path / name)
-    return path
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    torch.manual_seed(0)
-    save_weights(path, CONFIG, N3Net(CONFIG).state_dict(), (0, 75), {})
     return path
 
 

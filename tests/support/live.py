@@ -11,27 +11,15 @@ from typing import Any
 
 import httpx2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.networks.n3net import N3Net, N3NetConfig
-from models.weights.files import save_weights
 from service.api.server import Server
 from service.engine.engine import Engine, LoadBackend
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 
 PATIENCE = 60.0  # generous, for a busy machine; nothing here takes a second on an idle one
-
-
-def tiny_weights(folder: Path) -> Path:
-    """A weights file of a network that takes a millisecond."""
-    torch.manual_seed(0)
-    config = N3NetConfig(k=2, window=3, features=2, depth=2, planes=1, embedding=2, blocks=1)
-    path = folder / "tiny.safetensors"
-    save_weights(path, config, N3Net(config).state_dict(), (0, 75), {"data": "none"})
-    return path
 
 
 def wait_for(condition: Callable[[], Any]) -> None:

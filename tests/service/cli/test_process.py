@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.serving.tiny_weights import tiny_weights
 from service.api.server import EXIT_LOST
-from tests.support.live import PATIENCE, tiny_weights
+from tests.support.live import PATIENCE
 
 
 def exit_of(**settings: str) -> subprocess.CompletedProcess[str]:

@@ -7,32 +7,42 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import peers
-from benchmarks.methods import SIGMA, one_plane, picture
-from benchmarks.peers_report import EVERY_SIZE, Measurement, Results, Size, convolution_flops, ratios
+from benchmarks.provenance import RESULTS
+from benchmarks.quality import comparison
+from benchmarks.quality.comparison_report import (
+    CONDITIONS,
+    EVERY_SIZE,
+    GPU,
+    Measurement,
+    Results,
+    Size,
+    convolution_flops,
+    ratios,
+)
+from benchmarks.quality.methods import SIGMA, one_plane, picture
 from models.networks.n3net import N3Net, N3NetConfig
 from tests.support.networks import random_weights
 
 
 def test_one_command_writes_table_and_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "QUICK_SIZES", ((48, 64),))
-    peers.main(["--quick", "--methods", "scikit-image total variation", "--out", str(tmp_path)])
-    text = (tmp_path / "RESULTS.md").read_text()
+    monkeypatch.setattr(comparison, "QUICK_SIZES", ((48, 64),))
+    comparison.main(["--quick", "--methods", "scikit-image total variation", "--out", str(tmp_path)])
+    text = (tmp_path / "comparison.md").read_text()
     rows = [line.split("|") for line in text.splitlines() if line.startswith("| scikit-image total variation")]
     assert [row[2].strip() for row in rows] == ["64 x 48"]
     assert all(float(row[3]) > 22 and float(row[4]) >= 0 and float(row[7]) > 20 for row in rows)
     assert "Commit:" in text
-    assert "<svg" in (tmp_path / "growth.svg").read_text()
+    assert "<svg" in (tmp_path / "comparison.svg").read_text()
 
 
 def test_what_would_take_too_long_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        peers,
+        comparison,
         "child",
         lambda _, height, width: json.dumps({"seconds": height * width, "core_seconds": 1, "psnr": 30, "idle": 1, "peak": 2}),
     )
     sizes = ((1, 2), (2, 2), (2, 3))
-    results = peers.measure(["bm3d", EVERY_SIZE], sizes, limit=5)
+    results = comparison.measure(["bm3d", EVERY_SIZE], sizes, limit=5)
     assert [isinstance(entry, Measurement) for entry in results["bm3d"].values()] == [True, True, False]
     assert results["bm3d"][2, 3] == "over 5 s"
     assert all(isinstance(entry, Measurement) for entry in results[EVERY_SIZE].values())
@@ -42,8 +52,8 @@ def test_a_method_that_is_not_installed_is_named_so(monkeypatch: pytest.MonkeyPa
     def child(*_: object) -> str:
         raise subprocess.CalledProcessError(1, "x", stderr="ModuleNotFoundError: No module named 'bm3d'")
 
-    monkeypatch.setattr(peers, "child", child)
-    assert list(peers.measure(["bm3d"], ((1, 2), (2, 2)), limit=5)["bm3d"].values()) == ["not installed"]
+    monkeypatch.setattr(comparison, "child", child)
+    assert list(comparison.measure(["bm3d"], ((1, 2), (2, 2)), limit=5)["bm3d"].values()) == ["not installed"]
 
 
 def test_ratios_compare_with_the_bounds() -> None:
@@ -81,3 +91,9 @@ def test_one_plane_is_two_with_the_noise_level_known() -> None:
         two = weights.network().dncnns[0][0](torch.cat((noisy, torch.full_like(noisy, SIGMA)), 1))  # type: ignore[index, operator]
         one = one_plane(weights).network().dncnns[0][0](noisy)  # type: ignore[index, operator]
     torch.testing.assert_close(one[..., 1:-1, 1:-1], two[..., 1:-1, 1:-1])
+
+
+def test_the_committed_page_has_the_words_of_its_generator() -> None:
+    page = (RESULTS / "comparison.md").read_text()
+    assert CONDITIONS.format(limit=comparison.LIMIT) in page
+    assert page.endswith(f"{GPU}\n")

@@ -1,4 +1,4 @@
-"""Open-loop load: requests come when they come, whether or not the server keeps up."""
+"""HTTP clients that put a server under load."""
 
 import asyncio
 import io
@@ -11,19 +11,22 @@ import httpx2
 import numpy as np
 from PIL import Image
 
-# Height, width and share of the requests: mostly small, with a tail of 2 megapixels.
 MIX = (((128, 128), 0.30), ((256, 256), 0.30), ((512, 512), 0.25), ((768, 1024), 0.10), ((1250, 1600), 0.05))
+"""Sizes (height, width) and their shares of the requests: mostly small images, and a few of 2 megapixels."""
 MEAN_PIXELS = sum(height * width * share for (height, width), share in MIX)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a request; times in seconds on the monotonic clock.
+    """The outcome of a request. Times are in seconds on the monotonic clock.
 
     Attributes:
-        status: HTTP status, or 0 when the client gave up.
-        retry_after: What a refusal asked to wait.
-        queued: Network pixels that a refusal said were ahead.
+        size: Height and width of the image.
+        status: HTTP status, or 0 if the connection failed or the client gave up.
+        began: Time at which the request was sent.
+        ended: Time at which the answer was there.
+        retry_after: Seconds that a refusal asked the client to wait.
+        queued: Number of pixels ahead in the queue, as stated by a refusal.
     """
 
     size: tuple[int, int]
@@ -35,18 +38,18 @@ class Answer:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """Duration of the request."""
         return self.ended - self.began
 
     @property
     def pixels(self) -> int:
-        """Of the image."""
+        """Number of pixels of the image."""
         return self.size[0] * self.size[1]
 
 
 @cache
 def picture(size: tuple[int, int]) -> bytes:
-    """A noisy picture file, quick to decode."""
+    """Return a noisy image of a size (height, width) as a PNG file that is fast to decode."""
     y, x = np.mgrid[0 : size[0], 0 : size[1]]
     clean = 120 + 60 * np.sin(x / 17) * np.cos(y / 23)
     noisy = clean + np.random.default_rng(size[0]).normal(0, 25, size)
@@ -56,12 +59,12 @@ def picture(size: tuple[int, int]) -> bytes:
 
 
 def client(seconds: float = 120) -> httpx2.AsyncClient:
-    """A client that opens as many connections as it needs."""
+    """Return a client with this timeout and no limit on its connections."""
     return httpx2.AsyncClient(timeout=seconds, limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20))
 
 
 async def post(http: httpx2.AsyncClient, url: str, size: tuple[int, int]) -> Answer:
-    """Send one picture and wait for what comes."""
+    """Send one image to be denoised and wait for the answer."""
     began = time.monotonic()
     try:
         answer = await http.post(f"{url}/v1/denoise", params={"sigma": 25}, content=picture(size))
@@ -75,7 +78,7 @@ async def post(http: httpx2.AsyncClient, url: str, size: tuple[int, int]) -> Ans
 
 
 async def closed_loop(url: str, seconds: float, workers: int, seed: int) -> float:
-    """Pixels per second when a few clients always wait for their answer before they ask again: the capacity."""
+    """Measure the capacity: the pixels per second with a few clients that each wait for an answer before the next request."""
     rng = random.Random(seed)
     end = time.monotonic() + seconds
     done = 0
@@ -93,12 +96,20 @@ async def closed_loop(url: str, seconds: float, workers: int, seed: int) -> floa
 
 
 def draw(rng: random.Random) -> tuple[int, int]:
-    """A size from the mix."""
+    """Draw a size from `MIX`."""
     return rng.choices([size for size, _ in MIX], [share for _, share in MIX])[0]
 
 
 async def open_loop(url: str, per_second: float, seconds: float, seed: int, patience: float) -> list[Answer]:
-    """Send requests at exponential intervals, and wait for all answers."""
+    """Send requests at random times, no matter whether the server keeps up, and wait for all answers.
+
+    Args:
+        url: The server.
+        per_second: Mean number of requests per second; the intervals are distributed exponentially.
+        seconds: Duration of the arrivals.
+        seed: Seed of the intervals and sizes.
+        patience: Timeout of a request in seconds.
+    """
     rng = random.Random(seed)
     tasks = []
     async with client(patience) as http:
@@ -111,7 +122,14 @@ async def open_loop(url: str, per_second: float, seconds: float, seed: int, pati
 
 
 async def probe(url: str, path: str, every: float, stop: asyncio.Event) -> list[float]:
-    """Ask for health again and again; how long each answer took."""
+    """Request a path again and again until `stop` is set, and return the durations in seconds.
+
+    Args:
+        url: The server.
+        path: The path, such as "/livez".
+        every: Pause between two requests in seconds.
+        stop: Ends the requests.
+    """
     latencies = []
     async with client(30) as http:
         while not stop.is_set():

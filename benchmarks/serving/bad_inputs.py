@@ -1,4 +1,4 @@
-"""Bad requests without end: mutated files of every format, broken forms, wrong parameters."""
+"""Hypothesis strategies for bad requests: mutated files of every format, broken forms, and invalid parameters."""
 
 import io
 from collections.abc import Callable
@@ -21,7 +21,7 @@ ACCEPTS = ("application/json", "*/*", "text/html", "image/*;q=x", ";;,", "*/*;q=
 
 @cache
 def good(name: str, mode: str) -> bytes:
-    """A small valid file."""
+    """Return a small valid file of a format and mode."""
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(0, 256, (24, 20, 4), dtype=np.uint8)).convert("RGB").convert(mode)
     buffer = io.BytesIO()
@@ -39,7 +39,7 @@ FILES = (
 
 @dataclass(frozen=True)
 class BadRequest:
-    """A request, not yet sent."""
+    """A request to send."""
 
     content: bytes
     headers: dict[str, str] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class BadRequest:
 
 @st.composite
 def mutated(draw: Callable[..., Any]) -> bytes:
-    """A file with bytes changed, cut out, put in or repeated, more often in its header than in its body."""
+    """Draw a file with bytes changed, removed, inserted or repeated, more often in its header than in its body."""
     data = bytearray(good(*draw(st.sampled_from(FILES))))
     for _ in range(draw(st.integers(1, 6))):
         most = max(len(data) - 1, 0)
@@ -66,20 +66,20 @@ def mutated(draw: Callable[..., Any]) -> bytes:
             data[at:at] = draw(st.binary(min_size=1, max_size=16))
         elif kind == "repeat":
             data[at:at] = data[at : at + draw(st.integers(1, 64))]
-        else:  # a size or an offset that is absurd
+        else:  # an absurd size or offset
             number = draw(st.sampled_from((0, 1, 0x7FFFFFFF, 0xFFFFFFFF, 20_000, 65_535)))
             data[at : at + 4] = number.to_bytes(4, draw(st.sampled_from(("little", "big"))))
     return bytes(data)
 
 
 def text() -> st.SearchStrategy[str]:
-    """An option's value."""
+    """Return a strategy for the value of an option."""
     return st.one_of(st.sampled_from(WORDS), st.text(max_size=20), st.floats().map(str))
 
 
 @st.composite
 def form(draw: Callable[..., Any]) -> tuple[bytes, str]:
-    """A multipart form, more or less."""
+    """Draw the body and content type of a multipart form that is often malformed."""
     boundary = draw(st.sampled_from(("b", "x" * 70, "--", "a b")))
     line = draw(st.sampled_from((b"\r\n", b"\n", b"")))
     body = b""
@@ -100,7 +100,7 @@ def encode(value: str) -> bytes:
 
 @st.composite
 def bad_requests(draw: Callable[..., Any]) -> BadRequest:
-    """Any of these."""
+    """Draw a request with a mutated file, random bytes or a form, and often invalid parameters or headers."""
     if draw(st.integers(0, 3)) == 0:
         content, kind = draw(form())
         headers = {"content-type": kind}

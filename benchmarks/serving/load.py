@@ -1,6 +1,6 @@
-"""Overload, fairness and hang-ups against the real server on loopback, a plain endpoint beside it; writes LOAD.md.
+"""Behavior of a real server under overload, with large images in the queue, and after disconnects, beside a plain endpoint.
 
-python -m benchmarks.load [--seconds 60] [--out benchmarks]
+`python -m benchmarks.serving.load` writes load.json, load.md and two plots.
 """
 
 import argparse
@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.load_client import MEAN_PIXELS, Answer, client, closed_loop, open_loop, picture, post, probe
-from benchmarks.load_report import write_report
-from benchmarks.servers import Running, quantile, serving
+from benchmarks.provenance import RESULTS, provenance
+from benchmarks.serving.load_client import MEAN_PIXELS, Answer, client, closed_loop, open_loop, picture, post, probe
+from benchmarks.serving.load_report import write_report
+from benchmarks.serving.servers import Running, quantile, serving
 
 LEVELS = (0.5, 0.8, 1.0, 1.5, 3.0)
+"""Levels of load, as multiples of the capacity."""
 SMALL, MIDDLE, LARGE = (256, 256), (512, 512), (4000, 5000)
 TIMEOUT_SECONDS = 30
 SEED = 0
@@ -27,10 +29,15 @@ LAG = "denoise_event_loop_lag_seconds"
 def main() -> None:
     """Measure both servers and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60, help="of arrivals at each level of load")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--seconds", type=float, default=60, help="duration of the arrivals at each level of load")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the report")
     arguments = parser.parse_args()
-    results: dict[str, Any] = {"seconds": arguments.seconds, "seed": SEED, "timeout_seconds": TIMEOUT_SECONDS}
+    results: dict[str, Any] = {
+        "when": provenance(),
+        "seconds": arguments.seconds,
+        "seed": SEED,
+        "timeout_seconds": TIMEOUT_SECONDS,
+    }
     with serving(timeout_seconds=TIMEOUT_SECONDS) as service:
         capacity = asyncio.run(closed_loop(service.url, arguments.seconds / 2, 3, SEED))
         print(f"capacity {capacity / 1e6:.3f} MP/s")
@@ -39,17 +46,17 @@ def main() -> None:
         results["overhead"] = asyncio.run(overhead(service))
     with serving(timeout_seconds=3600, queue_timeout_seconds=3600) as service:
         results["fairness"] = asyncio.run(fairness(service))
-        results["hang_ups"] = asyncio.run(hang_ups(service))
-    with serving("benchmarks.plain_server") as plain:
+        results["disconnects"] = asyncio.run(disconnects(service))
+    with serving("benchmarks.serving.plain_server") as plain:
         results["plain"] = [level(plain, load, capacity, arguments.seconds) for load in LEVELS]
-    with serving("benchmarks.plain_server") as plain:
+    with serving("benchmarks.serving.plain_server") as plain:
         results["plain_fairness"] = asyncio.run(fairness(plain))
     (arguments.out / "load.json").write_text(json.dumps(results, indent=1) + "\n")
     write_report(results, arguments.out)
 
 
 def level(server: Running, load: float, capacity: float, seconds: float) -> dict[str, Any]:
-    """One level of load: latencies by size, goodput, refusals, health meanwhile."""
+    """Measure one level of load: latencies by image size, goodput, refusals, and the health endpoint meanwhile."""
     before = server.buckets(LAG)
     row = asyncio.run(_level(server, load * capacity / MEAN_PIXELS, seconds, load))
     row["loop_lag_p99"] = quantile({bound: count - before[bound] for bound, count in server.buckets(LAG).items()}, 0.99)
@@ -66,7 +73,7 @@ async def _level(server: Running, per_second: float, seconds: float, load: float
     stop.set()
     live, served = await health, await counter
     good = [answer for answer in answers if answer.status == 200 and answer.seconds <= TIMEOUT_SECONDS]
-    # Until the last good answer, for what was admitted at the end of the arrivals is computed after it.
+    # Requests that were admitted near the end of the arrivals are computed after it, so the time runs until the last good answer.
     ended = max([began + seconds, *(answer.ended for answer in good)])
     return {
         "load": load,
@@ -86,7 +93,7 @@ async def _level(server: Running, per_second: float, seconds: float, load: float
 
 
 async def _count_pixels(server: Running, stop: asyncio.Event) -> list[tuple[float, float]]:
-    """(time, network pixels computed since the start), twice a second; nothing from a server that does not tell."""
+    """Return (time, pixels computed since the start), sampled twice a second; 0 pixels for a server without this metric."""
     rows: list[tuple[float, float]] = []
     while not stop.is_set():
         pixels = await asyncio.to_thread(server.metric, "denoise_pixels_total")
@@ -96,7 +103,7 @@ async def _count_pixels(server: Running, stop: asyncio.Event) -> list[tuple[floa
 
 
 def retry_after_ratios(answers: list[Answer], served: list[tuple[float, float]]) -> list[float]:
-    """Retry-After over the time that the pixels ahead really took, for each refusal whose queue was seen to be served."""
+    """Return Retry-After divided by the time that the pixels ahead took, for each refusal whose queue was seen to be finished."""
     times, pixels = np.array(served).T
     ratios = []
     for answer in answers:
@@ -109,7 +116,7 @@ def retry_after_ratios(answers: list[Answer], served: list[tuple[float, float]])
 
 
 async def overhead(service: Running) -> dict[str, float]:
-    """The share of a 512 x 512 PNG's wall time that is not inference."""
+    """Measure the share of a request's duration that is not inference, for a 512 x 512 PNG."""
     shares = []
     async with client() as http:
         for _ in range(12):
@@ -123,22 +130,22 @@ async def overhead(service: Running) -> dict[str, float]:
 
 
 async def fairness(server: Running) -> dict[str, Any]:
-    """Latency of small images alone, then with three images of 20 megapixels in the queue."""
+    """Measure the latency of small images, first alone, then with three images of 20 megapixels in the queue."""
     async with client(600) as http:
         await post(http, server.url, SMALL)
         alone = [(await post(http, server.url, SMALL)).seconds for _ in range(10)]
         large = [asyncio.create_task(post(http, server.url, LARGE)) for _ in range(3)]
-        await asyncio.sleep(8)  # until they are decoded and begun
+        await asyncio.sleep(8)  # until they are decoded and being computed
         strips, seconds = server.metric(f"{STRIP}_count"), server.metric(f"{STRIP}_sum")
-        await asyncio.sleep(4)  # of strips of the large ones alone
+        await asyncio.sleep(4)  # only strips of the large images are computed now
         strips, seconds = server.metric(f"{STRIP}_count") - strips, server.metric(f"{STRIP}_sum") - seconds
         behind = []
         for _ in range(30):
             behind.append((await post(http, server.url, SMALL)).seconds)
             if behind[-1] > 30:
-                break  # one wait says enough of a server that makes the small wait for the large
+                break  # one such wait shows that the server makes small images wait for large ones
             await asyncio.sleep(0.2)
-        assert not any(task.done() for task in large), "the large images were done too early to tell"
+        assert not any(task.done() for task in large), "the large images were finished too early to measure"
         for task in large:
             task.cancel()
         await asyncio.gather(*large, return_exceptions=True)
@@ -150,13 +157,13 @@ async def fairness(server: Running) -> dict[str, Any]:
     }
 
 
-async def hang_ups(service: Running) -> dict[str, float]:
-    """Fifty clients hang up while their images are computed or wait; how long the next one takes."""
+async def disconnects(service: Running) -> dict[str, float]:
+    """Let 50 clients disconnect while their images are computed or wait, and measure how long the next request takes."""
     async with client(600) as http:
         alone = [(await post(http, service.url, SMALL)).seconds for _ in range(10)]
         gone = [asyncio.create_task(post(http, service.url, (768, 1024))) for _ in range(50)]
         await asyncio.sleep(4)  # until all are admitted and the first is being computed
-        assert service.metric("denoise_queue_jobs") >= 45, "too few images were still to be computed"
+        assert service.metric("denoise_queue_jobs") >= 45, "too few images were still in the queue"
         begun = service.metric("denoise_jobs_in_progress")
         for task in gone:
             task.cancel()

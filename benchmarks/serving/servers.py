@@ -1,4 +1,4 @@
-"""Servers in processes of their own, on loopback: the service, and the plain endpoint it is compared with."""
+"""Servers on the loopback interface, each in a process of its own."""
 
 import os
 import re
@@ -17,23 +17,23 @@ import httpx2
 
 @dataclass
 class Running:
-    """A server that answers."""
+    """A running server."""
 
     process: subprocess.Popen[bytes]
     url: str
 
     def metric(self, name: str) -> float:
-        """The sum of a metric's samples of one name over all labels."""
+        """Return a metric, summed over all labels; 0 if the server does not have it."""
         text = httpx2.get(f"{self.url}/metrics", timeout=30).text
         return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if re.match(rf"{name}[ {{]", line))
 
     def buckets(self, name: str) -> dict[float, float]:
-        """A histogram's samples up to each bound; nothing where a server has none of that name."""
+        """Return the cumulative counts of a histogram by upper bound; empty if the server does not have it."""
         text = httpx2.get(f"{self.url}/metrics", timeout=30).text
         return {float(le): float(count) for le, count in re.findall(rf'{name}_bucket{{.*?le="([^"]+)".*?}} (\S+)', text)}
 
     def memory(self) -> tuple[int, int, int]:
-        """Resident KiB, threads, open files."""
+        """Return the resident memory in KiB, the number of threads, and the number of open files."""
         folder = Path(f"/proc/{self.process.pid}")
         fields = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines() if ":" in line)
         return int(fields["VmRSS"].split()[0]), int(fields["Threads"]), len(list((folder / "fd").iterdir()))
@@ -45,13 +45,18 @@ class Running:
 
 
 def quantile(buckets: dict[float, float], share: float) -> float | None:
-    """The upper bound of the bucket in which a share of the samples ends; None without samples."""
+    """Return the upper bound of the bucket that contains a quantile, or None without samples.
+
+    Args:
+        buckets: Cumulative counts by upper bound.
+        share: The quantile, 0 to 1.
+    """
     total = max(buckets.values(), default=0.0)
     return next((bound for bound, count in sorted(buckets.items()) if total and count >= share * total), None)
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
+    """Return a port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -60,11 +65,11 @@ def free_port() -> int:
 
 @contextmanager
 def serving(module: str = "service", **settings: object) -> Iterator[Running]:
-    """Run `service`, or another module with a server, until the context ends.
+    """Run the service, or another module with a server, until the context ends.
 
     Args:
-        module: What to run, as `python -m MODULE serve --port N`.
-        settings: Settings of the service, by their names.
+        module: The module to run, as `python -m MODULE serve --port N`.
+        settings: Settings of the service by name, in lower case and without prefix.
     """
     port = free_port()
     environment = os.environ | {f"N3DENOISE_{name.upper()}": str(value) for name, value in settings.items()}
@@ -88,7 +93,7 @@ def wait_ready(running: Running) -> None:
     """Wait until a server is ready.
 
     Raises:
-        RuntimeError: If it ends, or takes two minutes.
+        RuntimeError: If the process ends, or is not ready after two minutes.
     """
     end = time.monotonic() + 120
     while time.monotonic() < end and running.process.poll() is None:

@@ -1,7 +1,8 @@
-"""One method on one image size, in a process of its own so that its peak of resident memory is its own.
+"""The denoisers of the comparison, and the measurement of one of them on one image.
 
-`python -m benchmarks.methods METHOD HEIGHT WIDTH` prints one line of JSON: seconds and the processor's core seconds in them, psnr
-(null where random weights make none), idle and peak resident bytes. `benchmarks.peers` runs it for the table.
+`python -m benchmarks.quality.methods METHOD HEIGHT WIDTH` prints the fields of a `Measurement` as one line of JSON.
+`benchmarks.quality.comparison` runs it in a process for each method and size, so that the peak of the resident memory belongs
+to them.
 """
 
 import argparse
@@ -30,23 +31,23 @@ from models.weights.files import Weights, load_weights
 
 Image = NDArray[np.float32]
 SMALL_BUDGET = 96 << 20
-"""Bytes that cut images larger than half a megapixel into panels and strips of a row or a few."""
+"""Memory budget in bytes that cuts images of more than half a megapixel into panels, and into strips of one row or a few."""
 Method = Callable[[Image], Image]
 SIGMA = 25 / 255
 SPEND = 6.0
-"""Seconds after which a method is not run again; the best time counts."""
+"""Seconds after which a method is not run again. The shortest time counts."""
 
 
 def n3denoise(dtype: DType) -> Method:
-    """Return this project's denoiser in a dtype."""
+    """Return the project's denoiser."""
     denoiser = Denoiser.load(device="cpu", dtype=dtype)
     return lambda noisy: denoiser.denoise(torch.from_numpy(noisy), SIGMA).numpy()
 
 
 def dncnn(dtype: str) -> Method:
-    """Return a plain DnCNN of 17 layers and 64 features (Zhang et al. 2017), batch normalization folded, weights random.
+    """Return a DnCNN with 17 layers, 64 features and random weights (Zhang et al. 2017), batch normalization folded.
 
-    It runs on the whole image, channels-last, as fast as PyTorch does it.
+    It runs on the whole image in channels-last format, as fast as PyTorch can run it.
     """
     machine.flush_denormals()
     torch.set_num_threads(min(torch.get_num_threads(), machine.usable_cores()))
@@ -74,14 +75,14 @@ def dncnn(dtype: str) -> Method:
 
 
 def block_matching() -> Method:
-    """Return BM3D (Dabov et al. 2007) as its authors publish it, for non-commercial use only."""
+    """Return BM3D (Dabov et al. 2007) in its authors' implementation, which is for non-commercial use only."""
     from bm3d import bm3d
 
     return lambda noisy: bm3d(noisy, SIGMA).astype(np.float32)
 
 
 def opencv_means() -> Method:
-    """Return OpenCV's non-local means, which takes 8-bit images, at its filter strength for this sigma."""
+    """Return OpenCV's non-local means, which accepts 8-bit images only, with sigma as its filter strength."""
     import cv2
 
     def denoise(noisy: Image) -> Image:
@@ -93,9 +94,9 @@ def opencv_means() -> Method:
 
 
 def skimage_means() -> Method:
-    """Return scikit-image's fast non-local means with the settings of its gallery's example where sigma is told.
+    """Return scikit-image's fast non-local means with the settings of the example with known sigma in its gallery.
 
-    Its reference page recommends a stronger filter, h = 0.8 sigma, which `models.neighbors.nlm` takes.
+    Its reference recommends a stronger filter, h = 0.8 sigma, which `models.neighbors.nlm` uses.
     """
     from skimage.restoration import denoise_nl_means
 
@@ -103,7 +104,7 @@ def skimage_means() -> Method:
 
 
 def total_variation() -> Method:
-    """Return scikit-image's total variation denoising, its weight the standard deviation of the noise."""
+    """Return scikit-image's total variation denoising, with the standard deviation of the noise as its weight."""
     from skimage.restoration import denoise_tv_chambolle
 
     return lambda noisy: denoise_tv_chambolle(noisy, weight=SIGMA).astype(np.float32)
@@ -119,11 +120,11 @@ METHODS: dict[str, Callable[[], Method]] = {
     "scikit-image non-local means": skimage_means,
     "scikit-image total variation": total_variation,
 }
-"""Name to what prepares the method; a ModuleNotFoundError means that its package is not installed."""
+"""Functions that prepare a method, by its name. A ModuleNotFoundError means that its package is not installed."""
 
 
 def picture(height: int, width: int) -> torch.Tensor:
-    """Return scikit-image's camera man, cut out of or mirrored to a size, (H, W), float32, in [0, 1]."""
+    """Return scikit-image's "camera", cropped or mirrored to a size, (H, W) float32 in [0, 1]."""
     from skimage import data
 
     image = data.camera()
@@ -134,7 +135,7 @@ def picture(height: int, width: int) -> torch.Tensor:
 
 
 def one_plane(weights: Weights) -> Weights:
-    """Return weights for one input plane: the noise level's plane, constant, becomes a part of the first bias."""
+    """Return weights for one input plane: for `SIGMA`, the constant sigma plane becomes a part of the first bias."""
     assert isinstance(weights.config, N3NetConfig)
     state = dict(weights.state)
     first = state["dncnns.0.0.weight"]
@@ -144,7 +145,7 @@ def one_plane(weights: Weights) -> Weights:
 
 
 def strips(rows: int, planes: int, noisy: Image) -> Image:
-    """Denoise in float32, in strips of so many rows and panels as a small budget needs them, or for 0 in one strip."""
+    """Denoise in float32, in strips of at most `rows` rows and panels for a small memory budget; if `rows` is 0, in one strip."""
     denoiser = Denoiser.load(device="cpu", dtype="float32")
     if planes == 1:
         denoiser = Denoiser(one_plane(load_weights()), denoiser.device, denoiser.dtype, denoiser.memory_budget)
@@ -155,7 +156,7 @@ def strips(rows: int, planes: int, noisy: Image) -> Image:
 
 
 def matrix_peak(dtype: str) -> float:
-    """Return the FLOP/s of matrix products of side 1024, the best of many."""
+    """Return the highest speed of many products of 1024 x 1024 matrices, in FLOP/s."""
     torch.set_num_threads(min(torch.get_num_threads(), machine.usable_cores()))
     side = 1024
     left, right = (torch.randn(side, side).to(getattr(torch, dtype)) for _ in range(2))
@@ -168,25 +169,25 @@ def matrix_peak(dtype: str) -> float:
 
 
 def resident() -> int:
-    """Return the bytes of memory the process has now."""
+    """Return the resident memory of the process in bytes."""
     gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def peak() -> int:
-    """Return the most bytes of memory the process ever had."""
+    """Return the peak of the resident memory of the process in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def main() -> None:
-    """Run one method and print what it took."""
+    """Run one method and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("method")
     parser.add_argument("height", type=int)
     parser.add_argument("width", type=int)
-    parser.add_argument("--strips", type=int, help="rows of a strip, 0 for one strip, in place of the method's own")
-    parser.add_argument("--planes", type=int, default=2)
-    parser.add_argument("--save", type=Path)
+    parser.add_argument("--strips", type=int, help="denoise in strips of this many rows, or 0 for one strip")
+    parser.add_argument("--planes", type=int, default=2, help="number of input planes, with --strips")
+    parser.add_argument("--save", type=Path, help="file of the result, with --strips")
     arguments = parser.parse_args()
     clean = picture(arguments.height, arguments.width)
     noisy = add_noise(clean, SIGMA, 0).numpy()
@@ -197,7 +198,7 @@ def main() -> None:
         print(json.dumps({"idle": idle, "peak": peak()}))
         return
     denoise = METHODS[arguments.method]()
-    denoise(np.ascontiguousarray(noisy[:64, :64]))  # what is made once, at the first image
+    denoise(np.ascontiguousarray(noisy[:64, :64]))  # the first image prepares what later images reuse
     idle = resident()
     spent: list[float] = []
     cores: list[float] = []

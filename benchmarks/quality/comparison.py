@@ -1,7 +1,8 @@
-"""n3denoise beside what a user would pick instead: quality, time and memory, in one run, into one table.
+"""Quality, time and memory of n3denoise and of other denoisers, measured in one run.
 
-`python -m benchmarks.peers` writes RESULTS.md and growth.svg beside this file. Each method runs in a process of its own, at each
-size up to what it is expected to finish within the limit. `--set12 FOLDER` adds what half precision costs on those images.
+`python -m benchmarks.quality.comparison` writes comparison.md and comparison.svg. Each method runs in a process of its own, on
+images of rising size, up to the size for which it is expected to exceed the time limit. `--set12 FOLDER` adds the PSNR that
+bfloat16 costs on the images of a folder.
 """
 
 import argparse
@@ -13,29 +14,43 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.methods import METHODS
-from benchmarks.peers_report import DTYPES, EVERY_SIZE, Measurement, Results, Size, megapixels, plot, report, size_name
+from benchmarks.provenance import RESULTS, ROOT
+from benchmarks.quality.comparison_report import (
+    DTYPES,
+    EVERY_SIZE,
+    Measurement,
+    Results,
+    Size,
+    megapixels,
+    plot,
+    report,
+    size_name,
+)
+from benchmarks.quality.methods import METHODS
+from models.images.files import image_files, read_gray
 from models.images.metrics import psnr
 from models.images.noise import add_noise
 from models.inference.denoiser import Denoiser
-from models.training.image_set import image_files, read_gray
 
-HERE = Path(__file__).parent
 SIZES = ((256, 256), (512, 512), (1024, 1024), (1024, 2048), (2048, 2048), (3000, 4000), (4000, 6000))
 QUICK_SIZES = ((24, 32), (48, 64))
 STRIP_SIZES = ((768, 1024), (321, 481), (1201, 97), (40, 3000))
 LIMIT = 60.0
-"""Seconds for one image."""
+"""Time limit for one image, in seconds."""
 
 
 def child(*arguments: object) -> str:
-    """Run `benchmarks.methods` in a process of its own and return what it prints; raise CalledProcessError if it fails."""
-    command = [sys.executable, "-m", "benchmarks.methods", *map(str, arguments)]
-    return subprocess.run(command, cwd=HERE.parent, check=True, capture_output=True, text=True).stdout
+    """Run `benchmarks.quality.methods` in a process of its own and return its output.
+
+    Raises:
+        CalledProcessError: If it fails.
+    """
+    command = [sys.executable, "-m", "benchmarks.quality.methods", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
 def measure(methods: list[str], sizes: tuple[Size, ...], limit: float) -> Results:
-    """Run each method at each size, or say why not."""
+    """Run each method on each size; a text instead of a measurement states why there is none."""
     results: Results = {}
     for name in methods:
         results[name] = {}
@@ -60,11 +75,11 @@ def measure(methods: list[str], sizes: tuple[Size, ...], limit: float) -> Result
 
 
 def strip_table(sizes: tuple[Size, ...]) -> list[str]:
-    """Return how much one strip and the smallest differ, float32, and the peak memory of both, as Markdown."""
+    """Compare one strip with strips of one row, in float32: the largest difference and the peak memory of both, as Markdown."""
     lines = [
-        "float32; the smallest strips are of one row.",
+        "Computed in float32, with the whole image as one strip and with strips of one row.",
         "",
-        "| image | input planes | largest difference | peak, one strip, MiB | peak, smallest strips, MiB |",
+        "| image | input planes | largest difference | peak memory, one strip, MiB | peak memory, strips of one row, MiB |",
         "|---|---:|---:|---:|---:|",
     ]
     with tempfile.TemporaryDirectory() as folder:
@@ -83,11 +98,11 @@ def strip_table(sizes: tuple[Size, ...]) -> list[str]:
 
 
 def half_precision(folder: Path) -> list[str]:
-    """Return the mean PSNR of both dtypes on the images of a folder, noise seeded by the image's index, as Markdown."""
+    """Measure the mean PSNR of both dtypes on the images of a folder, and return it as Markdown."""
     denoisers = [Denoiser.load(device="cpu", dtype=dtype) for dtype in DTYPES]
     name = folder.resolve().name
-    lines = [f"Mean PSNR over the {len(image_files(folder))} images of {name}.", ""]
-    lines += ["| sigma | bfloat16, dB | float32, dB | cost of bfloat16, dB |", "|---:|---:|---:|---:|"]
+    lines = [f"Mean PSNR of the {len(image_files(folder))} images of {name}, with noise seeded by the image's index.", ""]
+    lines += ["| sigma | bfloat16, dB | float32, dB | loss with bfloat16, dB |", "|---:|---:|---:|---:|"]
     images = [read_gray(path) for path in image_files(folder)]
     for sigma in (15, 25, 50):
         means = []
@@ -105,11 +120,11 @@ def main(words: list[str] | None = None) -> None:
     """Measure and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS), metavar="METHOD")
-    parser.add_argument("--out", type=Path, default=HERE)
-    parser.add_argument("--limit", type=float, default=LIMIT, help="seconds for one image")
-    parser.add_argument("--largest", type=float, default=24, help="megapixels of the largest image")
-    parser.add_argument("--quick", action="store_true", help="tiny images, to see that all works")
-    parser.add_argument("--set12", type=Path, help="folder of the images to compare dtypes on")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the report")
+    parser.add_argument("--limit", type=float, default=LIMIT, help="time limit for one image, in seconds")
+    parser.add_argument("--largest", type=float, default=24, help="size of the largest image, in megapixels")
+    parser.add_argument("--quick", action="store_true", help="use tiny images, only to check that everything works")
+    parser.add_argument("--set12", type=Path, help="folder of images on which to compare bfloat16 with float32")
     arguments = parser.parse_args(words)
     sizes = QUICK_SIZES if arguments.quick else tuple(size for size in SIZES if megapixels(size) <= arguments.largest)
     size = sizes[-1] if arguments.quick else (512, 512)
@@ -120,11 +135,11 @@ def main(words: list[str] | None = None) -> None:
 
     def write() -> None:
         command = "make bench" + (f" SET12={arguments.set12.resolve().name}" if arguments.set12 else "")
-        (arguments.out / "RESULTS.md").write_text(report(results, strips, halves, size, arguments.limit, command))
+        (arguments.out / "comparison.md").write_text(report(results, strips, halves, size, arguments.limit, command))
 
-    # What is measured is written at once: it stays when the rest is stopped.
+    # Each part is written at once, so it is kept if the rest is interrupted.
     results = measure(arguments.methods, sizes, arguments.limit)
-    plot(results, arguments.out / "growth.svg")
+    plot(results, arguments.out / "comparison.svg")
     write()
     if not arguments.quick:
         strips = strip_table(STRIP_SIZES)

@@ -1,6 +1,7 @@
-"""What takes long: a hundred thousand bad requests, a soak, and terminations under load; writes ENDURANCE.md.
+"""Long measurements of a real server: terminations under load, a soak test, and a hundred thousand bad requests.
 
-python -m benchmarks.endurance [--bad 100000] [--soak 3000] [--terminations 20] [--out benchmarks]
+`python -m benchmarks.serving.endurance` writes endurance.json, endurance.md and two plots. A part that is left out (`--bad 0`)
+keeps its previous figures.
 """
 
 import argparse
@@ -11,31 +12,35 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx2
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from benchmarks.load_client import client, picture, post
-from benchmarks.load_report import provenance
-from benchmarks.servers import Running, serving
-from tests.support.bad_inputs import BadRequest, bad_requests
-from tests.support.live import tiny_weights
+from benchmarks.markdown import paragraph
+from benchmarks.plots import svg_figure
+from benchmarks.provenance import RESULTS, provenance
+from benchmarks.serving.bad_inputs import BadRequest, bad_requests
+from benchmarks.serving.load_client import client, picture, post
+from benchmarks.serving.servers import Running, serving
+from benchmarks.serving.tiny_weights import tiny_weights
 
 SIZES = ((64, 64), (96, 128), (128, 128), (200, 150), (256, 256), (512, 512))
 SHARES = (30, 20, 20, 15, 12, 3)
+"""Percentage of the soak's requests with each of the sizes."""
 WARM_UP = 1500
-"""Requests of the soak before those that count: until then every thread of every pool has met every size."""
+"""Number of requests of the soak that do not count. After them, every thread of every pool has processed images of every size."""
 
 
 def main() -> None:
-    """Run what is asked for and write the report."""
+    """Run the parts that the command line selects, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bad", type=int, default=100_000)
-    parser.add_argument("--soak", type=int, default=3_000)
-    parser.add_argument("--terminations", type=int, default=20)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--bad", type=int, default=100_000, help="number of bad requests")
+    parser.add_argument("--soak", type=int, default=3_000, help=f"number of requests of the soak after {WARM_UP} to warm up")
+    parser.add_argument("--terminations", type=int, default=20, help="number of terminations under load")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the report")
     arguments = parser.parse_args()
     path = arguments.out / "endurance.json"
     results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
@@ -51,12 +56,14 @@ def main() -> None:
 
 
 def bad(count: int) -> dict[str, Any]:
-    """Send bad requests; count the answers and follow the memory."""
-    folder = Path("/tmp/n3denoise-endurance")
-    folder.mkdir(exist_ok=True)
+    """Send bad requests, count the answers by status, and record the resident memory."""
     statuses: Counter[int] = Counter()
     memory: list[tuple[int, int]] = []
-    with serving(weights=tiny_weights(folder), device="cpu", max_megapixels=0.02) as service, httpx2.Client(timeout=120) as http:
+    with (
+        TemporaryDirectory() as folder,
+        serving(weights=tiny_weights(Path(folder)), device="cpu", max_megapixels=0.02) as service,
+        httpx2.Client(timeout=120) as http,
+    ):
 
         def send(request: BadRequest) -> None:
             answer = http.post(
@@ -66,7 +73,7 @@ def bad(count: int) -> dict[str, Any]:
             if answer.status_code >= 500:
                 print(answer.status_code, answer.text, request)
 
-        batch = 2_000  # a run of Hypothesis each, for one of all would keep every case in memory
+        batch = 2_000  # in one run of Hypothesis; a single run would keep every case in memory
         for number in range(-(-count // batch)):
 
             @seed(number)
@@ -90,7 +97,7 @@ def bad(count: int) -> dict[str, Any]:
 
 
 def soak(count: int) -> dict[str, Any]:
-    """Send good requests of mixed sizes, two at a time; follow memory, threads and open files."""
+    """Send good requests of mixed sizes, two at a time, and record the memory, threads and open files."""
     rng = random.Random(0)
     rows: list[tuple[int, int, int, int]] = []
 
@@ -110,9 +117,9 @@ def soak(count: int) -> dict[str, Any]:
 
 
 def slope(rows: list[tuple[int, int, int, int]]) -> dict[str, float]:
-    """Growth of resident memory in KiB a request after the warm-up, with its standard error.
+    """Return the growth of resident memory in KiB per request after the warm-up, with its standard error.
 
-    Neighboring samples resemble each other, so the error comes from the spread of the slopes of ten blocks.
+    Successive samples are not independent, so the error is computed from the slopes of ten blocks.
     """
     warm = np.array([row for row in rows if row[0] >= WARM_UP], float)
     whole = float(np.polyfit(warm[:, 0], warm[:, 1], 1)[0])
@@ -122,13 +129,12 @@ def slope(rows: list[tuple[int, int, int, int]]) -> dict[str, float]:
 
 
 def terminations(count: int) -> dict[str, Any]:
-    """SIGTERM under load, again and again."""
-    rows = [terminate(number) for number in range(count)]
-    return {"rows": rows}
+    """Terminate a server under load, again and again."""
+    return {"rows": [terminate(number) for number in range(count)]}
 
 
 def terminate(number: int) -> dict[str, Any]:
-    """Eight clients that never pause; SIGTERM at some moment; what became of every request."""
+    """Send SIGTERM to a server while eight clients send requests without pause, and count the outcomes of the requests."""
     outcomes: Counter[str] = Counter()
     with serving(drain_delay_seconds=1) as service, ThreadPoolExecutor(9) as threads:
         ended = False
@@ -139,7 +145,7 @@ def terminate(number: int) -> dict[str, Any]:
                     try:
                         answer = http.post(f"{service.url}/v1/denoise", params={"sigma": 25}, content=picture((192, 192)))
                     except httpx2.ConnectError:
-                        outcomes["refused"] += 1  # after the listener was closed: never accepted
+                        outcomes["refused"] += 1  # the listener was closed, so the request was never accepted
                         return
                     except httpx2.TransportError as error:
                         outcomes[f"lost: {type(error).__name__}"] += 1
@@ -169,38 +175,8 @@ def terminate(number: int) -> dict[str, Any]:
 
 
 def write_report(results: dict[str, Any], out: Path) -> None:
-    """Write ENDURANCE.md, and a plot of the memory."""
-    lines = ["# Endurance", "", "`make endurance`; each part says when and where."]
-    if ended := results.get("terminations"):
-        outcomes = sum((Counter(row["outcomes"]) for row in ended["rows"]), Counter[str]())
-        lost = sum(amount for name, amount in outcomes.items() if name.startswith("lost"))
-        lines += [
-            *("", "## Terminations under load", "", ended["when"] + ".", ""),
-            f"{len(ended['rows'])} times SIGTERM with eight clients that never pause: {outcomes['200']} requests answered,",
-            f"{outcomes['503']} told that the service drains, {outcomes['refused']} not connected any more, {lost} lost;",
-            f"readiness 503 seen {sum(row['seen_not_ready'] for row in ended['rows'])} times;",
-            f"exit codes {sorted({row['exit'] for row in ended['rows']})}.",
-        ]
-    if soaked := results.get("soak"):
-        first, last = next(row for row in soaked["rows"] if row[0] >= WARM_UP), soaked["rows"][-1]
-        lines += [
-            *("", "## Soak", "", soaked["when"] + ".", ""),
-            f"{last[0]} requests of 64² to 512² in {soaked['seconds']:.0f} s, the first {WARM_UP} of them to warm up. Resident",
-            f"memory after these and at the end: {first[1] / 1024:.0f} and {last[1] / 1024:.0f} MiB,",
-            f"{soaked['slope_kib']:+.3f} ± {soaked['slope_error_kib']:.3f} KiB a request, {last[1] - first[1]:+d} KiB in all;",
-            f"threads from {first[2]} to {last[2]}, open files from {first[3]} to {last[3]}.",
-            *("", "![Resident memory](endurance-soak.svg)"),
-        ]
-    if sent := results.get("bad"):
-        counts = ", ".join(f"{status}: {amount}" for status, amount in sent["statuses"].items())
-        kib = [row[1] for row in sent["memory_kib"]]
-        lines += [
-            *("", "## Bad requests", "", sent["when"] + ".", ""),
-            f"{sum(sent['statuses'].values())} answers by status: {counts}. A good request afterwards: {sent['alive']}.",
-            f"Resident memory {kib[len(kib) // 10] / 1024:.0f} MiB after a tenth, {kib[-1] / 1024:.0f} MiB at the end.",
-            *("", "![Resident memory](endurance-bad.svg)"),
-        ]
-    (out / "ENDURANCE.md").write_text("\n".join(lines) + "\n")
+    """Write endurance.md and a plot of the memory for each part that records it."""
+    (out / "endurance.md").write_text(page(results))
     for name, curve in (
         ("soak", [row[:2] for row in results.get("soak", {}).get("rows", [])]),
         ("bad", results.get("bad", {}).get("memory_kib", [])),
@@ -209,20 +185,57 @@ def write_report(results: dict[str, Any], out: Path) -> None:
             plot(curve, out / f"endurance-{name}.svg")
 
 
+def page(results: dict[str, Any]) -> str:
+    """Return endurance.md."""
+    lines = ["# Endurance", "", "Measured by `make endurance`. Each part states when and where it was measured."]
+    if ended := results.get("terminations"):
+        outcomes = sum((Counter(row["outcomes"]) for row in ended["rows"]), Counter[str]())
+        seen = sum(row["seen_not_ready"] for row in ended["rows"])
+        lost = sum(amount for name, amount in outcomes.items() if name.startswith("lost"))
+        lines += [
+            *("", "## Terminations under load", "", ended["when"] + ".", ""),
+            paragraph(
+                f"{len(ended['rows'])} servers got SIGTERM while eight clients sent requests without pause.",
+                f"{outcomes['200']} requests were answered with a result and {outcomes['503']} with 503 (draining);",
+                f"{outcomes['refused']} could not connect any more; {lost} were lost. In {seen} of the runs, a readiness check",
+                f"was answered with 503. Exit codes: {', '.join(map(str, sorted({row['exit'] for row in ended['rows']})))}.",
+            ),
+        ]
+    if soaked := results.get("soak"):
+        first, last = next(row for row in soaked["rows"] if row[0] >= WARM_UP), soaked["rows"][-1]
+        lines += [
+            *("", "## Soak", "", soaked["when"] + ".", ""),
+            paragraph(
+                f"{last[0]} requests with images from 64 x 64 to 512 x 512 in {soaked['seconds']:.0f} s, the first {WARM_UP} of",
+                f"them to warm up. From then to the end, resident memory went from {first[1] / 1024:.0f} to",
+                f"{last[1] / 1024:.0f} MiB ({last[1] - first[1]:+d} KiB;",
+                f"{soaked['slope_kib']:+.3f} ± {soaked['slope_error_kib']:.3f} KiB per request),",
+                f"the number of threads from {first[2]} to {last[2]}, and the number of open files from {first[3]} to {last[3]}.",
+            ),
+            *("", "![Resident memory](endurance-soak.svg)"),
+        ]
+    if sent := results.get("bad"):
+        counts = ", ".join(f"{status}: {amount}" for status, amount in sent["statuses"].items())
+        kib = [row[1] for row in sent["memory_kib"]]
+        lines += [
+            *("", "## Bad requests", "", sent["when"] + ".", ""),
+            paragraph(
+                f"{sum(sent['statuses'].values())} answers by status: {counts}. A valid request afterwards: {sent['alive']}.",
+                f"Resident memory was {kib[len(kib) // 10] / 1024:.0f} MiB after a tenth of the requests and",
+                f"{kib[-1] / 1024:.0f} MiB at the end.",
+            ),
+            *("", "![Resident memory](endurance-bad.svg)"),
+        ]
+    return "\n".join(lines) + "\n"
+
+
 def plot(curve: list[tuple[int, int]], path: Path) -> None:
-    """Resident memory over requests."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "n3denoise"
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(5, 2.6), layout="constrained")
-    axes.plot([requests for requests, _ in curve], [kib / 1024 for _, kib in curve])
-    axes.set(xlabel="requests", ylabel="resident MiB")
-    axes.set_ylim(bottom=0)
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+    """Draw the resident memory over the number of requests."""
+    with svg_figure(path, 5, 2.6) as figure:
+        axes = figure.subplots()
+        axes.plot([requests for requests, _ in curve], [kib / 1024 for _, kib in curve])
+        axes.set(xlabel="requests", ylabel="resident MiB")
+        axes.set_ylim(bottom=0)
 
 
 if __name__ == "__main__":

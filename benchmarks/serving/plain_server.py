@@ -1,4 +1,4 @@
-"""The baseline: what one writes first, a plain FastAPI endpoint around the same Denoiser in a thread pool."""
+"""The baseline of the load benchmark: a minimal FastAPI endpoint that runs the same denoiser in a thread pool."""
 
 import asyncio
 import io
@@ -16,7 +16,7 @@ from models.inference.denoiser import Denoiser
 
 
 def create_app() -> FastAPI:
-    """One endpoint; FastAPI's thread pool is all the queue there is."""
+    """Return an app with one endpoint. Requests wait for a thread of asyncio's default pool and nowhere else."""
     loaded: list[Denoiser] = []
 
     @asynccontextmanager

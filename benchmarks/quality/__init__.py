@@ -1,0 +1,1 @@
+"""Image quality, speed and memory of the denoiser, and of other denoisers for comparison."""

@@ -1,0 +1,1 @@
+"""Load, endurance and bad requests, measured on real server processes."""

@@ -1,0 +1,1 @@
+"""Training speed, and comparisons of training recipes."""
