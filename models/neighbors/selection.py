@@ -127,53 +127,6 @@ def saturating_log_complement(log_weights: Tensor) -> Tensor:
     return torch.where(log_weights < half, small, torch.where(saturated, -math.inf, large))
 
 
-def neighbor_membership(distances: Tensor, temperature: Tensor | float, k: int) -> Tensor:
-    """Return each candidate's probability of being among the k nearest, one distribution in place of k.
-
-    The probabilities are m = sigmoid((t - distance) / temperature) with the one threshold t of each row for which they sum to k:
-    of all vectors in [0, 1] that sum to k, the one that minimizes <m, distance> - temperature * (binary entropy of m) (Amos,
-    Koltun & Kolter 2019, the limited multi-label projection). As the temperature goes to 0 it is the indicator of the hard set.
-
-    Args:
-        distances: (..., O), smaller is nearer; inf for a candidate that must not be chosen, at least k finite in each row.
-        temperature: (..., 1) or a scalar, > 0, in the unit of the distances.
-        k: Size of the set, 1 <= k <= O.
-
-    Returns:
-        (..., O) in [0, 1], sums to k over O; gradients flow to distances and temperature.
-
-    Raises:
-        ValueError: If k exceeds the number of candidates.
-    """
-    candidates = distances.shape[-1]
-    if not 1 <= k <= candidates:
-        raise ValueError(f"k must lie between 1 and the number of candidates, {candidates}, but is {k}")
-    if k == candidates:
-        return torch.ones_like(distances)
-    floor = torch.finfo(distances.dtype).min / 4
-    ordered = distances.detach().topk(k + 1, largest=False).values
-    nearest = ordered[..., :1]
-    # Zero lies midway between the k-th and the next logit: no digits are lost at the threshold, whatever the temperature.
-    logits = (-(distances - nearest) / temperature).clamp_min(floor)
-    edges = (-(ordered[..., k - 1 :] - nearest) / temperature).clamp_min(floor)
-    logits = logits - edges.detach().mean(-1, keepdim=True)
-    with torch.no_grad():
-        # From there the shift that makes the sum k is at most log k up and log(O - k) down.
-        low = torch.full_like(nearest, -math.log(candidates - k))
-        high = torch.full_like(nearest, math.log(k))
-        for _ in range(4 - round(math.log2(torch.finfo(distances.dtype).eps))):
-            shift = (low + high) / 2
-            enough = torch.sigmoid(logits + shift).sum(-1, keepdim=True) > k
-            low, high = torch.where(enough, low, shift), torch.where(enough, shift, high)
-        shift = (low + high) / 2
-        members = torch.sigmoid(logits + shift)
-        slopes = members * (1 - members)
-        slope = slopes.sum(-1, keepdim=True).clamp_min(torch.finfo(distances.dtype).tiny)
-    # The implicit function theorem as one term whose value is zero: the sum stays k when the logits move.
-    response = ((logits - logits.detach()) * slopes).sum(-1, keepdim=True) / slope
-    return torch.sigmoid(logits + shift - response)
-
-
 def select_neighbors(
     queries: Tensor,
     items: Tensor,
