@@ -73,7 +73,7 @@ def evaluate_folder(
         ValueError: If the folder has no image, a file cannot be read, or the method was not made for a noise level.
     """
     for sigma in sigmas:
-        check_sigma(sigma, method.sigma_range)
+        check_sigma(sigma, method.info.sigma_range)
     for index, path in enumerate(image_files(folder)):
         clean = read_gray(path)
         for sigma in sigmas:

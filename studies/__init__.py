@@ -1,1 +1,1 @@
-"""Studies of what stands behind the service: each script draws its plots and fills its page under docs/studies."""
+"""Studies of the ideas behind the service. Each script draws the plots and fills the tables of a page in docs/studies."""

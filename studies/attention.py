@@ -1,4 +1,4 @@
-"""What non-local blocks bring to a small classifier of digits, and where they look."""
+"""The gain from non-local blocks in a small classifier of digits, and the places they attend to."""
 
 import torch
 from torch import Tensor, nn
@@ -11,15 +11,15 @@ from studies.selection_cost import in_fresh_process
 
 SEEDS = (0, 1, 2)
 BATCH = 64
-SHOWN = 5  # misclassified digits in the picture
+SHOWN = 5  # number of misclassified digits in the plot
 
 
 class Classifier(nn.Module):
-    """Three convolutions with a non-local block after the first and the second, or without; one linear layer at the end."""
+    """Three convolutions and a linear layer, with or without a non-local block after the first and the second convolution."""
 
     def __init__(self, side: int, blocks: bool) -> None:
         super().__init__()
-        sides = [side // 2 if side > 16 else side]  # 8 x 8 digits are small enough to be looked at whole
+        sides = [side // 2 if side > 16 else side]  # digits of 8 x 8 pixels are small enough without pooling
         sides.append(sides[0] // 2)
         self.first, self.second = convolution(1, 16, pooled=side > 16), convolution(16, 32, pooled=True)
         self.third = convolution(32, 64, pooled=False)
@@ -37,7 +37,7 @@ class Classifier(nn.Module):
         return logits
 
     def heat(self, images: Tensor, classes: Tensor) -> Tensor:
-        """Return what each place adds to the logit of a class, (B, h, w): summed and with the bias it is the logit."""
+        """Return the contribution of each place to the logit of a class, (B, h, w); their sum plus the bias is the logit."""
         features = self.features(images)
         weights = self.head.weight.view(10, *features.shape[1:])
         return (weights[classes] * features).sum(1)
@@ -72,7 +72,9 @@ def run(options: Options) -> None:
         step = subsampling(side)
         matrix = side**4 // step**2 * 4 / 2**20
         rows.append([f"{side} x {side}", str(step), f"{memory:.0f}", f"{matrix:,.0f}"])
-    report.table("memory", ("map of 8 planes", "keys sub-sampled by", "peak memory, MiB", "attention matrix alone, MiB"), rows)
+    report.table(
+        "memory", ("map of 8 planes", "subsampling of the keys", "peak memory, MiB", "size of the attention matrix, MiB"), rows
+    )
 
 
 @torch.no_grad()
@@ -85,7 +87,7 @@ def subsampling(side: int) -> int:
 
 
 def train(data: Digits, blocks: bool, seed: int, epochs: int) -> tuple[Classifier, list[float]]:
-    """Train one classifier; return it with its accuracy on the held-out digits after each epoch."""
+    """Train one classifier, and return it with its accuracy on the held-out digits after each epoch."""
     torch.manual_seed(seed)
     network = Classifier(data.side, blocks)
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)
@@ -108,7 +110,7 @@ def predict(network: Classifier, images: Tensor) -> Tensor:
 
 
 def draw_curves(report: Report, curves: dict[str, list[list[float]]]) -> None:
-    """Held-out accuracy by epoch, a line each seed."""
+    """Draw the accuracy on the held-out digits over the epochs, a line for each seed."""
     with report.figure("attention-accuracy", width=5.5, height=2.8) as figure:
         axis = figure.subplots()
         for color, (name, seeds) in enumerate(curves.items()):
@@ -121,7 +123,7 @@ def draw_curves(report: Report, curves: dict[str, list[list[float]]]) -> None:
 
 @torch.no_grad()
 def draw_attention(report: Report, network: Classifier, data: Digits) -> None:
-    """For misclassified digits: where the most attended place itself looks, beside what each place adds to the class."""
+    """Draw the attention of the most attended place, and the contributions of the places to two classes, for wrong digits."""
     predicted = predict(network, data.held_images)
     wrong = (predicted != data.held_labels).nonzero()[:SHOWN, 0]
     images = data.held_images[wrong]

@@ -1,4 +1,4 @@
-"""The methods one can ask for, side by side on pictures that come with scikit-image."""
+"""The methods that the service offers, side by side on pictures that come with scikit-image."""
 
 import time
 
@@ -13,7 +13,7 @@ from studies.small_budget import TESTED_ON, center, gray
 
 SIGMAS = (15, 25, 50, 70)
 SHOWN = ("camera", 50)
-PART = 120  # pixels shown
+PART = 120  # side of the part that is shown, in pixels
 
 
 def run(options: Options) -> None:
@@ -26,7 +26,7 @@ def run(options: Options) -> None:
     shown: dict[str, Tensor] = {}
     for name, method in methods.items():
         means, seconds = [], 0.0
-        method.denoise(next(iter(pictures.values())), SIGMAS[0] / 255)  # a method's first image takes longer
+        method.denoise(next(iter(pictures.values())), SIGMAS[0] / 255)  # the first image takes longer
         for sigma in SIGMAS:
             results = []
             for seed, (picture, clean) in enumerate(pictures.items()):
@@ -40,12 +40,12 @@ def run(options: Options) -> None:
             means.append(sum(results) / len(results))
         rows.append([name, *(f"{mean:.2f}" for mean in means), f"{seconds / len(SIGMAS) / len(pictures):.2f}"])
     torch.set_num_threads(threads)
-    report.table("methods", ("mean PSNR, dB, at sigma", *map(str, SIGMAS), "seconds a picture"), rows)
+    report.table("methods", ("mean PSNR, dB, at sigma", *map(str, SIGMAS), "seconds per image"), rows)
     draw(report, shown)
 
 
 def draw(report: Report, shown: dict[str, Tensor]) -> None:
-    """A part of one picture by each method."""
+    """Draw a part of one picture, denoised by each method."""
     with report.figure("methods.png", width=10.0, height=2.6) as figure:
         axes = figure.subplots(1, len(shown))
         for axis, (name, picture) in zip(axes, shown.items(), strict=True):

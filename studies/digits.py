@@ -1,4 +1,4 @@
-"""Handwritten digits: scikit-learn's 8 x 8 ones, or MNIST's where a folder holds its IDX files."""
+"""Handwritten digits: scikit-learn's, 8 x 8 pixels, or MNIST's from a folder of IDX files."""
 
 import gzip
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Digits:
-    """Images (N, 1, S, S) in [0, 1] and labels (N,), to train on and held out."""
+    """Digits for training, and held-out digits: images (N, 1, S, S) in [0, 1] and labels (N,)."""
 
     images: Tensor
     labels: Tensor
@@ -23,12 +23,12 @@ class Digits:
 
     @property
     def side(self) -> int:
-        """S, in pixels."""
+        """Side of an image in pixels, S."""
         return self.images.shape[-1]
 
 
 def load(folder: Path | None) -> Digits:
-    """Read MNIST from a folder, or scikit-learn's digits, a third of them held out, where there is none.
+    """Read MNIST from a folder; without a folder, return scikit-learn's digits, with a third held out.
 
     Raises:
         ValueError: If a file is missing or is not an IDX file of bytes.
@@ -45,7 +45,14 @@ def load(folder: Path | None) -> Digits:
 
 
 def read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
-    """Read `name`-ubyte, packed or not, as LeCun's page describes it: two zeros, 8 for bytes, the rank, big-endian sizes."""
+    """Read the IDX file `name`-ubyte, with or without gzip compression.
+
+    An IDX file of bytes, as defined on LeCun's MNIST page, begins with two zeros, an 8, the number of dimensions, and the sizes
+    as big-endian 32-bit integers.
+
+    Raises:
+        ValueError: If the file is missing or is not an IDX file of bytes.
+    """
     path = next((p for p in (folder / f"{name}-ubyte", folder / f"{name}-ubyte.gz") if p.is_file()), None)
     if path is None:
         raise ValueError(f"{folder} holds no {name}-ubyte")

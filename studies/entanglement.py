@@ -1,4 +1,4 @@
-"""Do codes cluster better when the soft nearest neighbor loss keeps their classes apart? An autoencoder on digits."""
+"""The soft nearest neighbor loss in an autoencoder of digits: do codes cluster better if the loss keeps their classes apart?"""
 
 import itertools
 from collections.abc import Callable
@@ -20,9 +20,9 @@ from studies.report import Options, Report, spread
 
 SEEDS = (0, 1, 2)
 CODE = 10
-WEIGHT = 1.0  # of the loss beside the reconstruction's binary cross-entropy
+WEIGHT = 1.0  # of the loss, added to the binary cross-entropy of the reconstruction
 BATCH = 128
-YARDSTICK = 0.1  # the temperature at which all variants are compared
+COMPARED_AT = 0.1  # temperature at which the losses of all variants are compared
 LAYERS = ("hidden 1", "hidden 2", "code", "hidden 4", "hidden 5")
 
 
@@ -31,10 +31,10 @@ class Variant:
     """One row of the table.
 
     Attributes:
-        name: As it stands there.
-        temperature: The loss's temperature by epoch; None: no loss.
-        learned: Whether the temperature is learned instead, from 1.
-        labeled: Share of the training digits whose labels the loss may see.
+        name: Its name in the table.
+        temperature: Temperature of the loss by epoch; None trains without the loss.
+        learned: Whether the temperature is learned instead, starting at 1.
+        labeled: Share of the training digits with a label.
     """
 
     name: str
@@ -53,8 +53,16 @@ VARIANTS = (
 
 
 @dataclass
-class Run:
-    """What one training left: each layer's loss by epoch, the last T, the held-out codes, their and their directions' scores."""
+class Outcome:
+    """The outcome of one training.
+
+    Attributes:
+        curves: Loss of each layer by epoch.
+        temperature: Temperature in the last epoch.
+        codes: Codes of the held-out digits, (N, `CODE`).
+        scores: Clustering accuracy and normalized mutual information of the codes.
+        direction_scores: The same scores for the codes scaled to length 1.
+    """
 
     curves: list[list[float]] = field(default_factory=list)
     temperature: float = 1.0
@@ -64,7 +72,7 @@ class Run:
 
 
 class Autoencoder(nn.Module):
-    """Fully connected, mirrored around the code; gives all its layers."""
+    """A fully connected autoencoder, symmetric about the code, that returns all its layers."""
 
     def __init__(self, pixels: int) -> None:
         super().__init__()
@@ -76,7 +84,7 @@ class Autoencoder(nn.Module):
         layers = [images.flatten(1)]
         for index, step in enumerate(self.steps):
             out = step(layers[-1])
-            linear = index in (2, len(self.steps) - 1)  # neither the code nor the logits are cut at zero
+            linear = index in (2, len(self.steps) - 1)  # the code and the logits have no ReLU
             layers.append(out if linear else out.relu())
         return layers[1:]
 
@@ -90,28 +98,28 @@ def run(options: Options) -> None:
     draw_curves(report, runs)
     draw_codes(report, runs, data.held_labels)
     held = data.held_images.flatten(1)
-    pixels = [Run(scores=score(held, data, seed), direction_scores=score(directions(held), data, seed)) for seed in seeds]
+    pixels = [Outcome(scores=score(held, data, seed), direction_scores=score(directions(held), data, seed)) for seed in seeds]
     rows = []
     for name, found in ({"no network: pixels": pixels} | runs).items():
         scores = [*zip(*(run.scores for run in found), strict=True), *zip(*(run.direction_scores for run in found), strict=True)]
         temperature = f"{found[0].temperature:.2f}" if "T" in name else "-"
         rows.append([name, *(spread(score, ".3f") for score in scores), temperature])
-    report.table("clustering", ("code", "k-means accuracy", "NMI", "accuracy, directions", "NMI, directions", "last T"), rows)
+    report.table("clustering", ("code", "k-means accuracy", "NMI", "accuracy, directions", "NMI, directions", "final T"), rows)
     first = next(iter(runs.values()))[0]
     rows = [["before training", *(f"{curve[0]:.2f}" for curve in first.curves)]]
     rows += [[name, *(f"{curve[-1]:.2f}" for curve in found[0].curves)] for name, found in runs.items()]
     report.table("layers", ("entanglement", *LAYERS), rows)
 
 
-def train(data: Digits, variant: Variant, seed: int, epochs: int) -> Run:
+def train(data: Digits, variant: Variant, seed: int, epochs: int) -> Outcome:
     """Train one autoencoder and cluster the held-out digits by its code."""
     torch.manual_seed(seed)
     network = Autoencoder(data.side**2)
     learned = LearnedTemperature()
     optimizer = torch.optim.Adam([*network.parameters(), *learned.parameters()], 1e-3)
     seen = torch.rand(len(data.labels)) < variant.labeled
-    result = Run(curves=[[] for _ in LAYERS])
-    if seed == SEEDS[0]:  # the one that is drawn
+    result = Outcome(curves=[[] for _ in LAYERS])
+    if seed == SEEDS[0]:  # only this seed is drawn
         follow(result, network, data)
     for epoch in range(epochs):
         for batch in torch.randperm(len(data.images)).split(BATCH):
@@ -136,21 +144,21 @@ def train(data: Digits, variant: Variant, seed: int, epochs: int) -> Run:
 
 
 @torch.no_grad()
-def follow(result: Run, network: Autoencoder, data: Digits) -> None:
-    """Append the loss of each layer on the training digits, by the same yardstick for all variants and epochs."""
+def follow(result: Outcome, network: Autoencoder, data: Digits) -> None:
+    """Append the loss of each layer on the training digits, at the same temperature for all variants and epochs."""
     batches = list(zip(data.images.split(BATCH), data.labels.split(BATCH), strict=True))
-    losses = torch.stack([layer_losses(network(images)[:-1], labels, YARDSTICK) for images, labels in batches]).mean(0)
+    losses = torch.stack([layer_losses(network(images)[:-1], labels, COMPARED_AT) for images, labels in batches]).mean(0)
     for curve, value in zip(result.curves, losses.tolist(), strict=True):
         curve.append(value)
 
 
 def directions(codes: Tensor) -> Tensor:
-    """Return the codes at length 1: what a loss by cosines shapes."""
+    """Return the codes scaled to length 1. The loss compares codes by their cosines, so it acts on directions only."""
     return nn.functional.normalize(codes)
 
 
 def score(codes: Tensor, data: Digits, seed: int) -> tuple[float, float]:
-    """Return k-means' accuracy under the best naming of its ten clusters, and the normalized mutual information."""
+    """Cluster codes by k-means; return the accuracy for the best assignment of clusters to digits, and the mutual information."""
     labels = data.held_labels
     found = KMeans(10, n_init=10, random_state=seed).fit_predict(codes.numpy())
     counts = confusion_matrix(labels.numpy(), found, labels=range(10))
@@ -158,8 +166,8 @@ def score(codes: Tensor, data: Digits, seed: int) -> tuple[float, float]:
     return counts[rows, columns].sum() / len(labels), float(normalized_mutual_info_score(labels.numpy(), found))
 
 
-def draw_curves(report: Report, runs: dict[str, list[Run]]) -> None:
-    """The loss of each layer over the epochs, first seed."""
+def draw_curves(report: Report, runs: dict[str, list[Outcome]]) -> None:
+    """Draw the loss of each layer over the epochs, for the first seed."""
     with report.figure("entanglement-layers", width=12.5, height=2.8) as figure:
         axes = figure.subplots(1, len(runs), sharey=True)
         for axis, (name, found) in zip(axes, runs.items(), strict=True):
@@ -170,8 +178,8 @@ def draw_curves(report: Report, runs: dict[str, list[Run]]) -> None:
         axes[0].legend()
 
 
-def draw_codes(report: Report, runs: dict[str, list[Run]], labels: Tensor) -> None:
-    """The held-out codes of the first seed on their two principal axes."""
+def draw_codes(report: Report, runs: dict[str, list[Outcome]], labels: Tensor) -> None:
+    """Draw the held-out codes of the first seed on their two principal axes."""
     chosen = (VARIANTS[0].name, VARIANTS[2].name)
     with report.figure("entanglement-codes", height=4.2) as figure:
         axes = figure.subplots(1, 2)

@@ -1,4 +1,4 @@
-"""The points on a line that the neighbor selection is studied on, their hard neighbors, and the selection as written.
+"""Points on a line for the studies of the neighbor selection, their hard neighbors, and the equations taken literally.
 
 Letters: M queries, N points, K neighbors.
 """
@@ -18,7 +18,7 @@ Kind = Literal["even", "normal"]
 
 
 def draw(kind: Kind, number: int, noise: float = 0.1, seed: int = 0) -> Tensor:
-    """Return N points in order: 0 ... N-1 plus normal noise, or a normal distribution."""
+    """Return N points: 0 ... N-1 plus normal noise ("even"), or sorted draws from a normal distribution ("normal")."""
     generator = torch.Generator().manual_seed(seed)
     if kind == "normal":
         return torch.randn(number, generator=generator).sort().values
@@ -26,33 +26,33 @@ def draw(kind: Kind, number: int, noise: float = 0.1, seed: int = 0) -> Tensor:
 
 
 def some_queries(number: int, most: int) -> Tensor:
-    """Return the indices of up to `most` of N points, evenly spread."""
+    """Return the indices of at most `most` of N points, evenly spaced."""
     return torch.linspace(0, number - 1, min(number, most)).round().long()
 
 
 def distances(points: Tensor, queries: Tensor, squared: bool = False) -> Tensor:
-    """Return |x_i - x_j| or its square, (M, N), inf from a point to itself."""
+    """Return |x_i - x_j| or its square, (M, N); a point has an infinite distance to itself."""
     apart = (points[queries, None] - points[None, :]).abs()
     apart = apart.square() if squared else apart
     return apart.scatter(1, queries[:, None], math.inf)
 
 
 def hard_neighbors(points: Tensor, queries: Tensor, k: int = K) -> Tensor:
-    """Return the values of the k nearest other points, (M, K), by scikit-learn."""
+    """Return the values of the k nearest other points, (M, K), as found by scikit-learn."""
     values = points.numpy().astype(np.float64)[:, None]
-    # Without its argument kneighbors leaves each point out of its own neighbors, duplicates included.
+    # Called without points, kneighbors leaves each point out of its own neighbors, even if there are duplicates.
     found = NearestNeighbors(n_neighbors=k).fit(values).kneighbors(return_distance=False)
     return points[torch.from_numpy(found)[queries]]
 
 
 def soft_neighbors(points: Tensor, apart: Tensor, temperature: float, relaxation: Relaxation) -> tuple[Tensor, Tensor]:
-    """Return the weights (M, N, K) and the soft neighbors (M, K)."""
+    """Return the weights, (M, N, K), and the soft neighbors, (M, K)."""
     weights = neighbor_weights(apart[None], temperature, K, relaxation)[0]
     return weights, torch.einsum("mnk,n->mk", weights, points)
 
 
 def exact_code(apart: Tensor, temperature: float) -> Tensor:
-    """Return the weights (M, N, K) of the code form without its float32 saturation: what its formula says."""
+    """Return the weights, (M, N, K), of the code form evaluated exactly, without the saturation of float32."""
     logits = (-(apart - apart.amin(-1, keepdim=True)) / temperature).clamp_min(torch.finfo(apart.dtype).min / 4)
     weights = []
     for _ in range(K):
@@ -63,7 +63,7 @@ def exact_code(apart: Tensor, temperature: float) -> Tensor:
 
 
 def as_written(apart: Tensor, temperature: float, relaxation: Relaxation) -> Tensor:
-    """Return the weights (M, N, K) by Eqs. 8-10 taken literally: the logits stay where they are, far from zero."""
+    """Return the weights, (M, N, K), by Eqs. 8-10 taken literally, without shifting the logits towards zero."""
     logits = -apart / temperature
     weights = []
     for _ in range(K):
@@ -75,10 +75,10 @@ def as_written(apart: Tensor, temperature: float, relaxation: Relaxation) -> Ten
 
 
 def neighborhood_range(neighbors: Tensor) -> float:
-    """Return the mean over queries of the greatest less the least neighbor."""
+    """Return the mean over queries of the difference between the largest and the smallest neighbor."""
     return (neighbors.amax(1) - neighbors.amin(1)).mean().item()
 
 
 def error(neighbors: Tensor, hard: Tensor) -> float:
-    """Return the mean distance from each soft neighbor to the nearest of its query's hard ones."""
+    """Return the mean distance of the soft neighbors from the nearest hard neighbor of their query."""
     return (neighbors[:, :, None] - hard[:, None, :]).abs().amin(2).mean().item()

@@ -1,4 +1,4 @@
-"""Where a study's results go: plots beside its page, tables between the page's markers, everything also on the terminal."""
+"""Output of the studies: plots beside the page, tables between the markers of the page, and everything on the terminal too."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -26,19 +26,19 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 1.6,
     "svg.fonttype": "path",
-    "svg.hashsalt": "n3denoise",  # the same picture twice is the same file twice
+    "svg.hashsalt": "n3denoise",  # so that the same plot gives the same file
 }
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says to every study.
+    """Options of the command line that apply to every study.
 
     Attributes:
         out: Folder of the pages and plots.
-        quick: Whether to run on tiny sizes, to see that all works; the numbers then mean nothing.
-        digits: Folder of MNIST's IDX files in place of scikit-learn's digits.
-        images: Folder of photographs in place of scikit-image's.
+        quick: Whether to use tiny sizes, only to check that everything runs; the figures then mean nothing.
+        digits: Folder with the IDX files of MNIST, instead of scikit-learn's digits.
+        images: Folder of photographs to train on, instead of scikit-image's and scikit-learn's.
     """
 
     out: Path = PAGES
@@ -48,7 +48,7 @@ class Options:
 
 
 class Report:
-    """One page under docs/studies."""
+    """A page in docs/studies."""
 
     def __init__(self, options: Options, page: str) -> None:
         self.out = options.out
@@ -57,7 +57,7 @@ class Report:
 
     @contextmanager
     def figure(self, name: str, width: float = 9.0, height: float = 3.2) -> Iterator[Figure]:
-        """Give an empty figure of so many inches and save it as `name`.svg, or .png where `name` says so."""
+        """Give an empty figure of a size in inches, and save it as `name`.svg, or as PNG if `name` ends with .png."""
         with mpl.rc_context(STYLE):
             figure = Figure((width, height), layout="constrained")
             yield figure
@@ -66,7 +66,7 @@ class Report:
         print(f"  drew {path.name}")
 
     def table(self, name: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table and put it on the page, between the markers `<!-- name -->` and `<!-- /name -->`."""
+        """Print a table and write it to the page, between the markers `<!-- name -->` and `<!-- /name -->`."""
         widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
 
         def line(cells: Sequence[str]) -> str:
@@ -75,7 +75,7 @@ class Report:
         self.block(name, "\n".join([line(head), line(["-" * width for width in widths]), *map(line, rows)]))
 
     def block(self, name: str, text: str) -> None:
-        """Print a text and put it on the page between its markers; a page without them gets it at its end."""
+        """Print a text and write it to the page between its markers, or at the end of a page without them."""
         print(f"\n{text}\n", flush=True)
         page = self.path.read_text(encoding="utf-8") if self.path.exists() else f"# {self.path.stem}\n"
         marked = f"<!-- {name} -->\n{text}\n<!-- /{name} -->"
@@ -85,12 +85,12 @@ class Report:
 
 
 def panel(axis: Axes, picture: Tensor, title: str, low: float = 0, high: float = 1) -> None:
-    """Show a gray picture (H, W), pixel by pixel, which also packs best."""
+    """Show a gray picture, (H, W), without interpolation, which also keeps the file small."""
     axis.imshow(picture.numpy(), cmap="gray", vmin=low, vmax=high, interpolation="nearest")
     axis.set(xticks=[], yticks=[], title=title)
     axis.grid(visible=False)
 
 
 def spread(values: Sequence[float], form: str = ".2f") -> str:
-    """Write the mean and the least and greatest of some seeds' results."""
+    """Return the mean of several results, and the smallest and the largest in parentheses, as text."""
     return f"{sum(values) / len(values):{form}} ({min(values):{form}} to {max(values):{form}})"

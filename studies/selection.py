@@ -1,4 +1,4 @@
-"""The relaxed selection against hard k-nearest neighbors: where it goes as the temperature falls, and when it has arrived."""
+"""The relaxed selection compared with hard k-nearest neighbors as the temperature falls."""
 
 import itertools
 import math
@@ -25,7 +25,7 @@ from studies.report import Options, Report
 
 FORMS: tuple[Relaxation, Relaxation] = ("paper", "code")
 COLORS = {"paper": "C0", "code": "C1", "code, exact": "C2"}
-ARRIVED = 1e-2  # mean error, in point spacings, from which on the selection counts as hard
+ARRIVED = 1e-2  # mean error, in units of the spacing of the points, below which the selection counts as hard
 
 
 def run(options: Options) -> None:
@@ -38,7 +38,7 @@ def run(options: Options) -> None:
 
 
 def curves(report: Report, sizes: tuple[int, ...]) -> None:
-    """Neighborhood range and error over T for both kinds of points (their figures 2, 3 and 8-10)."""
+    """Draw neighborhood range and error over T for both kinds of points (figures 2, 3 and 8-10 of the replicated report)."""
     temperatures = np.logspace(4, -7, 34)
     kinds: tuple[Kind, Kind] = ("even", "normal")
     for kind in kinds:
@@ -65,14 +65,14 @@ def curves(report: Report, sizes: tuple[int, ...]) -> None:
 
 
 def selected(name: str, points: Tensor, apart: Tensor, temperature: float) -> Tensor:
-    """Return the soft neighbors (M, K) of one form by its name in the legend."""
+    """Return the soft neighbors, (M, K), of the form with this name in the legend."""
     if name == "code, exact":
         return torch.einsum("mnk,n->mk", exact_code(apart, temperature), points)
     return soft_neighbors(points, apart, temperature, "paper" if name == "paper" else "code")[1]
 
 
 def distributions(report: Report) -> None:
-    """The K distributions of one query as T falls (their figure 4)."""
+    """Draw the K distributions of one query at falling T (figure 4 of the replicated report)."""
     number, query = 10, 4
     points = draw("even", number)
     apart = distances(points, torch.tensor([query]))
@@ -94,7 +94,7 @@ def distributions(report: Report) -> None:
 
 
 def threshold(report: Report, quick: bool) -> None:
-    """The greatest T at which the selection has become hard, against the noise on the points (their figure 6)."""
+    """Draw the highest T at which the selection is hard over the noise on the points (figure 6 of the replicated report)."""
     noises = np.logspace(-3, -0.5, 6 if quick else 16)
     with report.figure("selection-threshold", height=3.4) as figure:
         axes = figure.subplots(1, 2, sharey=True)
@@ -106,7 +106,7 @@ def threshold(report: Report, quick: bool) -> None:
                 off = np.log10(found) - (slope * np.log10(noises) + offset)
                 axis.loglog(noises, found, COLORS[form] + "o", ms=4, label=form)
                 axis.loglog(noises, 10**offset * noises**slope, COLORS[form])
-                seeds = "one seed" if fixed else "a seed each"
+                seeds = "same seed" if fixed else "new seed for each level"
                 rows.append([seeds, form, f"{slope:.2f}", f"{10**offset:.2g}", f"{off.std():.2f}"])
             axis.set(xlabel="noise on the points", title="the same seed" if fixed else "a new seed for each level")
             axis.legend()
@@ -115,7 +115,7 @@ def threshold(report: Report, quick: bool) -> None:
 
 
 def arrival(points: Tensor, form: Relaxation) -> float:
-    """Return the greatest T of a fine grid from which on downwards the error stays below `ARRIVED`."""
+    """Return the highest T of a fine grid at and below which the error does not exceed `ARRIVED`."""
     points = points.double()
     queries = torch.arange(len(points))
     hard, apart = hard_neighbors(points, queries), distances(points, queries)
@@ -129,7 +129,7 @@ def arrival(points: Tensor, form: Relaxation) -> float:
 
 
 def acceptance(report: Report, number: int) -> None:
-    """All queries of the largest set at T = 1e-8: the sums of the distributions and the error, written and re-centerd."""
+    """Measure the sums of the distributions and the error for all queries of the largest set at T = 1e-8."""
     rows = []
     kinds: tuple[Kind, Kind] = ("even", "normal")
     for kind, squared, form in itertools.product(kinds, (False, True), FORMS):
@@ -145,5 +145,8 @@ def acceptance(report: Report, number: int) -> None:
             weights_error += error(neighbors, hard[some]) * len(some) / number
         distance = "squared" if squared else "Euclidean"
         rows.append([kind, distance, form, f"{off:.1e}", f"{literal_off:.1e}", f"{weights_error:.1e}"])
-    head = ("points", "distance", "form", "sums off 1 by", "as written", "mean error against hard kNN")
+    head = (
+        *("points", "distance", "form", "largest deviation of the sums from 1", "the same, equations taken literally"),
+        "mean error against hard kNN",
+    )
     report.table("acceptance", head, rows)

@@ -1,4 +1,7 @@
-"""Run time and peak memory of the selection against hard k-nearest neighbors, over the number of points (their figure 7)."""
+"""Run time and peak memory of the selection and of hard k-nearest neighbors over the number of points.
+
+This is figure 7 of the replicated report.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -16,8 +19,8 @@ from studies.points import K, draw
 from studies.report import Options, Report
 
 TEMPERATURE = 1e-3
-WINDOW = 225  # the network's 15 x 15 candidates
-ROWS = 2048  # queries at a time within a window
+WINDOW = 225  # candidates in the network's search window of 15 x 15
+ROWS = 2048  # number of queries computed at a time, with a window
 
 
 def run(options: Options) -> None:
@@ -52,7 +55,7 @@ def all_points(number: int) -> None:
 
 
 def within_window(number: int) -> Tensor:
-    """Select among the points around each query in order, as the network does on an image."""
+    """Select among the points around each query, as the network does on an image."""
     points = draw("normal", number)
     starts = (torch.arange(number) - WINDOW // 2).clamp(0, number - WINDOW)
     selected = []
@@ -70,14 +73,14 @@ def hard(number: int) -> None:
 
 
 def in_fresh_process(work: Callable[[int], object], numbers: Sequence[int]) -> list[tuple[int, float, float]]:
-    """Measure the work for rising N in a process of its own, where no memory lies ready from something else."""
+    """Measure `work` for rising N in a new process, which holds no memory freed by something else."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(costs, work, numbers).result()
 
 
 def costs(work: Callable[[int], object], numbers: Sequence[int]) -> list[tuple[int, float, float]]:
-    """Return N, the seconds, and the peak resident MiB above the process before (nan where the system does not tell)."""
-    work(numbers[0])  # loads what is loaded on first use
+    """Return N, the seconds, and the growth of the peak resident memory in MiB (nan if the system does not report it)."""
+    work(numbers[0])  # the first call loads libraries
     before = memory("VmRSS")
     found = []
     for number in numbers:
@@ -88,7 +91,7 @@ def costs(work: Callable[[int], object], numbers: Sequence[int]) -> list[tuple[i
 
 
 def memory(field: str) -> float:
-    """Return a figure of Linux's process status in MiB, nan elsewhere."""
+    """Return a field of the process status of Linux in MiB, or nan on other systems."""
     status = Path("/proc/self/status")
     if not status.exists():
         return float("nan")

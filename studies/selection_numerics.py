@@ -1,4 +1,4 @@
-"""Why float32 spoils the selection as written, how large its gradients become, and one distribution in place of K."""
+"""Numerics of the selection: float32 and the equations taken literally, sizes of gradients, and one distribution instead of K."""
 
 import math
 
@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.neighbors.selection import Relaxation, neighbor_membership, neighbor_weights
+from models.neighbors.membership import neighbor_membership
+from models.neighbors.selection import Relaxation, neighbor_weights
 from studies.points import K, Kind, as_written, distances, draw, exact_code, hard_neighbors, soft_neighbors, some_queries
 from studies.report import Options, Report
 
@@ -22,7 +23,7 @@ def run(options: Options) -> None:
 
 
 def sums(report: Report, number: int) -> None:
-    """Least and greatest sum of a distribution over T, with the logits where the equations leave them and re-centered."""
+    """Draw the smallest and the largest sum of a distribution over T, for the literal equations and with re-centered logits."""
     temperatures = np.logspace(0, -9, 73)
     points = draw("even", number, 1e-3)
     queries = some_queries(number, number)
@@ -56,12 +57,15 @@ def sums(report: Report, number: int) -> None:
             least, most = min(w.sum(1).min() for w in written), max(w.sum(1).max() for w in written)
             rows.append([form, f"{least:.4f} to {most:.4f}", f"{max(wrong):.1%}", f"{max(eths)}", f"{off:.1e}"])
         axes[0].set_ylabel("sums of the distributions")
-    head = ("form", "sums as written", "queries off by > 0.01, at worst", "weights of 0.3679 = 1/e", "re-centered: sums off 1 by")
+    head = (
+        *("form", "sums, equations taken literally", "queries with sums off by more than 0.01, at worst"),
+        *("weights equal to 1/e = 0.3679", "largest deviation from 1, re-centered"),
+    )
     report.table("sums", head, rows)
 
 
 def gradients(report: Report, number: int) -> None:
-    """Size of the derivative of a soft neighbor by the distances, median and greatest over the queries, as T falls."""
+    """Draw the norm of the derivative of a soft neighbor by the distances, median and maximum over the queries, over T."""
     temperatures = np.logspace(1, -6, 43)
     kinds: tuple[Kind, Kind] = ("even", "normal")
     with report.figure("selection-gradients") as figure:
@@ -82,12 +86,12 @@ def gradients(report: Report, number: int) -> None:
             axis.invert_xaxis()
         axes[0].set_ylabel("gradient by the distances")
         axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    head = ("points", "form", "greatest at any T", "greatest times T", "median below 1e-6 from T =")
+    head = ("points", "form", "largest gradient at any T", "largest gradient times T", "T from which the median is below 1e-6")
     report.table("gradients", head, rows)
 
 
 def gradient_sizes(name: str, points: Tensor, apart: Tensor, temperature: float) -> Tensor:
-    """Return for each query (M,) the norm of d z_K / d distances, or of the members' mean; the others vary less or alike."""
+    """Return for each query, (M,), the norm of d z_K / d distances, or of d (mean of the members) / d distances."""
     leaf = apart.detach().clone().requires_grad_()
     if name == "membership":
         soft = neighbor_membership(leaf, temperature, K) @ points / K
@@ -99,7 +103,7 @@ def gradient_sizes(name: str, points: Tensor, apart: Tensor, temperature: float)
 
 
 def membership(report: Report, number: int) -> None:
-    """The probability of being among the K nearest beside the sum of the K distributions."""
+    """Compare the probability of being among the K nearest with the sum of the K distributions."""
     points = draw("normal", number)
     queries = some_queries(number, number)
     apart = distances(points, queries)
@@ -133,8 +137,8 @@ def membership(report: Report, number: int) -> None:
         rows.append([name, f"{sums_off:.0e}", f"{max(v.max().item() for v in values):.2f}", f"{outside:.3f}"])
     head = (
         "distribution",
-        f"sum off {K} by at most",
-        "greatest value at any T",
+        f"largest deviation of the sum from {K}",
+        "largest value at any T",
         f"share outside the hard set at T = {temperatures[-1]:.0e}",
     )
     report.table("membership", head, rows)

@@ -1,4 +1,4 @@
-"""What neighbors bring to a denoiser: convolutions alone, with a non-local block, with an N3 block, all at one small budget."""
+"""The gain from neighbors in a denoiser: convolutions alone, with a non-local block, and with an N3 block, on a small budget."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_sample_images
 from torch import Tensor, nn
 
+from models.images.color import to_gray8
 from models.images.metrics import psnr
 from models.images.noise import add_noise
 from models.neighbors.non_local import NonLocalBlock
 from models.networks.n3net import DnCNN, N3Net, N3NetConfig
-from models.training.image_set import LUMA, ImageSet
-from models.training.optimizer import Optimizer
+from models.training.image_set import ImageSet
 from models.training.recipe import Recipe
-from models.training.trainer import Trainer
+from models.training.trainer import Trainer, fresh_network
 from studies.report import Options, Report, panel, spread
 
 SIGMA = 25.0
@@ -25,12 +25,12 @@ CONFIG = N3NetConfig(sigma_plane=False, features=24, depth=5, embedding=24, bloc
 SEEDS = (0, 1, 2)
 LEARNED_ON = ("coffee", "chelsea", "rocket", "grass", "gravel")  # and scikit-learn's two photographs
 TESTED_ON = ("camera", "astronaut", "brick", "coins")
-SIDE = 160  # pixels of the tested centers
-PART = 100  # pixels shown
+SIDE = 160  # side of the test images, cut from the centers, in pixels
+PART = 100  # side of the part that is shown, in pixels
 
 
 class NonLocalNet(N3Net):
-    """An N3Net with the non-local block in the place of the N3 block; it passes on as many planes as it gets."""
+    """An N3Net with a non-local block in place of the N3 block, which has as many output planes as input planes."""
 
     def __init__(self, config: N3NetConfig) -> None:
         super().__init__(replace(config, blocks=0))
@@ -39,20 +39,9 @@ class NonLocalNet(N3Net):
         self.blocks = nn.ModuleList([NonLocalBlock(config.planes, config.planes, subsample=2)])
 
 
-class NetworkTrainer(Trainer):
-    """The project's trainer, for a network that is not built from a configuration alone."""
-
-    def __init__(self, images: ImageSet, network: N3Net, recipe: Recipe) -> None:
-        super().__init__(images, network.config, recipe, torch.device("cpu"))
-        self.network = self.forward = network.train()
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = {key: value.detach().clone() for key, value in network.state_dict().items()}
-        self.optimizer = Optimizer(network, recipe.weight_decay, recipe.optimizer)
-
-
 @dataclass(frozen=True)
 class Candidate:
-    """A row of the table: its name and its network."""
+    """A row of the table: the name of a network, and the function that builds it."""
 
     name: str
     build: Callable[[], N3Net]
@@ -101,11 +90,9 @@ def run(options: Options) -> None:
 
 
 def learn(candidate: Candidate, images: ImageSet, recipe: Recipe) -> N3Net:
-    """Train one network by the recipe and return it with the average of its weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        network = candidate.build()
-    trainer = NetworkTrainer(images, network, recipe)
+    """Train one network and return it with the moving average of its weights."""
+    network = fresh_network(candidate.build, recipe.seed)
+    trainer = Trainer(network, images, recipe, torch.device("cpu"))
     assert recipe.steps is not None
     for step in range(recipe.steps):
         trainer.step(step / recipe.steps)
@@ -120,27 +107,27 @@ def denoise(network: N3Net, clean: Tensor, seed: int) -> Tensor:
 
 
 def gray(name: str) -> NDArray[np.uint8]:
-    """Return one of scikit-image's pictures as 8-bit gray (H, W)."""
+    """Return one of scikit-image's pictures as 8-bit gray, (H, W)."""
     return to_gray(getattr(skimage.data, name)())
 
 
 def photographs() -> list[NDArray[np.uint8]]:
-    """Return scikit-learn's two photographs as 8-bit gray."""
+    """Return scikit-learn's two photographs as 8-bit gray, (H, W)."""
     return [to_gray(image) for image in load_sample_images().images]
 
 
 def to_gray(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return image if image.ndim == 2 else np.rint(image[..., :3] @ LUMA).clip(0, 255).astype(np.uint8)
+    return image if image.ndim == 2 else to_gray8(image[..., :3])
 
 
 def center(image: NDArray[np.uint8], side: int) -> Tensor:
-    """Return the middle of an image, (side, side) in [0, 1]."""
+    """Return the center of an image, (side, side) in [0, 1]."""
     top, left = ((length - side) // 2 for length in image.shape)
     return torch.from_numpy(image[top : top + side, left : left + side].astype(np.float32) / 255)
 
 
 def draw(report: Report, clean: Tensor, pictures: dict[str, Tensor]) -> None:
-    """A part of the image that repeats itself most, by each network."""
+    """Draw a part of the image with the most repetition, denoised by each network."""
     shown = {"clean": clean, "noisy": add_noise(clean, SIGMA / 255, TESTED_ON.index("brick")), **pictures}
     with report.figure("denoisers.png", width=10.0, height=2.6) as figure:
         axes = figure.subplots(1, len(shown))

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"| {sigma:g} | {min(gains):.2f} | {sum(gains) / len(gains):.2f} |")
     if options.plot:
         scores = list(evaluate_folder(denoiser, options.folder, CURVE))
-        draw(scores, f"{denoiser.name} on {options.folder.name}", options.plot)
+        draw(scores, f"{denoiser.info.weights} on {options.folder.name}", options.plot)
 
 
 if __name__ == "__main__":
