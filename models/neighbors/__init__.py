@@ -1,1 +1,1 @@
-"""The neighbor selection of the N3 block, and its relatives."""
+"""Neighbor selection of the N3 block and related methods: membership, soft nearest neighbor loss, non-local block and means."""

@@ -1,6 +1,6 @@
 """The non-local block in its embedded-Gaussian form (Wang, Girshick, Gupta & He 2018, "Non-local Neural Networks", Eqs. 4-6).
 
-Letters: B batch, C channels, H, W pixels, E embedding channels, N = H * W queries, S keys (N, or about N / r^2 sub-sampled by r).
+Letters: B batch, C channels, H x W pixels, E embedding channels, N = H * W queries, h x w keys after pooling, S = h * w keys.
 """
 
 from typing import overload
@@ -11,19 +11,19 @@ from torch.nn import functional
 
 
 class NonLocalBlock(nn.Module):
-    """x + W(softmax(theta(x)^T phi(x)) g(x)): every pixel averages all pixels of the map by their embedded similarity.
+    """x + W(softmax(theta(x)^T phi(x)) g(x)): every pixel averages all pixels of the map, weighted by their embedded similarity.
 
-    The (N, S) attention never exists as a whole: `scaled_dot_product_attention` goes through it in pieces. The output
-    convolution starts at zero, so that a new block in a trained network changes nothing at first.
+    The attention (N, S) is never in memory as a whole, because `scaled_dot_product_attention` computes it in pieces. The output
+    convolution starts at zero, so that inserting a new block into a trained network does not change the output at first.
     """
 
     def __init__(self, channels: int, embedding: int | None = None, subsample: int = 1) -> None:
         """Build the block.
 
         Args:
-            channels: C of the map, kept.
-            embedding: E; half of C by default, as in the paper.
-            subsample: Max-pooling of keys and values, 1 for none.
+            channels: C, of the input and of the output.
+            embedding: E. The default is half of C, as in the paper.
+            subsample: Side of the max-pooling of keys and values; 1 means no pooling.
 
         Raises:
             ValueError: If a size is below 1.
@@ -47,14 +47,15 @@ class NonLocalBlock(nn.Module):
     def forward(self, x: Tensor, return_attention: tuple[int, int]) -> tuple[Tensor, Tensor]: ...
 
     def forward(self, x: Tensor, return_attention: tuple[int, int] | None = None) -> Tensor | tuple[Tensor, Tensor]:
-        """Return x plus what the pixels gathered, and on demand where one of them looked.
+        """Return x plus the averages over all pixels and, on request, the attention of one query pixel.
 
         Args:
             x: (B, C, H, W).
-            return_attention: (row, column) of one query pixel, negative from the end.
+            return_attention: (row, column) of the query pixel whose attention to return. Negative values count from the end.
 
         Returns:
-            (B, C, H, W); with a query also its attention (B, h, w) over the keys, h = ceil(H / subsample), which sums to 1.
+            (B, C, H, W). With `return_attention` also the query's attention over the keys, (B, h, w) with
+            h = ceil(H / subsample), which sums to 1 for each image.
 
         Raises:
             IndexError: If the query lies outside the map.
@@ -65,7 +66,7 @@ class NonLocalBlock(nn.Module):
             tokens(queries),
             tokens(keys),
             tokens(values),
-            scale=1.0,  # Eq. 3 has no 1 / sqrt(E)
+            scale=1.0,  # Eq. 4 does not divide by sqrt(E)
         )  # (B, 1, N, E)
         out: Tensor = x + self.out(gathered.squeeze(1).transpose(1, 2).reshape(queries.shape))
         if return_attention is None:
@@ -76,9 +77,9 @@ class NonLocalBlock(nn.Module):
 
     @torch.no_grad()
     def most_attended(self, x: Tensor) -> Tensor:
-        """Return the pixel that the others look at most, as (row, column) on the key map, for each image: (B, 2).
+        """Return for each image the key that receives the most attention, as (row, column) among the h x w keys: (B, 2).
 
-        The attention each key receives is summed over all queries, one row of queries at a time to stay within O(W * S) memory.
+        The attention that a key receives is summed over all queries, one row of queries at a time to need only O(W * S) memory.
         """
         keys = self.pool(self.phi(x))
         received = sum(
@@ -90,8 +91,8 @@ class NonLocalBlock(nn.Module):
 
 
 def tokens(planes: Tensor) -> Tensor:
-    """Turn (B, E, H, W) into (B, 1, H * W, E), one head.
+    """Turn (B, E, H, W) into the tokens (B, 1, H * W, E) of a single attention head.
 
-    The copy is not for tidiness: with any other strides attention falls back to the form that holds the whole (N, S) matrix.
+    The copy is needed: with other strides, attention falls back to an implementation that stores the whole matrix (N, S).
     """
     return planes.flatten(2).transpose(1, 2).unsqueeze(1).contiguous()

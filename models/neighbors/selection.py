@@ -12,35 +12,35 @@ from torch import Tensor
 
 Relaxation = Literal["paper", "code"]
 SMALLEST_COMPLEMENT = 1e-6
-"""Least 1 - w that a gradient of the code form is divided by."""
+"""Lower bound of 1 - w where a gradient of the code form is divided by it."""
 
 
 def neighbor_weights(distances: Tensor, temperature: Tensor | float, k: int, relaxation: Relaxation = "paper") -> Tensor:
     """Select k soft nearest neighbors among each query's candidates (Plötz & Roth 2018, Eqs. 8-10).
 
-    In the paper form this is hard k-nearest-neighbor selection as the temperature goes to 0. The code form leaves out the
-    division of log(1 - w) by the temperature, as weights that were trained so need; at low temperature its later neighbors
-    collapse onto the first few.
+    The paper form becomes hard k-nearest-neighbor selection as the temperature goes to 0. The code form, which the authors' code
+    computes, does not divide log(1 - w) by the temperature; networks trained with it need it. At low temperature its later
+    neighbors collapse onto the first few.
 
     Args:
-        distances: (B, M, O), smaller is nearer; only differences within a row matter, so the block's
-            batch-normalized distances serve too; inf for a candidate that must not be chosen.
+        distances: (B, M, O), smaller is nearer; inf excludes a candidate. Only differences within a row matter, so
+            batch-normalized distances work too.
         temperature: (B, M, 1) or a scalar, > 0, in the unit of the distances.
         k: Neighbors to select, 1 <= k <= O.
         relaxation: "paper" divides log(1 - w) by the temperature as Eqs. 8-10 do; "code" does not.
 
     Returns:
-        (B, M, O, K); each [..., j] is non-negative and sums to 1 over O.
+        (B, M, O, K). Each [..., j] is non-negative and sums to 1 over O.
 
     Raises:
-        ValueError: If k exceeds the number of candidates, or the relaxation has no such name.
+        ValueError: If k is below 1 or exceeds the number of candidates, or the relaxation is unknown.
     """
     candidates = distances.shape[-1]
     if not 1 <= k <= candidates:
         raise ValueError(f"k must lie between 1 and the number of candidates, {candidates}, but is {k}")
     if relaxation not in ("paper", "code"):
         raise ValueError(f'relaxation must be "paper" or "code", not {relaxation!r}')
-    # Float32 logits far from zero lose the digits that make a softmax sum to one, so the nearest candidate becomes 0 first.
+    # Float32 logits far from zero are too coarse for a softmax that sums to one. Subtract the smallest distance first.
     nearest = distances.detach().amin(-1, keepdim=True)
     nearest = torch.where(nearest.isfinite(), nearest, 0)
     logits = -(distances - nearest) / temperature
@@ -51,12 +51,13 @@ def successive_weights(logits: Tensor, temperature: Tensor | float, k: int, rela
     """Yield w_1 ... w_k of Eq. 10, each (..., O), from the logits -distance / temperature of Eq. 8.
 
     Args:
-        logits: (..., O); -inf for a candidate that must not be chosen.
-        temperature: Broadcastable to the logits, > 0; the code form does not use it.
+        logits: (..., O); -inf excludes a candidate.
+        temperature: Broadcastable to the logits, > 0. The code form does not use it.
         k: Neighbors to select.
         relaxation: "paper" or "code", as in `neighbor_weights`.
     """
-    # Lower than any real logit, and adding two of them still gives a finite number; -inf would make 0 * inf in the gradients.
+    # Use a finite floor instead of -inf, which would cause 0 * inf in the gradients. It is lower than any real logit, and the
+    # sum of two floors is still finite.
     floor = torch.finfo(logits.dtype).min / 2
     logits = logits.clamp_min(floor)
     for j in range(k):
@@ -72,21 +73,24 @@ def successive_weights(logits: Tensor, temperature: Tensor | float, k: int, rela
 
 
 class CodeWeights(torch.autograd.Function):
-    """The weights of the code form, with a backward pass of its own.
+    """The weights of the code form with a hand-written backward pass.
 
-    It takes a fifth of the time that autograd does through seven softmaxes, and in training that is paid at every step.
+    For k = 7 it takes a fifth of the time of autograd, and training calls it at every step.
     """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, k: int) -> Tensor:
-        """Return (B, K, ..., O) from logits (B, ..., O); as `successive_weights`."""
+        """Return the weights (B, K, ..., O) that `successive_weights` yields for logits (B, ..., O)."""
         weights = stacked_weights(logits - logits.amax(-1, keepdim=True), 1.0, k, "code")
         ctx.save_for_backward(weights)
         return weights
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """Go from the last neighbor to the first: of log(1 - w), -1 / (1 - w) kept off its pole, of the softmax, its own."""
+        """Propagate the gradients from the last neighbor to the first.
+
+        The derivative of log(1 - w) is -1 / (1 - w); `SMALLEST_COMPLEMENT` bounds it. Then follows the derivative of the softmax.
+        """
         rest: Tensor | None = None
         for weights, gradient in zip(*(reversed(every.unbind(1)) for every in (*ctx.saved_tensors, gradients[0])), strict=True):
             through = gradient * weights
@@ -99,28 +103,29 @@ class CodeWeights(torch.autograd.Function):
 
 
 def log_complement(logits: Tensor) -> Tensor:
-    """Return log(1 - softmax(logits)) over the last axis, exact at any gap and with bounded gradients.
+    """Return log(1 - softmax(logits)) over the last axis, exact for any logits and with bounded gradients.
 
-    Only the largest weight of a row can exceed 1/2. With R the log-sum-exp of the others and Z that of all, its log(1 - w) is
-    R - Z, and for the others log1p(-exp(l - Z)) loses nothing.
+    Only the largest weight of a row can exceed 1/2. Let Z be the log-sum-exp of all logits and R that of all but the largest.
+    Then log(1 - w) is R - Z for the largest; for the others, log1p(-exp(l - Z)) is accurate.
     """
-    if logits.shape[-1] == 1:  # the only candidate has weight 1: nothing is left for a second choice
+    if logits.shape[-1] == 1:  # the only candidate has weight 1, so nothing is left for a second neighbor
         return torch.full_like(logits, torch.finfo(logits.dtype).min / 2)
     largest = logits.detach().argmax(-1, keepdim=True)
     others = logits.scatter(-1, largest, -math.inf).logsumexp(-1, keepdim=True)
     total = torch.logaddexp(logits.gather(-1, largest), others)
-    # The largest is set aside before log1p, whose gradient at w = 1 would be infinite.
+    # Exclude the largest from log1p, whose gradient at w = 1 is infinite.
     rest = torch.log1p(-(logits - total).scatter(-1, largest, -math.inf).exp())
     return rest.scatter(-1, largest, others - total)
 
 
 def saturating_log_complement(log_weights: Tensor) -> Tensor:
-    """Return log(1 - w) in the float32 arithmetic of the "code" form: -inf once w rounds to 1, past about 17 nats.
+    """Return log(1 - w) as the code form computes it in float32: -inf where w rounds to 1.
 
-    Weights that were trained with this saturation need it: the exact form would give even mixes in its place.
+    That happens when the largest logit is about 17 above all others. Networks trained with this saturation need it: the exact
+    form would average candidates evenly there.
     """
     half = math.log(0.5)
-    # Each branch sees only arguments for which its gradient is finite.
+    # Each branch gets only arguments for which its gradient is finite.
     small = torch.log1p(-log_weights.clamp_max(half).exp())
     saturated = log_weights >= 0
     large = torch.log(-torch.expm1(torch.where(saturated, half, log_weights).clamp_min(half)))
@@ -138,23 +143,23 @@ def select_neighbors(
 ) -> Tensor:
     """Return the k soft nearest neighbors of each query under the squared Euclidean distance, in bounded memory.
 
-    Neither the (M, N) distances nor the (M, N, K) weights ever exist as a whole: queries are taken so many at a time that one
-    (queries, N) matrix has at most `chunk` entries, or one query at a time where N alone is larger.
+    Neither the distances (M, N) nor the weights (M, N, K) are ever in memory as a whole. Queries are processed in chunks such
+    that a matrix (queries, N) has at most `chunk` entries; a chunk has at least one query.
 
     Args:
         queries: (M, E) embeddings of the queries.
         items: (N, E) embeddings of the candidates.
-        values: (N, F) what is averaged.
+        values: (N, F), what the weights average.
         temperature: (M, 1) or a scalar, > 0.
         k: Neighbors to select, 1 <= k <= N.
         relaxation: As in `neighbor_weights`.
-        chunk: Entries of the distance matrix held at a time, > 0.
+        chunk: Entries of the distance matrix in memory at a time, > 0.
 
     Returns:
         (M, K, F).
 
     Raises:
-        ValueError: If k exceeds the number of items, `chunk` is not positive, or the relaxation has no such name.
+        ValueError: If k is below 1 or exceeds the number of items, `chunk` is not positive, or the relaxation is unknown.
     """
     if chunk < 1:
         raise ValueError(f"chunk must be positive, but is {chunk}")
@@ -175,9 +180,12 @@ def select_neighbors(
 
 
 def squared_distances(queries: Tensor, items: Tensor) -> Tensor:
-    """Return the squared Euclidean distances (M, N), from differences where the dimension is low, else from products."""
+    """Return the squared Euclidean distances (M, N) of queries (M, E) and items (N, E).
+
+    Up to 8 dimensions they come from differences, above from |a|^2 + |b|^2 - 2ab.
+    """
     dimensions = queries.shape[-1]
-    if dimensions > 8:  # |a|^2 + |b|^2 - 2ab cancels, hence float64; differences would cost M x N x E memory
+    if dimensions > 8:  # |a|^2 + |b|^2 - 2ab cancels, hence float64. Differences would be slow, one pass per dimension.
         dtype = queries.dtype
         queries, items = queries.double(), items.double()
         products = queries.square().sum(-1, keepdim=True) + items.square().sum(-1) - 2 * queries @ items.T
@@ -189,10 +197,10 @@ def squared_distances(queries: Tensor, items: Tensor) -> Tensor:
 
 
 def inference_weights(distances: Tensor, temperature: Tensor, k: int, relaxation: Relaxation) -> Tensor:
-    """Return what `successive_weights` yields, stacked as (B, K, M, O), the faster way that needs no gradients.
+    """Return the weights that `successive_weights` yields, stacked to (B, K, M, O), faster and without gradients.
 
     Args:
-        distances: (B, M, O), float32; inf for a candidate that must not be chosen. Overwritten.
+        distances: (B, M, O), float32; inf excludes a candidate. Overwritten.
         temperature: (B, M, 1), > 0.
         k: Neighbors to select.
         relaxation: "paper" or "code", as in `neighbor_weights`.
@@ -201,19 +209,20 @@ def inference_weights(distances: Tensor, temperature: Tensor, k: int, relaxation
 
 
 def stacked_weights(logits: Tensor, temperature: Tensor | float, k: int, relaxation: Relaxation) -> Tensor:
-    """Return what `successive_weights` yields, stacked behind the first axis, without gradients.
+    """Return the weights that `successive_weights` yields, stacked along a new second axis, without gradients.
 
-    In the code form l + log(1 - w) is the product p (S - p) / S of p = exp(l) and S = sum of p: seven selections need neither
-    exponential nor logarithm, and S - p rounds as the saturating logarithm does. Where p underflows, the logarithms return.
+    With p = exp(l) and S the sum of p over the candidates, the step l + log(1 - w) of the code form is p (S - p) / S. So all k
+    selections together need one exponential and no logarithm, and S - p rounds as the saturating logarithm does. Where S gets
+    so small that p may have underflowed, the logarithmic form is used.
 
     Args:
-        logits: (B, ..., O), the largest of each row 0.
+        logits: (B, ..., O); the largest of each row is 0.
         temperature: As in `successive_weights`.
         k: Neighbors to select.
         relaxation: "paper" or "code", as in `neighbor_weights`.
     """
     weights = logits.new_empty(len(logits), k, *logits.shape[1:])
-    if relaxation == "code" and not torch.compiler.is_compiling():  # a compiler cannot look at the total
+    if relaxation == "code" and not torch.compiler.is_compiling():  # a compiled graph cannot branch on `total`
         products = logits.exp()
         for j in range(k):
             total = products.sum(-1, keepdim=True)
@@ -221,7 +230,7 @@ def stacked_weights(logits: Tensor, temperature: Tensor | float, k: int, relaxat
             if j + 1 < k:
                 torch.sub(total, products, out=products)
                 products.mul_(chosen)
-        if k == 1 or total.min() > 1e-20:  # then what underflowed is too little to be seen
+        if k == 1 or total.min() > 1e-20:  # then whatever underflowed is negligible
             return weights
     for j, chosen in enumerate(successive_weights(logits, temperature, k, relaxation)):
         weights[:, j] = chosen

@@ -1,4 +1,4 @@
-"""The code form's own backward pass against finite differences and against autograd in float64."""
+"""Tests of the code form's hand-written backward pass against autograd in float64."""
 
 import math
 
@@ -13,7 +13,7 @@ def code_weights(logits: torch.Tensor, k: int) -> torch.Tensor:
 
 
 def plain(logits: torch.Tensor, k: int) -> torch.Tensor:
-    """Eqs. 8-10 in the code form, as they stand."""
+    """Return the weights of Eqs. 8-10 in the code form, computed literally."""
     weights = []
     for _ in range(k):
         weights.append(logits.softmax(-1))
@@ -21,7 +21,7 @@ def plain(logits: torch.Tensor, k: int) -> torch.Tensor:
     return torch.stack(weights, 1)
 
 
-def test_against_autograd_in_float64() -> None:
+def test_gradients_agree_with_autograd_in_float64() -> None:
     torch.manual_seed(0)
     logits = (torch.randn(2, 6, 20) * 3).requires_grad_()
     upstream = torch.randn(2, 5, 6, 20)
@@ -34,13 +34,13 @@ def test_against_autograd_in_float64() -> None:
     torch.testing.assert_close(gradient.double(), expected_gradient, atol=2e-5, rtol=1e-3)
 
 
-def test_its_weights_are_those_of_the_selection() -> None:
+def test_weights_agree_with_successive_weights() -> None:
     logits = torch.randn(1, 3, 9)
     expected = torch.stack(list(successive_weights(logits, 1.0, 4, "code")), 1)
     torch.testing.assert_close(code_weights(logits, 4), expected, atol=1e-6, rtol=1e-5)
 
 
-def test_gradients_are_finite_where_a_weight_is_one_and_where_candidates_are_masked() -> None:
+def test_gradients_are_finite_for_weights_of_one_and_for_masked_candidates() -> None:
     logits = torch.randn(1, 4, 10)
     logits[0, 0, 3] = 200  # rounds to 1
     logits[0, 1, 2] = logits[0, 1, 5] = 90  # a tie far above the rest

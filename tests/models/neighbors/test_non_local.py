@@ -1,4 +1,4 @@
-"""The non-local block."""
+"""Tests of the non-local block."""
 
 import math
 
@@ -11,7 +11,7 @@ from models.neighbors.non_local import NonLocalBlock
 
 
 def trained(block: NonLocalBlock) -> NonLocalBlock:
-    """Give the output convolution weights that are not zero."""
+    """Give all layers random weights, also the output convolution, which starts at zero."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in block.parameters():
@@ -24,7 +24,7 @@ def image(*shape: int) -> Tensor:
 
 
 def by_loops(block: NonLocalBlock, x: Tensor) -> Tensor:
-    """Equations 4-6, one query pixel at a time, in float64."""
+    """Return the output of Eqs. 4-6, computed one query pixel at a time in float64."""
     block = block.double()
     theta, phi, g = (conv(x.double()) for conv in (block.theta, block.phi, block.g))
     phi, g = block.pool(phi), block.pool(g)
@@ -48,13 +48,13 @@ def by_loops(block: NonLocalBlock, x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("subsample", [1, 2])
 @torch.no_grad()
-def test_agrees_with_the_loops(subsample: int) -> None:
+def test_output_agrees_with_loops(subsample: int) -> None:
     block = trained(NonLocalBlock(4, subsample=subsample))
     x = image(2, 4, 5, 6)
     torch.testing.assert_close(block(x).double(), by_loops(block, x), atol=1e-5, rtol=1e-5)
 
 
-def test_starts_as_identity_and_still_learns() -> None:
+def test_new_block_is_the_identity_and_can_learn() -> None:
     block = NonLocalBlock(6, embedding=3)
     x = image(1, 6, 8, 7)
     out = block(x)
@@ -66,21 +66,21 @@ def test_starts_as_identity_and_still_learns() -> None:
 
 @pytest.mark.parametrize("subsample", [1, 2, 3])
 @torch.no_grad()
-def test_attention_of_one_query(subsample: int) -> None:
+def test_attention_of_one_query_explains_its_output(subsample: int) -> None:
     block = trained(NonLocalBlock(4, subsample=subsample))
     x = image(2, 4, 7, 9)
     out, attention = block(x, return_attention=(3, -1))
     assert torch.equal(out, block(x))
     assert attention.shape == (2, -(-7 // subsample), -(-9 // subsample))
     torch.testing.assert_close(attention.sum((1, 2)), torch.ones(2))
-    # What the attention gathers is what the block adds at that pixel.
+    # The values weighted by the attention are what the block adds at that pixel.
     gathered = torch.einsum("bhw,behw->be", attention, block.pool(block.g(x)))
     added = block.out(gathered[:, :, None, None])[:, :, 0, 0]
     torch.testing.assert_close(x[:, :, 3, -1] + added, out[:, :, 3, -1], atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
-def test_most_attended_pixel() -> None:
+def test_most_attended_key_has_the_largest_sum_of_attention() -> None:
     block = trained(NonLocalBlock(4, subsample=2))
     x = image(3, 4, 6, 8)
     received = torch.zeros(3, 3, 4)
@@ -91,14 +91,14 @@ def test_most_attended_pixel() -> None:
     assert torch.equal(block.most_attended(x), torch.stack((best // 4, best % 4), 1))
 
 
-def test_gradients() -> None:
+def test_gradients_match_finite_differences() -> None:
     block = trained(NonLocalBlock(2, embedding=2, subsample=2)).double()
     x = image(1, 2, 3, 4).double().requires_grad_()
     assert torch.autograd.gradcheck(block, (x,))
 
 
-def test_memory_does_not_hold_the_attention() -> None:
-    # The whole attention of 128 x 128 pixels would be 1 GiB.
+def test_the_whole_attention_is_never_in_memory() -> None:
+    # The whole attention of 128 x 128 pixels would take 1 GiB.
     block = NonLocalBlock(4)
     x = image(1, 4, 128, 128)
     with torch.no_grad(), torch.profiler.profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profile:
@@ -107,7 +107,7 @@ def test_memory_does_not_hold_the_attention() -> None:
     assert 0 < largest < 2**27
 
 
-def test_refuses_what_cannot_be() -> None:
+def test_invalid_arguments_are_rejected() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         NonLocalBlock(4, subsample=0)
     with pytest.raises(IndexError):

@@ -1,4 +1,4 @@
-"""The relaxed selection against a float64 loop, and its promises at any temperature."""
+"""Tests of the relaxed selection: against a float64 loop, and its properties at any temperature."""
 
 import math
 
@@ -16,7 +16,7 @@ FORMS: tuple[Relaxation, ...] = ("paper", "code")
 
 @pytest.mark.parametrize("relaxation", FORMS)
 @pytest.mark.parametrize("temperature", [0.05, 0.3, 2.0, 100.0])
-def test_the_oracle_agrees(relaxation: Relaxation, temperature: float) -> None:
+def test_weights_agree_with_the_oracle(relaxation: Relaxation, temperature: float) -> None:
     distances = torch.rand(2, 3, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     weights = neighbor_weights(distances, temperature, 4, relaxation)
     for batch in range(2):
@@ -34,7 +34,7 @@ def test_3000_points_sum_to_one_at_every_temperature(relaxation: Relaxation) -> 
     for exponent in range(11):
         weights = neighbor_weights(distances, 10.0**-exponent, 3, relaxation)[0]
         assert (weights.sum(1) - 1).abs().max() < 1e-5
-        if relaxation == "paper" and exponent >= 8:  # the point itself and one to either side
+        if relaxation == "paper" and exponent >= 8:  # the query itself and one point on each side
             neighbors = (weights.double() * torch.arange(3000, dtype=torch.float64)[:, None]).sum(1)
             assert (neighbors.amax(1) - neighbors.amin(1) - 2).abs().max() < 0.01
 
@@ -61,7 +61,7 @@ def test_every_distribution_sums_to_one(candidates: int, exponent: float, relaxa
     assert (weights.sum(2) - 1).abs().max() < 1e-5
 
 
-def test_ten_thousand_candidates() -> None:
+def test_weights_of_ten_thousand_candidates_sum_to_one() -> None:
     distances = torch.rand(1, 2, 10_000, generator=torch.Generator().manual_seed(0)) * 100
     for relaxation in FORMS:
         for temperature in (1e-12, 1e-3, 1.0, 1e3):
@@ -69,7 +69,7 @@ def test_ten_thousand_candidates() -> None:
             assert (weights.sum(2) - 1).abs().max() < 1e-5
 
 
-def test_paper_form_becomes_hard_neighbors() -> None:
+def test_paper_form_gives_the_k_nearest_at_low_temperature() -> None:
     distances = torch.rand(1, 20, 50, generator=torch.Generator().manual_seed(1))
     weights = neighbor_weights(distances, 1e-12, 7, "paper")
     assert torch.equal(weights.argmax(2), distances.argsort(-1)[..., :7])
@@ -105,13 +105,13 @@ def test_gradients_are_finite(relaxation: Relaxation, temperature: float) -> Non
 
 
 @pytest.mark.parametrize("relaxation", FORMS)
-def test_gradients_are_right(relaxation: Relaxation) -> None:
+def test_gradients_match_finite_differences(relaxation: Relaxation) -> None:
     distances = torch.rand(1, 2, 8, generator=torch.Generator().manual_seed(4), dtype=torch.float64, requires_grad=True)
     heat = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda d, t: neighbor_weights(d, t, 3, relaxation), (distances, heat))
 
 
-def test_mistakes_are_named() -> None:
+def test_error_messages_name_the_wrong_argument() -> None:
     distances = torch.zeros(1, 1, 4)
     with pytest.raises(ValueError, match="number of candidates, 4"):
         neighbor_weights(distances, 1.0, 5)
@@ -142,7 +142,7 @@ def test_select_neighbors_does_not_depend_on_the_chunk(relaxation: Relaxation, d
 
 @pytest.mark.parametrize("relaxation", FORMS)
 @pytest.mark.parametrize("temperature", [1e-3, 0.05, 1.0, 50.0])
-def test_the_fast_inference_form_agrees(relaxation: Relaxation, temperature: float) -> None:
+def test_inference_weights_agree_with_neighbor_weights(relaxation: Relaxation, temperature: float) -> None:
     distances = torch.rand(2, 6, 60, generator=torch.Generator().manual_seed(6)) * 3
     distances[..., 7] = math.inf
     heat = torch.full((2, 6, 1), temperature)

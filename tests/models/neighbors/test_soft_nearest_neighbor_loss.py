@@ -1,4 +1,4 @@
-"""The soft nearest neighbor loss."""
+"""Tests of the soft nearest neighbor loss."""
 
 import math
 
@@ -17,7 +17,7 @@ from models.neighbors.soft_nearest_neighbor_loss import (
 
 
 def by_loops(features: Tensor, labels: list[int], temperature: float, distance: Distance) -> float:
-    """Equation 1 of Frosst et al. as written, in Python floats."""
+    """Return the loss of Eq. 1 of Frosst et al., computed by loops over Python floats."""
     rows = features.tolist()
 
     def apart(a: list[float], b: list[float]) -> float:
@@ -40,16 +40,16 @@ def by_loops(features: Tensor, labels: list[int], temperature: float, distance: 
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
 @pytest.mark.parametrize("temperature", [0.2, 1.0, 30.0])
-def test_agrees_with_the_loops(distance: Distance, temperature: float) -> None:
+def test_loss_agrees_with_loops(distance: Distance, temperature: float) -> None:
     features = torch.randn(12, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    labels = [0, 1, 2, 0, 1, 1, 0, 2, 7, 0, 1, 1]  # 7 occurs once: its row is left out
+    labels = [0, 1, 2, 0, 1, 1, 0, 2, 7, 0, 1, 1]  # 7 occurs once, so its row does not count
     loss = soft_nearest_neighbor_loss(features, torch.tensor(labels), temperature, distance)
     assert loss.item() == pytest.approx(by_loops(features, labels, temperature, distance), rel=1e-12)
 
 
-def test_worked_example_of_the_article() -> None:
-    # Agarap 2023, "Implementing Soft Nearest Neighbor Loss in PyTorch": its features, and both
-    # matrices. The features are rounded as well, hence 6e-5.
+def test_worked_example_of_an_article() -> None:
+    # Features and both matrices are from Agarap 2023, "Implementing Soft Nearest Neighbor Loss in PyTorch". The features are
+    # rounded too, hence the tolerance of 6e-5.
     features = torch.tensor(
         [
             [1.0999, -0.9438, 0.7996, -0.4247],
@@ -79,7 +79,7 @@ def test_worked_example_of_the_article() -> None:
 
 
 def test_worked_example_by_hand() -> None:
-    # Unit vectors with cosines one can work out by hand: 3-4-5 and 5-12-13 triangles.
+    # The cosines of these unit vectors can be computed by hand, from the 3-4-5 and 5-12-13 triangles.
     features = torch.tensor([[1.0, 0, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1.0, 0], [0, 5 / 13, 12 / 13, 0]])
     distances = torch.tensor(
         [
@@ -105,14 +105,14 @@ def test_worked_example_by_hand() -> None:
     assert loss.item() == pytest.approx(expected, abs=1e-4)
 
 
-def test_squared_euclidean_distances() -> None:
+def test_euclidean_distances_are_squared() -> None:
     features = torch.randn(6, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     flat = features.reshape(6, 6)
     torch.testing.assert_close(pairwise_distances(features, "euclidean"), torch.cdist(flat, flat).square())
 
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
-def test_gradients(distance: Distance) -> None:
+def test_gradients_match_finite_differences(distance: Distance) -> None:
     generator = torch.Generator().manual_seed(2)
     features = torch.randn(7, 3, dtype=torch.float64, generator=generator, requires_grad=True)
     temperature = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
@@ -147,7 +147,7 @@ def test_degenerate_features_have_finite_gradients(
 
 
 @pytest.mark.parametrize("labels", [[3, 3, 3, 3], [0, 1, 2, 3], [5]])
-def test_batches_of_one_class_or_without_pairs_cost_nothing(labels: list[int]) -> None:
+def test_batches_of_one_class_or_without_pairs_have_loss_zero(labels: list[int]) -> None:
     features = torch.randn(len(labels), 3, generator=torch.Generator().manual_seed(4), requires_grad=True)
     loss = soft_nearest_neighbor_loss(features, torch.tensor(labels), 0.5)
     loss.backward()
@@ -156,7 +156,7 @@ def test_batches_of_one_class_or_without_pairs_cost_nothing(labels: list[int]) -
     assert features.grad.abs().max() < 1e-6
 
 
-def test_separated_classes_cost_less_than_mixed_ones() -> None:
+def test_separated_classes_have_a_lower_loss_than_mixed_ones() -> None:
     generator = torch.Generator().manual_seed(5)
     labels = torch.arange(40) % 4
     mixed = torch.randn(40, 8, generator=generator)
@@ -164,7 +164,7 @@ def test_separated_classes_cost_less_than_mixed_ones() -> None:
     assert soft_nearest_neighbor_loss(separated, labels, 0.1) < 0.1 * soft_nearest_neighbor_loss(mixed, labels, 0.1)
 
 
-def test_layers_are_each_their_own_loss() -> None:
+def test_layer_losses_are_the_losses_of_the_layers() -> None:
     generator = torch.Generator().manual_seed(6)
     layers = [torch.randn(9, size, generator=generator) for size in (4, 6)]
     labels = torch.arange(9) % 3
@@ -174,11 +174,11 @@ def test_layers_are_each_their_own_loss() -> None:
         layer_losses([], labels, 1.0)
 
 
-def test_the_temperature_falls_as_published() -> None:
+def test_annealed_temperature_follows_the_published_schedule() -> None:
     assert annealed_temperature(0) == 1
     assert annealed_temperature(1) == pytest.approx(2**-0.55)
     assert annealed_temperature(99) == pytest.approx(0.0794, abs=1e-4)
-    with pytest.raises(ValueError, match="epochs count from 0"):
+    with pytest.raises(ValueError, match="epoch must be at least 0"):
         annealed_temperature(-1)
 
 
@@ -202,7 +202,7 @@ def test_a_learned_temperature_lowers_the_loss() -> None:
         LearnedTemperature(0)
 
 
-def test_refuses_what_does_not_fit() -> None:
+def test_invalid_arguments_are_rejected() -> None:
     with pytest.raises(ValueError, match="as many labels"):
         soft_nearest_neighbor_loss(torch.rand(3, 2), torch.tensor([0, 1]), 1.0)
     with pytest.raises(ValueError, match="distance must be"):
