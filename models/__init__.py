@@ -1,1 +1,1 @@
-"""The numbers of n3denoise: the network, its exact inference, training and evaluation. No HTTP and no image codecs live here."""
+"""The numerical part of n3denoise: networks, inference, training, weights and evaluation. It knows nothing of the service."""

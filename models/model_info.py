@@ -1,22 +1,22 @@
-"""Facts about a denoiser, as plain values."""
+"""Facts about a denoising method, as plain values."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What callers may know of a model and its device.
+    """Facts about a denoising method and the device that it runs on.
 
     Attributes:
-        name: The name by which the API and the command line select the model.
+        name: The name by which the API and the command line select the method.
         weights: Name of its weights; None for a method without weights.
         weights_sha256: SHA-256 of its weights; None for a method without weights.
         facts: How the weights were trained.
-        sigma_range: Lowest and highest noise level that it is meant for, on the 0-255 scale.
+        sigma_range: Lowest and highest noise level that the method is made for, on the 0-255 scale.
         device: "cpu" or "cuda".
         device_name: Name of the device.
-        dtype: What its convolutions are computed in, such as "bfloat16".
-        fallback_reason: Why "auto" chose the CPU; None if a GPU is used or the CPU was asked for.
+        dtype: Data type of the convolutions, such as "bfloat16".
+        fallback_reason: Why "auto" chose the CPU; None if a GPU is used or the CPU was requested.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Computations that come in steps, so that a caller can interleave several of them, or stop one."""
+"""Computations that proceed in steps, so that a caller can interleave several of them or stop one."""
 
 from collections.abc import Generator
 from typing import TypeVar

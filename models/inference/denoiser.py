@@ -1,6 +1,5 @@
 """Denoiser: weights and a device, and from then on noisy image in, denoised image out. It keeps no state between images."""
 
-import platform
 from collections.abc import Generator
 from pathlib import Path
 from typing import Literal, Self
@@ -102,7 +101,7 @@ class Denoiser:
             facts=dict(self.weights.facts),
             sigma_range=self.weights.sigma_range,
             device=self.device.type,
-            device_name=torch.cuda.get_device_name(self.device) if cuda else platform.processor() or "CPU",
+            device_name=torch.cuda.get_device_name(self.device) if cuda else machine.cpu_name(),
             dtype=str(self.dtype).removeprefix("torch."),
             fallback_reason=self.fallback_reason,
         )

@@ -1,55 +1,71 @@
-"""Non-local means (Buades, Coll & Morel 2005) through scikit-image, with the interface of the learned denoisers."""
+"""Non-local means (Buades, Coll & Morel 2005) with the interface of the networks, computed by scikit-image."""
 
-import platform
 from collections.abc import Generator
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from models import machine
 from models.images.noise import check_sigma
 from models.model_info import ModelInfo
 from models.steps import run_through
 
-PATCH = 5  # pixels along a side of the compared patches
-REACH = 6  # pixels searched each way
-STRENGTH = 0.8  # h = 0.8 sigma: scikit-image's documented choice for its fast mode with a known sigma
-STRIP = 128  # rows that one step computes
+SIGMA_RANGE = (1.0, 100.0)
+"""Lowest and highest noise level on the 0-255 scale."""
+PATCH = 5
+"""Pixels along each side of the patches that are compared."""
+REACH = 6
+"""Pixels searched in each direction."""
+STRENGTH = 0.8
+"""h = 0.8 sigma, which the documentation of scikit-image recommends for its fast mode with a known sigma."""
+STRIP = 128
+"""Rows of a strip; one step computes one strip."""
 
 
 class NonLocalMeans:
-    """Average pixels whose surroundings look alike; no weights, no training, one core.
+    """Replace each pixel by an average of the pixels whose surrounding patches are similar. It has no weights and uses one core.
 
-    Parameters follow scikit-image's documented rule for the fast mode: 5x5 patches within 13x13 pixels, h = 0.8 sigma, and
-    sigma itself taken off the patch distances.
+    The parameters are those that scikit-image documents for its fast mode: patches of 5x5 pixels within 13x13 pixels, h = 0.8
+    sigma, and the expected contribution of the noise subtracted from the patch distances.
     """
 
-    name = "nlm"
-    sigma_range = (1.0, 100.0)  # 0-255 scale
-    can_shrink = False  # its strips are small and have one size
+    can_shrink = False  # the strips are small and of fixed height
 
     @property
     def info(self) -> ModelInfo:
-        """Facts about the method."""
-        return ModelInfo(self.name, None, None, {}, self.sigma_range, "cpu", platform.processor() or "CPU", "float32", None)
+        """Facts about the method and its device."""
+        return ModelInfo(
+            name="nlm",
+            weights=None,
+            weights_sha256=None,
+            facts={},
+            sigma_range=SIGMA_RANGE,
+            device="cpu",
+            device_name=machine.cpu_name(),
+            dtype="float32",
+            fallback_reason=None,
+        )
 
     def steps(self, noisy: Tensor, sigma: float, *, shrink: int = 1) -> Generator[float, None, Tensor]:  # noqa: ARG002
-        """Denoise strip after strip and yield the fraction done after each; the result is the generator's return value.
+        """Denoise an image strip by strip, and yield the fraction done after each strip.
 
         Args:
-            noisy: (H, W), range about [0, 1].
-            sigma: Noise standard deviation on the [0, 1] scale, within `sigma_range`.
+            noisy: y, (H, W), in [0, 1] before noise was added.
+            sigma: Noise standard deviation on the [0, 1] scale.
             shrink: Not used.
 
         Returns:
-            (H, W) float32 on the CPU, not clipped; the same for any strip height up to rounding.
+            A generator whose return value is the denoised image, (H, W) float32 on the CPU, not clipped. It does not depend on
+            the strip height, except for rounding.
 
         Raises:
-            ValueError: If the image is not such a tensor, or sigma is out of the range, at once and not at the first strip.
+            ValueError: If the image has no pixels or a shape other than (H, W), or sigma is outside `SIGMA_RANGE`. The call
+                itself raises it, not the first step.
         """
         if noisy.ndim != 2 or not noisy.numel():
-            raise ValueError(f"an image is a tensor (H, W) with pixels, not {tuple(noisy.shape)}")
-        check_sigma(sigma * 255, self.sigma_range)
+            raise ValueError(f"an image must be a tensor (H, W) with at least one pixel, but has shape {tuple(noisy.shape)}")
+        check_sigma(sigma * 255, SIGMA_RANGE)
         return self._steps(noisy, sigma)
 
     def _steps(self, noisy: Tensor, sigma: float) -> Generator[float, None, Tensor]:
@@ -59,7 +75,7 @@ class NonLocalMeans:
         rows = len(image)
         halo = REACH + PATCH // 2
         denoised = np.empty_like(image)
-        # The image's own border is reflected by hand, so that only rows that are cropped away ever see the library's padding.
+        # Reflect the image at its borders here. The library's own padding then affects only rows and columns that are cropped.
         padded = np.pad(image, halo, mode="symmetric")
         for top in range(0, rows, STRIP):
             bottom = min(top + STRIP, rows)
@@ -72,5 +88,5 @@ class NonLocalMeans:
         return torch.from_numpy(denoised)
 
     def denoise(self, noisy: Tensor, sigma: float) -> Tensor:
-        """Return the denoised image (H, W); arguments and errors as in `steps`."""
+        """Return the denoised image, (H, W) float32 on the CPU; see `steps` for arguments and errors."""
         return run_through(self.steps(noisy, sigma))

@@ -1,4 +1,6 @@
-"""The non-local block in its embedded-Gaussian form (Wang, Girshick, Gupta & He 2018, "Non-local Neural Networks", Eqs. 4-6).
+"""The non-local block in its embedded-Gaussian form (Wang, Girshick, Gupta & He 2018, "Non-local Neural Networks").
+
+The block combines Eqs. 1, 3 and 6 of the paper.
 
 Letters: B batch, C channels, H x W pixels, E embedding channels, N = H * W queries, h x w keys after pooling, S = h * w keys.
 """
@@ -66,7 +68,7 @@ class NonLocalBlock(nn.Module):
             tokens(queries),
             tokens(keys),
             tokens(values),
-            scale=1.0,  # Eq. 4 does not divide by sqrt(E)
+            scale=1.0,  # Eq. 3 does not divide by sqrt(E)
         )  # (B, 1, N, E)
         out: Tensor = x + self.out(gathered.squeeze(1).transpose(1, 2).reshape(queries.shape))
         if return_attention is None:

@@ -1,4 +1,4 @@
-"""A picture that has next to no noise comes back next to unchanged."""
+"""Tests that the network hardly changes an image with little or no noise."""
 
 import numpy as np
 import pytest
@@ -21,11 +21,11 @@ def clean() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.5, 1.0])
-def test_a_clean_picture_keeps_its_pixels(denoiser: Denoiser, clean: torch.Tensor, sigma: float) -> None:
+def test_a_clean_image_hardly_changes(denoiser: Denoiser, clean: torch.Tensor, sigma: float) -> None:
     assert float((denoiser.denoise(clean, sigma / 255) - clean).abs().mean()) * 255 <= 0.5
 
 
 @pytest.mark.parametrize("sigma", [3, 5])
-def test_weak_noise_is_no_reason_for_loss(denoiser: Denoiser, clean: torch.Tensor, sigma: int) -> None:
+def test_denoising_weak_noise_raises_the_psnr(denoiser: Denoiser, clean: torch.Tensor, sigma: int) -> None:
     noisy = add_noise(clean, sigma / 255, 0)
     assert psnr(denoiser.denoise(noisy, sigma / 255), clean) > psnr(noisy, clean)

@@ -1,4 +1,4 @@
-"""Cores, memory and number formats, read from files as the kernel writes them."""
+"""Tests of cores, memory and the CPU, with files like those of the kernel."""
 
 import os
 import subprocess
@@ -21,12 +21,12 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("quota", "cores"), [("max 100000", 8), ("250000 100000", 2), ("50000 100000", 1), ("9900000 100000", 8), ("", 8)]
 )
-def test_cores_are_what_the_cgroup_grants(host: Path, quota: str, cores: int) -> None:
+def test_usable_cores_respect_the_cgroup_quota(host: Path, quota: str, cores: int) -> None:
     (host / "cpu.max").write_text(quota)
     assert machine.usable_cores() == cores
 
 
-def test_memory_is_the_less_of_machine_and_cgroup(host: Path) -> None:
+def test_free_memory_is_the_smaller_of_machine_and_cgroup(host: Path) -> None:
     assert machine.free_memory() == 1 << 30
     (host / "MEMINFO").write_text("MemTotal: 9000000 kB\nMemAvailable:    4000000 kB\n")
     assert machine.free_memory() == 4_000_000 * 1024
@@ -38,13 +38,13 @@ def test_memory_is_the_less_of_machine_and_cgroup(host: Path) -> None:
 
 
 @pytest.mark.parametrize(("flags", "fast"), [("avx512_bf16 x", True), ("a amx_bf16", True), ("avx2 avx512f", False), ("", False)])
-def test_fast_bfloat16_is_read_from_the_flags(host: Path, flags: str, fast: bool) -> None:
+def test_fast_bfloat16_follows_from_the_cpu_flags(host: Path, flags: str, fast: bool) -> None:
     (host / "CPUINFO").write_text(f"processor: 0\nflags\t\t: fpu {flags}\n")
     assert machine.has_fast_bfloat16() is fast
 
 
-def test_freed_memory_is_kept() -> None:
-    """In a process of its own, for nothing turns it off again."""
+def test_freed_memory_is_reused_without_page_faults() -> None:
+    """Measure page faults in a separate process, because the setting cannot be undone."""
     code = """
 import resource, torch
 from models.machine import keep_freed_memory
@@ -53,7 +53,7 @@ def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.empty(1 << 24).fill_(1)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-print([faults() for _ in range(30)][-1])  # until a hole is large enough for a block and its alignment
+print([faults() for _ in range(30)][-1])  # after some repetitions a free hole is large enough for a block and its alignment
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 1000  # of 16,384 pages

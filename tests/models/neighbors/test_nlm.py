@@ -1,4 +1,4 @@
-"""Non-local means as a method."""
+"""Tests of non-local means."""
 
 import itertools
 
@@ -11,17 +11,17 @@ from models.neighbors import nlm
 from models.neighbors.nlm import NonLocalMeans
 
 
-def noisy_steps(height: int, width: int, sigma: float) -> tuple[Tensor, Tensor]:
-    """Vertical bars, and the same with noise."""
+def bars(height: int, width: int, sigma: float) -> tuple[Tensor, Tensor]:
+    """Return an image of vertical bars, clean and noisy."""
     clean = (torch.arange(width) // 8 % 2 * 0.6 + 0.2).expand(height, width)
     return clean, clean + sigma * torch.randn(height, width, generator=torch.Generator().manual_seed(0))
 
 
 def by_loops(noisy: np.ndarray, sigma: float, rows: range, columns: range) -> np.ndarray:
-    """The weighted means of the fast mode, pixel by pixel.
+    """Return the weighted means of scikit-image's fast mode, computed pixel by pixel.
 
-    Its summed-area table covers 4 x 4 pixels of a 5 x 5 patch but is divided by 25, weights below exp(-5) count as 0, and the
-    exponential is approximated.
+    Its summed-area table covers only 4 x 4 pixels of a 5 x 5 patch but is divided by 25, and weights below exp(-5) count as 0.
+    It also approximates the exponential, which these loops do not.
     """
     halo = nlm.REACH + nlm.PATCH
     padded = np.pad(noisy, halo, mode="symmetric")
@@ -44,8 +44,8 @@ def by_loops(noisy: np.ndarray, sigma: float, rows: range, columns: range) -> np
     return out
 
 
-def test_agrees_with_the_loops() -> None:
-    _, noisy = noisy_steps(24, 20, 0.1)
+def test_denoised_image_agrees_with_loops() -> None:
+    _, noisy = bars(24, 20, 0.1)
     denoised = NonLocalMeans().denoise(noisy, 0.1).numpy()
     for rows, columns in ((range(4), range(3)), (range(10, 13), range(8, 12))):
         expected = by_loops(noisy.double().numpy(), 0.1, rows, columns)
@@ -53,15 +53,15 @@ def test_agrees_with_the_loops() -> None:
 
 
 @pytest.mark.parametrize("sigma", [0.04, 0.1, 0.25])
-def test_denoises(sigma: float) -> None:
-    clean, noisy = noisy_steps(64, 64, sigma)
+def test_denoising_removes_most_of_the_error(sigma: float) -> None:
+    clean, noisy = bars(64, 64, sigma)
     denoised = NonLocalMeans().denoise(noisy, sigma)
     assert denoised.dtype == torch.float32
     assert (denoised - clean).square().mean() < 0.25 * (noisy - clean).square().mean()
 
 
-def test_strips_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, noisy = noisy_steps(50, 30, 0.1)
+def test_result_does_not_depend_on_the_strip_height(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, noisy = bars(50, 30, 0.1)
     whole = NonLocalMeans().denoise(noisy, 0.1)
     monkeypatch.setattr(nlm, "STRIP", 7)
     stepping = NonLocalMeans().steps(noisy, 0.1)
@@ -76,17 +76,17 @@ def test_strips_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (3, 40)])
-def test_small_images(shape: tuple[int, int]) -> None:
+def test_constant_images_of_any_size_stay_constant(shape: tuple[int, int]) -> None:
     denoised = NonLocalMeans().denoise(torch.full(shape, 0.4), 0.1)
     torch.testing.assert_close(denoised, torch.full(shape, 0.4))
 
 
-def test_refuses_what_it_cannot_do() -> None:
+def test_invalid_arguments_are_rejected() -> None:
     for image, sigma, message in (
-        (torch.rand(1, 1, 8, 8), 0.1, "an image is"),
-        (torch.rand(0, 8), 0.1, "an image is"),
+        (torch.rand(1, 1, 8, 8), 0.1, "an image must be"),
+        (torch.rand(0, 8), 0.1, "an image must be"),
         (torch.rand(8, 8), 0.0, "sigma"),
         (torch.rand(8, 8), 0.5, "sigma"),
     ):
         with pytest.raises(ValueError, match=message):
-            NonLocalMeans().steps(image, sigma)  # at once, before the first strip
+            NonLocalMeans().steps(image, sigma)  # the call itself raises, before the first step

@@ -24,7 +24,7 @@ def image(*shape: int) -> Tensor:
 
 
 def by_loops(block: NonLocalBlock, x: Tensor) -> Tensor:
-    """Return the output of Eqs. 4-6, computed one query pixel at a time in float64."""
+    """Return the output of Eqs. 1, 3 and 6, computed one query pixel at a time in float64."""
     block = block.double()
     theta, phi, g = (conv(x.double()) for conv in (block.theta, block.phi, block.g))
     phi, g = block.pool(phi), block.pool(g)
