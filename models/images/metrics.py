@@ -1,4 +1,4 @@
-"""Image quality against a reference, both of one image in the [0, 1] range."""
+"""Image quality against a reference of the same size, in the [0, 1] range."""
 
 import math
 
@@ -11,11 +11,11 @@ Image = Tensor | NDArray[np.floating]
 
 
 def psnr(image: Image, reference: Image) -> float:
-    """Return the peak signal-to-noise ratio in dB, 10 log10(1 / MSE); infinite for identical images.
+    """Return the peak signal-to-noise ratio in dB, 10 log10(1 / MSE), which is infinite for identical images.
 
     Args:
-        image: (H, W), [0, 1] range but not clipped.
-        reference: (H, W), in [0, 1].
+        image: (H, W) or several planes, (C, H, W), not clipped.
+        reference: Of the same shape, in [0, 1].
 
     Raises:
         ValueError: If the shapes differ.
@@ -26,16 +26,18 @@ def psnr(image: Image, reference: Image) -> float:
 
 
 def ssim(image: Image, reference: Image) -> float:
-    """Return the structural similarity of Wang et al. (2004): Gaussian window, standard deviation 1.5, population covariance.
+    """Return the structural similarity of Wang et al. (2004), with a Gaussian window of standard deviation 1.5.
+
+    Covariances are those of the population, as in the paper.
 
     Args:
-        image: (H, W), both sides at least 11, [0, 1] range but not clipped.
+        image: (H, W) with both sides at least 11, not clipped.
         reference: (H, W), in [0, 1].
 
     Raises:
-        ValueError: If the shapes differ, or a side is under 11 pixels.
+        ValueError: If the shapes differ, or a side has fewer than 11 pixels.
     """
-    from skimage.metrics import structural_similarity  # slow to import, and training needs PSNR only
+    from skimage.metrics import structural_similarity  # slow to import, and most callers need PSNR only
 
     _same_shape(image, reference)
     return float(

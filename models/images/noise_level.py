@@ -1,8 +1,9 @@
-"""How noisy is this picture: the standard deviation of white Gaussian noise, from the patches with the least texture.
+"""Noise level estimation: the standard deviation of white Gaussian noise, from the patches with the least texture.
 
-After X. Liu, M. Tanaka and M. Okutomi, Single-image noise level estimation for blind denoising, IEEE Transactions on Image
-Processing 22 (2013). The covariance of flat patches is that of the noise alone, so that its smallest eigenvalue is the noise
-variance; which patches are flat follows in turn from the noise variance. N patches of d x d pixels.
+The method follows X. Liu, M. Tanaka and M. Okutomi, Single-image noise level estimation for blind denoising, IEEE Transactions on
+Image Processing 22 (2013). The covariance of flat patches is that of the noise, so its smallest eigenvalue is the noise variance.
+Which patches are flat depends in turn on the noise variance, so both are found by iteration. In shapes, N is the number of
+patches and d is their side in pixels.
 """
 
 import math
@@ -15,28 +16,28 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-SIDES = (7, 5, 3)  # patch sides, the first for which there are enough patches
+SIDES = (7, 5, 3)  # patch sides in pixels; the first with enough patches is used
 MOST_PATCHES = 100_000
-LEAST_PATCHES_PER_VALUE = 8  # a covariance of d² values needs more patches than that by far
-FLAT_CONFIDENCE = 1 - 1e-6  # the share of patches of pure noise that count as flat
-# Sampling pulls the smallest of d² eigenvalues down to (1 - sqrt(d² / N))² times the variance for independent patches
-# (Marchenko and Pastur). These overlap, which weakens the pull: the factor was fitted on 20 training images of BSDS500.
+LEAST_PATCHES_PER_VALUE = 8  # the covariance of d² values needs many times d² patches
+FLAT_CONFIDENCE = 1 - 1e-6  # share of patches of pure noise that count as flat
+# For independent patches, the smallest of the d² sample eigenvalues is about (1 - sqrt(d² / N))² times the variance (Marchenko
+# and Pastur). The bias is smaller for these overlapping patches; the factor was fitted on 20 training images of BSDS500.
 EDGE = 0.7
-CLEAN = 1.5 / 255  # clean training images are estimated at about 1 / 255 at most
-ROUGH, ROUGH_RATIO = 3 / 255, 1.5  # white noise leaves a hundredth of the patches with less than three quarters of sigma
-DEPENDENT_RATIO = 1.4  # of 180 tries with white noise on training images two came over it; three in four with photon noise do
+CLEAN = 1.5 / 255  # the estimate for clean training images is at most about 1 / 255
+ROUGH, ROUGH_RATIO = 3 / 255, 1.5  # in white noise, 1% of the patches vary by less than about three quarters of sigma
+DEPENDENT_RATIO = 1.4  # exceeded in 2 of 180 trials with white noise on training images, and in three of four with photon noise
 ROUNDS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class NoiseEstimate:
-    """What is thought of a picture's noise.
+    """An estimate of a picture's noise.
 
     Attributes:
         sigma: Standard deviation on the scale of the samples.
-        confidence: 1 when the quarters of the picture agree, down to 0 when they differ by as much as the estimate itself,
-            or when there was too little to go by.
-        warnings: What speaks against taking the estimate at its word: codes out of `WARNINGS`.
+        confidence: 1 if the estimates for the quarters of the picture agree, down to 0 if they differ by as much as the estimate
+            itself, or if the picture is too small.
+        warnings: Reasons to doubt the estimate: codes from `WARNINGS`.
     """
 
     sigma: float
@@ -45,11 +46,11 @@ class NoiseEstimate:
 
 
 WARNINGS = {
-    "too-small": "The picture is too small to tell its noise.",
+    "too-small": "The picture is too small to estimate its noise.",
     "looks-clean": "The picture looks clean already.",
-    "not-white": "Even the flattest parts vary by more than this: noise that was compressed or smoothed, or texture all over.",
-    "signal-dependent": "The noise differs between dark and bright parts, so that one sigma does not fit all of it.",
-    "out-of-range": "The noise is outside the range that the model was trained for; the nearest end of it is used.",
+    "not-white": "Even the flattest parts vary by more than this: the noise was smoothed or compressed, or all is texture.",
+    "signal-dependent": "The noise differs between dark and bright parts, so one sigma does not fit the whole picture.",
+    "out-of-range": "The noise is outside the range that the model was trained for; the nearest end of the range is used.",
 }
 
 
@@ -57,8 +58,8 @@ def estimate_noise(image: NDArray[np.floating]) -> NoiseEstimate:
     """Estimate the noise of one plane.
 
     Args:
-        image: (H, W), finite, 1.0 = white. Patches that touch black or white are left out where enough others remain, for
-            the noise is clipped there.
+        image: (H, W), finite, with white at 1.0. Patches with black or white pixels are left out if enough others remain, because
+            noise is clipped there.
     """
     enough = [side for side in SIDES if _window_count(image.shape, side) >= LEAST_PATCHES_PER_VALUE * side**2]
     if not enough:
@@ -66,7 +67,7 @@ def estimate_noise(image: NDArray[np.floating]) -> NoiseEstimate:
     side = enough[0]
     patches, quarters = _patches(image, side)
     if len(patches) < LEAST_PATCHES_PER_VALUE * side**2:
-        return NoiseEstimate(0.0, 1.0, ("looks-clean",))  # hardly a patch is not of one value
+        return NoiseEstimate(0.0, 1.0, ("looks-clean",))  # nearly all patches are uniform
     sigma = _level(patches)
     parts = [_level(patches[quarters == quarter]) for quarter in range(4)]
     spread = float(np.median(np.abs(np.array(parts) - sigma))) / max(sigma, 1 / 255)
@@ -86,9 +87,9 @@ def _window_count(shape: tuple[int, ...], side: int) -> int:
 
 
 def _patches(image: NDArray[np.floating], side: int) -> tuple[Array, NDArray[np.intp]]:
-    """(N, d, d), without the constant and the clipped ones, and for each the quarter of the picture that it lies in.
+    """Return patches, (N, d, d), without uniform and clipped ones, and the index of the quarter of the picture of each.
 
-    They are taken at a stride, down first and then across, that keeps them to a bounded number.
+    A stride, vertical first and then horizontal, bounds their number.
     """
     windows = sliding_window_view(image, (side, side))
     thinning = windows.shape[0] * windows.shape[1] / MOST_PATCHES
@@ -98,17 +99,20 @@ def _patches(image: NDArray[np.floating], side: int) -> tuple[Array, NDArray[np.
     quarters = np.add.outer(2 * rows, columns).ravel()
     patches: Array = windows.reshape(-1, side, side).astype(np.float64)
     uniform = patches.min((1, 2)) == patches.max((1, 2))
-    clipped = ((patches == 0) | (patches == 1)).any((1, 2))  # noise that was not clipped never meets either
+    clipped = ((patches == 0) | (patches == 1)).any(
+        (1, 2)
+    )  # noise that was not clipped practically never gives exactly these values
     kept = ~(uniform | clipped)
     kept = kept if kept.mean() > 0.05 else ~uniform
     return patches[kept], quarters[kept]
 
 
 def _level(patches: Array) -> float:
-    """The noise's standard deviation: of all patches first, then again and again of those that look flat at that noise.
+    """Estimate the standard deviation of the noise, from all patches first, then repeatedly from those that look flat.
 
-    Where next to none look flat there is texture everywhere. Then the smallest eigenvalue of the flattest patches is taken
-    without the correction for pure noise: it errs to the small side, which leaves texture alone.
+    Whether a patch looks flat depends on the previous estimate. If almost no patch looks flat, there is texture everywhere. The
+    estimate is then the smallest eigenvalue of the flattest patches, without the correction for pure noise. It is rather too
+    small than too large, so denoising preserves the texture.
     """
     least = 2 * patches.shape[-1] ** 2
     if len(patches) < least:
@@ -127,7 +131,7 @@ def _level(patches: Array) -> float:
 
 
 def _roughness(patches: Array) -> Array:
-    """(N,) standard deviations about the plane that fits each patch best, so that a slope counts as flat."""
+    """Return the standard deviation of each patch about its best-fitting plane, (N,), so that a slope counts as flat."""
     side = patches.shape[-1]
     slope = np.linspace(-1, 1, side) / math.sqrt(np.square(np.linspace(-1, 1, side)).sum() / side)
     tilts = (patches.mean(1) @ slope / side, patches.mean(2) @ slope / side)
@@ -135,7 +139,7 @@ def _roughness(patches: Array) -> Array:
 
 
 def _depends_on_signal(patches: Array) -> bool:
-    """Whether noise rises or falls steadily over quarters of the patches, from dark to bright."""
+    """Tell whether the noise rises or falls steadily over four groups of patches, from dark to bright."""
     order = np.argsort(patches.mean((1, 2)))
     levels = [_level(patches[part]) for part in np.array_split(order, 4)]
     steps = np.diff(levels)
@@ -144,7 +148,7 @@ def _depends_on_signal(patches: Array) -> bool:
 
 
 def _texture(patches: Array) -> Array:
-    """(N,) sums of squared central differences."""
+    """Return the sum of squared central differences of each patch, (N,)."""
     across = (patches[:, :, 2:] - patches[:, :, :-2]) / 2
     down = (patches[:, 2:] - patches[:, :-2]) / 2
     return np.asarray(np.square(across).sum((1, 2)) + np.square(down).sum((1, 2)))
@@ -152,7 +156,7 @@ def _texture(patches: Array) -> Array:
 
 @lru_cache
 def _flat_texture(side: int) -> float:
-    """The texture that patches of white noise of variance 1 stay under, by the gamma distribution of the paper's Eq. 12."""
+    """Return the largest texture of patches of white noise of variance 1, by the gamma distribution of the paper's Eq. 12."""
     from scipy.stats import gamma  # slow to import
 
     pixels = np.arange(side * side).reshape(side, side)
@@ -168,7 +172,7 @@ def _flat_texture(side: int) -> float:
 
 
 def _smallest_eigenvalue(patches: Array, edge: float) -> float:
-    """Of the patches' covariance, divided by what sampling makes of it: 0 divides by nothing."""
+    """Return the smallest eigenvalue of the patches' covariance, corrected for the sampling bias; `edge` 0 leaves it as it is."""
     values = patches.reshape(len(patches), -1)
     smallest = float(np.linalg.eigvalsh(np.cov(values, rowvar=False))[0])
     pull = max(1 - edge * math.sqrt(values.shape[1] / len(values)), 0.2)
