@@ -7,9 +7,10 @@ import numpy as np
 from starlette.responses import JSONResponse, Response
 
 from models.images.noise_level import WARNINGS, NoiseEstimate
-from models.methods import ModelInfo
+from models.model_info import ModelInfo
 from service.api.schemas import Denoised, Evaluated, EvaluateOptions, FigurePair, Noise, Warned
-from service.denoising.job import DenoisingResult, EvaluationResult
+from service.denoising.evaluation_job import EvaluationResult
+from service.denoising.job import DenoisingResult
 from service.denoising.quality import Figures, gain
 from service.imaging.codec import encode
 from service.imaging.picture import MEDIA_TYPES, Picture

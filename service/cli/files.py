@@ -4,17 +4,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from models.atomic_write import atomic_write
+from models.model_info import ModelInfo
 from service.denoising import job
 from service.denoising.job import DenoisingJob, DenoisingResult, OutputOptions
 from service.denoising.pipeline import DenoisedPicture, DenoisingOptions, Pass
 from service.errors import ServiceError
 from service.imaging.picture import SUFFIXES, DecodeLimits, Plane
-
-if TYPE_CHECKING:
-    from models.methods import ModelInfo
 
 Progress = Callable[[float], None]
 Denoise = Callable[[Pass, Progress], Plane]
@@ -62,7 +59,7 @@ class FileDenoiser:
         limits: Which files are accepted.
     """
 
-    model: "ModelInfo"
+    model: ModelInfo
     denoise: Denoise
     denoising: DenoisingOptions
     output: OutputOptions

@@ -13,7 +13,7 @@ from service.api.rendering import EVALUATE_HEADERS, evaluated_image, evaluated_j
 from service.api.run_job import run_job
 from service.api.schemas import Evaluated, EvaluateOptions, parse
 from service.api.upload import Upload
-from service.denoising.job import EvaluationJob, EvaluationResult
+from service.denoising.evaluation_job import EvaluationJob, EvaluationResult
 from service.denoising.pipeline import DenoisingOptions
 from service.settings import DEFAULT_MODEL
 from service.telemetry.request_record import current_record, stage

@@ -13,7 +13,7 @@ from service.api.rendering import noise as noise_body
 from service.api.run_job import run_job
 from service.api.schemas import Noise, NoiseOptions, parse
 from service.api.upload import Upload
-from service.denoising.job import NoiseJob
+from service.denoising.noise_job import NoiseJob
 from service.telemetry.request_record import stage
 
 router = APIRouter(tags=["denoise"])

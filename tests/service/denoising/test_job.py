@@ -1,0 +1,130 @@
+"""Jobs from bytes to bytes, with stand-ins for the network that show what they were given."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models.model_info import ModelInfo
+from service.denoising.evaluation_job import EvaluationJob
+from service.denoising.job import DenoisingJob, OutputOptions, run
+from service.denoising.noise_job import NoiseJob
+from service.denoising.pipeline import DenoisingOptions, Pass
+from service.errors import InvalidParameter, ReferenceMismatch, SigmaOutOfRange, TooManyPixels
+from service.imaging.codec import decode, encode
+from service.imaging.picture import DecodeLimits, Picture, Plane
+
+MODEL = ModelInfo("n3net", "n3net", "ab" * 32, {}, (0.0, 75.0), "cpu", "CPU", "float32", None)
+LIMITS = DecodeLimits()
+
+
+def picture(channels: int = 1, seed: int = 0, alpha: bool = False) -> Picture:
+    planes = (np.random.default_rng(seed).integers(60, 190, (channels, 14, 17)) / 255).astype(np.float32)
+    return Picture(planes, rgb=channels == 3, alpha=np.full((14, 17), 0.5, np.float32) if alpha else None)
+
+
+def unchanged(each: Pass) -> Plane:
+    return each.plane
+
+
+def perfect(_: Pass) -> Plane:
+    plane: Plane = picture().planes[0]
+    return plane
+
+
+def job(
+    image: Picture,
+    reference: Picture | None = None,
+    denoising: DenoisingOptions | None = None,
+    output: OutputOptions | None = None,
+) -> DenoisingJob:
+    files = encode(image), encode(reference) if reference else None
+    return DenoisingJob(*files, MODEL, denoising or DenoisingOptions(25), output or OutputOptions(), LIMITS)
+
+
+def test_a_network_that_changes_nothing_returns_the_picture() -> None:
+    result = run(job(picture(3), denoising=DenoisingOptions(25, "rgb")), unchanged)
+    assert result.file_format == "png"
+    assert np.allclose(decode(result.file, LIMITS).planes, picture(3).planes, atol=1e-6)
+    assert result.quality is None
+
+
+def test_the_result_is_measured_against_the_reference_on_the_returned_pixels() -> None:
+    result = run(job(picture(seed=1), picture()), perfect)
+    assert result.quality
+    assert result.quality.denoised.psnr == float("inf")
+    assert result.quality.noisy.psnr < 20
+
+
+def test_the_headers_alone_say_what_a_job_will_cost() -> None:
+    pixels = 14 * 17
+    assert (job(picture(3)).network_pixels, job(picture(3)).held_pixels) == (pixels, pixels)
+    color = job(picture(3), picture(3, 1), DenoisingOptions(25, "rgb", ensemble=True))
+    assert (color.network_pixels, color.held_pixels) == (24 * pixels, 2 * pixels)
+    evaluation = EvaluationJob(encode(picture()), MODEL, DenoisingOptions(25), 0, LIMITS)
+    assert (evaluation.network_pixels, evaluation.held_pixels) == (pixels, 3 * pixels)
+    noise = NoiseJob(encode(picture()), "gray", MODEL, LIMITS)
+    assert (noise.network_pixels, noise.held_pixels) == (0, pixels)
+
+
+def test_what_cannot_be_encoded_is_refused_before_the_network_runs() -> None:
+    refused = job(picture(3, alpha=True), output=OutputOptions("jpeg"))
+    with pytest.raises(InvalidParameter, match="alpha"):
+        refused.start()
+
+
+def test_a_reference_of_another_kind_is_refused_before_the_network_runs() -> None:
+    with pytest.raises(ReferenceMismatch):
+        job(picture(3), picture(1), DenoisingOptions(25, "rgb")).start()
+
+
+def test_limits_hold_for_the_reference_too() -> None:
+    small = encode(replace(picture(), planes=picture().planes[:, :7]))
+    with pytest.raises(TooManyPixels):
+        DenoisingJob(small, encode(picture()), MODEL, DenoisingOptions(25), OutputOptions(), DecodeLimits(pixels=200))
+
+
+def test_a_picture_that_needs_no_pass_is_finished_without_one() -> None:
+    clean = job(picture(), denoising=DenoisingOptions(25, strength=0))
+    assert clean.start() is None
+    assert np.allclose(decode(clean.finish(None).file, LIMITS).planes, picture().planes, atol=1e-6)
+
+
+def test_the_stages_inside_are_timed() -> None:
+    seen: list[str] = []
+
+    @contextmanager
+    def stage(name: str) -> Iterator[None]:
+        seen.append(name)
+        yield
+
+    files = encode(picture(seed=1)), encode(picture())
+    run(DenoisingJob(*files, MODEL, DenoisingOptions(25), OutputOptions(), LIMITS, stage), unchanged)
+    assert seen == ["treat", "treat", "metric"]
+
+
+def test_an_evaluation_adds_the_noise_of_its_seed() -> None:
+    def evaluate(seed: int) -> Plane:
+        file = encode(picture())
+        result = run(EvaluationJob(file, MODEL, DenoisingOptions(25), seed, LIMITS), perfect)
+        assert result.after.psnr > 100
+        assert result.before.psnr == pytest.approx(20.2, abs=1)
+        noisy: Plane = result.noisy.planes[0]
+        return noisy
+
+    assert np.array_equal(evaluate(1), evaluate(1))
+    assert not np.array_equal(evaluate(1), evaluate(2))
+
+
+def test_an_evaluation_refuses_a_sigma_that_the_model_does_not_know() -> None:
+    with pytest.raises(SigmaOutOfRange):
+        EvaluationJob(encode(picture()), MODEL, DenoisingOptions(80), 0, LIMITS)
+
+
+def test_a_noise_job_estimates_without_a_pass() -> None:
+    noise = np.random.default_rng(0).normal(0.5, 20 / 255, (1, 128, 128)).astype(np.float32)
+    waiting = NoiseJob(encode(Picture(noise)), "gray", MODEL, LIMITS)
+    waiting.start()
+    assert waiting.finish(None).sigma == pytest.approx(20, rel=0.1)
