@@ -3,14 +3,13 @@
 Letters: B batch, C image channels (1 or 3), H x W pixels, F features, P planes the N3 block works on, K neighbors.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.neighbors.selection import Relaxation
 from models.networks.convolutions import ConvolutionReLU, convolution_dtype
 from models.networks.n3net import N3Block, N3BlockConfig
 
@@ -20,81 +19,44 @@ SHUFFLE = 2
 BlockPosition = Literal["encoder", "decoder", "both", "none"]
 
 
-@dataclass(frozen=True)
-class N3UNetConfig:
-    """The geometry of an N3UNet; the defaults are those of the shipped gray weights.
+@dataclass(frozen=True, kw_only=True)
+class N3UNetConfig(N3BlockConfig):
+    """The geometry of an N3UNet. Its N3 block counts strides in pixels of the finest level.
 
     Attributes:
         channels: Image channels, 1 (gray) or 3 (RGB).
-        features: Features at the finest level; the coarser levels have two and three times as many.
-        levels: Resolutions, 2 or 3; each level has half the resolution of the one before it.
-        position: Where the N3 block stands at the finest level: before the coarser levels, after them, both, or nowhere.
-        relaxation: Form of the neighbor selection, see `models.neighbors.selection.neighbor_weights`.
-        k: Neighbors that the N3 block selects.
-        stride: Finest-level pixels between patches; a patch is two strides by two strides.
-        window: Candidates of a query along each axis, counted in patches.
-        planes: Planes that the N3 block works on, at least four.
-        embedding: Features inside the block's embedding and temperature networks.
-        temperature_bound: Bound of the log-temperature, as in `N3NetConfig`.
-        distance_eps: Added to the variance in the batch normalization of the distances.
+        features: Features at the finest level. The coarser levels have two and three times as many.
+        levels: Number of resolutions, 2 or 3. Each level has half the resolution of the previous one.
+        position: Where an N3 block stands at the finest level: before the coarser levels ("encoder"), after them ("decoder"),
+            in both places, or nowhere.
     """
 
+    stride: int = 3
     channels: int = 1
     features: int = 64
     levels: int = 3
     position: BlockPosition = "decoder"
-    relaxation: Relaxation = "code"
-    k: int = 7
-    stride: int = 3
-    window: int = 15
-    planes: int = 8
-    embedding: int = 64
-    temperature_bound: float | None = 4.0
-    distance_eps: float = 1e-5
 
     @property
     def multiple(self) -> int:
-        """Number of pixels of which an image's sides must be multiples."""
+        """Number of pixels of which the sides of an image must be multiples."""
         return SHUFFLE << (self.levels - 1)
 
-    @property
-    def block(self) -> N3BlockConfig:
-        """The values that the N3 block takes."""
-        return N3BlockConfig(
-            self.relaxation,
-            self.k,
-            self.stride,
-            self.window,
-            self.planes,
-            self.embedding,
-            self.temperature_bound,
-            self.distance_eps,
-        )
-
-    def asdict(self) -> dict[str, Any]:
-        """Return the fields as plain values."""
-        return asdict(self)
-
-    @classmethod
-    def parse(cls, values: dict[str, Any]) -> Self:
-        """Make a configuration from plain values.
+    def check(self) -> None:
+        """Check the values.
 
         Raises:
-            ValueError: If a value is unknown, of another type, or out of range.
+            ValueError: If a value is invalid.
         """
-        if unknown := sorted(set(values) - set(cls.__dataclass_fields__)):
-            raise ValueError(f"unknown configuration values: {', '.join(unknown)}")
-        config = cls(**values)
-        config.block.check()
-        if type(config.features) is not int or config.features < 1:
-            raise ValueError("a network has at least one feature")
-        if config.channels not in (1, 3) or config.levels not in (2, 3):
-            raise ValueError("an N3UNet has 1 or 3 channels and 2 or 3 levels")
-        if config.position not in ("encoder", "decoder", "both", "none"):
-            raise ValueError(f"unknown position of the N3 block: {config.position!r}")
-        if config.planes < SHUFFLE**2:
-            raise ValueError(f"the N3 block needs at least {SHUFFLE**2} planes, but has {config.planes}")
-        return config
+        super().check()
+        if type(self.features) is not int or self.features < 1:
+            raise ValueError("features must be a positive integer")
+        if self.channels not in (1, 3) or self.levels not in (2, 3):
+            raise ValueError("channels must be 1 or 3, and levels 2 or 3")
+        if self.position not in ("encoder", "decoder", "both", "none"):
+            raise ValueError(f"unknown position of the N3 block: {self.position!r}")
+        if self.planes < SHUFFLE**2:
+            raise ValueError(f"planes must be at least {SHUFFLE**2}, but is {self.planes}")
 
     def build(self) -> "N3UNet":
         """Return a network of this geometry with fresh weights."""
@@ -130,7 +92,7 @@ class N3Branch(nn.Module):
         """Build the block and the convolutions before and after it."""
         super().__init__()
         self.head = nn.Conv2d(config.features, config.planes, 3, padding=1)
-        self.block = N3Block(config.block)
+        self.block = N3Block(config)
         self.join = nn.Conv2d(config.planes * (1 + config.k), config.features, 3, padding=1)
         with torch.no_grad():
             self.join.weight.mul_(0.5)
