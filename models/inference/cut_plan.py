@@ -35,20 +35,45 @@ class Panel:
 
 
 @dataclass(frozen=True)
+class StripLayout:
+    """How one panel is computed, strip by strip. The result does not depend on it, except for rounding.
+
+    Attributes:
+        padding: Columns of zeros left and right in the N3 blocks, which keep the patches where they lie in the whole image.
+        rows: Largest number of rows that a stage is fed at a time.
+        side: Queries along each side of a block of queries that share one matrix product.
+        batch: Number of such blocks that are computed at a time.
+        fused: Whether the N3 blocks run as one kernel (`models.inference.fused_block`), on `side` rows of queries at a time.
+    """
+
+    padding: tuple[int, int]
+    rows: int
+    side: int = 8
+    batch: int = 8
+    fused: bool = False
+
+
+@dataclass(frozen=True)
 class Plan:
     """How one image is cut.
 
     Attributes:
-        panels: From left to right.
-        rows: Rows fed at a time.
-        side: Queries along each side of a block of queries; rows of queries where the N3 blocks are fused.
-        batch: Blocks of queries computed at a time.
+        panels: The panels from left to right.
+        rows: See `StripLayout`.
+        side: See `StripLayout`.
+        batch: See `StripLayout`.
+        fused: See `StripLayout`.
     """
 
     panels: tuple[Panel, ...]
     rows: int
     side: int
     batch: int
+    fused: bool = False
+
+    def layout(self, panel: Panel) -> StripLayout:
+        """Return how a panel is computed."""
+        return StripLayout(panel.padding, self.rows, self.side, self.batch, self.fused)
 
 
 def make_plan(
@@ -90,7 +115,7 @@ def make_plan(
         columns = max(panel.stop - panel.start for panel in panels)
     affordable = (left - columns * kept) // (columns * per_row)
     rows = max(1, min(strip_pixels // columns, affordable, height))
-    return Plan(tuple(panels), rows, max(1, rows // config.stride) if fused else side, batch)
+    return Plan(tuple(panels), rows, max(1, rows // config.stride) if fused else side, batch, fused)
 
 
 def cut_panels(config: N3NetConfig, width: int, widest: int) -> Iterator[Panel]:

@@ -1,18 +1,25 @@
-"""The fused N3 block: whether it can be used, and the call of the Triton kernel on a band of cells."""
+"""The N3 block as one Triton kernel on a GPU: whether it can be used, and its call on a band of cells.
+
+Letters: C planes, K neighbors, n rows, W columns.
+"""
 
 import importlib.util
+from collections.abc import Generator
 
 import torch
 from torch import Tensor
 
+from models.inference.blocks import Span
+from models.inference.cell_band import CellBand
+from models.inference.folding import FoldedBlock, FoldedNetwork
 from models.networks.n3net import LOG_TEMPERATURE_OFFSET, N3NetConfig
 
 MOST_ITEMS = 512
-"""Candidates of a tile of queries that a program can hold in registers."""
+"""Largest number of items, the candidates of a tile of queries, that a program can hold in registers."""
 
 
 def unfused_reason(config: N3NetConfig, device: torch.device, dtype: torch.dtype) -> str | None:
-    """Return why N3 blocks go the plain way on this device, or None where the fused kernel runs."""
+    """Return why N3 blocks cannot use the fused kernel on this device, or None if they can."""
     if device.type != "cuda":
         return "the fused N3 block needs a CUDA device"
     if importlib.util.find_spec("triton") is None:
@@ -23,35 +30,48 @@ def unfused_reason(config: N3NetConfig, device: torch.device, dtype: torch.dtype
 
 
 def tile_side(config: N3NetConfig, dtype: torch.dtype) -> int | None:
-    """Return the queries of a program along each axis, a power of two: as many as registers and shared memory hold."""
+    """Return the number of queries of a program along each axis, a power of two, or None if not even the smallest fits."""
     sides = (8, 4) if dtype.itemsize == 2 else (4,)
     return next((side for side in sides if (side - 1 + config.window) ** 2 <= MOST_ITEMS), None)
 
 
-def fused_differences(
-    config: N3NetConfig,
-    band: tuple[Tensor, Tensor, Tensor],
-    base: int,
-    cell_rows: slice,
-    pixel_rows: slice,
-    size: tuple[int, int],
-    columns: tuple[int, int],
-    distance_scale: float,
-    dtype: torch.dtype,
-) -> Tensor:
-    """Return z_1 - x ... z_K - x of some rows, as `models.inference.stream.N3Stage` finishes them, from one kernel.
+class FusedDifferences:
+    """Computes z_1 - x ... z_K - x for one span of patch rows after another, each with one kernel."""
+
+    rows_above = 1
+    """Cell rows above those of the next span that it needs again, for the patches that cover the first cells of a span."""
+
+    def __init__(self, network: FoldedNetwork, block: FoldedBlock) -> None:
+        self._config, self._dtype = network.config, network.dtype
+        self._distance_scale = block.distance_scale
+
+    def complete(self, band: CellBand, rows: Span) -> Generator[int, None, Tensor]:
+        """Find the neighbors of a span of patch rows, and complete the cell rows that no later patch covers.
+
+        Args:
+            band: Holds the cells of all windows of the span, and of the patch row above it.
+            rows: The span.
+
+        Yields:
+            The number of pixels done.
+
+        Returns:
+            The completed rows of the image, (1, K * C, n, W), channels-last.
+        """
+        completed = fused_differences(self._config, band, band.grid.completed(rows), self._distance_scale, self._dtype)
+        yield band.grid.patch_pixels * rows.queries * (band.grid.w - 1)
+        return completed
+
+
+def fused_differences(config: N3NetConfig, band: CellBand, cells: slice, distance_scale: float, dtype: torch.dtype) -> Tensor:
+    """Return z_1 - x ... z_K - x of the rows of the image that lie in some cell rows, computed by one kernel.
 
     Args:
         config: The network's configuration.
-        band: The cells of x and of its embedding (rows, w, F), and the cell means of the log-temperature (rows, w, 1), float32,
-            with all that the windows of the patches which cover `cell_rows` reach.
-        base: Number of the band's first cell row.
-        cell_rows: Those to finish.
-        pixel_rows: The rows of the padded map to return, all of them in `cell_rows`.
-        size: Cells of the whole padded map (h, w).
-        columns: First column of the image in the padded map, and how many there are.
-        distance_scale: What distances are multiplied by.
-        dtype: In which the averages are computed and returned; sums are float32.
+        band: Holds all cells that the windows of the patches which cover `cells` contain.
+        cells: The cell rows to complete.
+        distance_scale: Factor of the squared distances.
+        dtype: Data type of the averages and of the result. Sums are float32.
 
     Returns:
         (1, K * C, n, W), channels-last.
@@ -60,15 +80,15 @@ def fused_differences(
 
     from models.inference.triton_kernel import n3_block
 
-    maps, embedded, log_temperature = (part.contiguous() for part in band)
-    (h, w), (left, width) = size, columns
+    grid = band.grid
+    maps, embedded, log_temperature = (part.contiguous() for part in (band.maps, band.embedded, band.log_temperature))
     side = tile_side(config, dtype)
     assert side is not None  # the caller asked `unfused_reason`
-    count = pixel_rows.stop - pixel_rows.start
-    shape = (1, config.planes * config.k, count, width)
+    rows = grid.image_rows(cells)
+    shape = (1, config.planes * config.k, rows.stop - rows.start, grid.width)
     out = torch.empty(shape, dtype=dtype, device=maps.device, memory_format=torch.channels_last)
-    assert max(maps.numel(), out.numel()) < 1 << 31  # the kernel counts in 32 bits; no plan for a GPU comes near
-    tiles = (triton.cdiv(w, side - 1), triton.cdiv(cell_rows.stop - cell_rows.start, side - 1))
+    assert max(maps.numel(), out.numel()) < 1 << 31  # the kernel's indices have 32 bits; plans for GPUs stay far below
+    tiles = (triton.cdiv(grid.w, side - 1), triton.cdiv(cells.stop - cells.start, side - 1))
     with torch.cuda.device_of(maps):
         n3_block[tiles](
             maps,
@@ -76,15 +96,15 @@ def fused_differences(
             embedded,
             log_temperature,
             out,
-            base,
-            h,
-            w,
-            cell_rows.start,
-            cell_rows.stop,
-            pixel_rows.start,
-            count,
-            left,
-            width,
+            band.start,
+            grid.h,
+            grid.w,
+            cells.start,
+            cells.stop,
+            rows.start,
+            rows.stop - rows.start,
+            grid.left,
+            grid.width,
             distance_scale,
             torch.inf if config.temperature_bound is None else config.temperature_bound,
             LOG_TEMPERATURE_OFFSET,
@@ -94,7 +114,7 @@ def fused_differences(
 
 
 def constants(config: N3NetConfig, side: int, dtype: torch.dtype) -> dict[str, int | bool]:
-    """Return what the kernel is compiled for."""
+    """Return the constants that the kernel is compiled with; `side` is the number of queries of a program along each axis."""
     items = (side - 1 + config.window) ** 2
     return {
         "K": config.k,

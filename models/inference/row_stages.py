@@ -3,11 +3,30 @@
 Letters: C planes, n rows, W columns.
 """
 
+from collections.abc import Generator
+from typing import Protocol
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.inference.folding import Convolution
+from models.inference.folding import Convolution, FoldedDnCNN
+
+Feed = Generator[int, None, tuple[Tensor, ...]]
+"""The work on some rows. It yields the number of pixels done after each part of it, and returns the finished rows."""
+
+
+class Stage(Protocol):
+    """A part of the network that takes rows and returns finished rows.
+
+    Attributes:
+        pixels: The sum of all numbers that its work will yield.
+    """
+
+    pixels: int
+
+    def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Feed:
+        """Take further rows and return those that are finished."""
 
 
 class RowQueue:
@@ -75,3 +94,22 @@ class ConvolutionStage:
             window[:, :, -1] = 0
         self._kept[index] = None if last else window[:, :, -2:].clone(memory_format=torch.channels_last)
         return window
+
+
+class DnCNNStage:
+    """A DnCNN: convolutions, whose output is added to the first planes of the input."""
+
+    def __init__(self, net: FoldedDnCNN, height: int, width: int) -> None:
+        self.pixels = height * width
+        self._convolutions = ConvolutionStage(net.convolutions)
+        self._residual = net.residual
+        self._inputs = RowQueue()
+
+    def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Feed:
+        """Map rows to finished rows (1, C_out, m, W), float32."""
+        self._inputs.put(groups[0][:, : self._residual])
+        out = self._convolutions.feed(groups, last=last).float()
+        if out.shape[2]:
+            out[:, : self._residual] += self._inputs.take(out.shape[2])
+            yield out.shape[2] * out.shape[3]
+        return (out,)

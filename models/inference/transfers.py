@@ -1,17 +1,29 @@
-"""An image's way to the device and back: on a GPU in pinned memory, so that copies run beside the kernels."""
+"""The copies of an image to the device and of the result back. On a GPU they use pinned memory, and so run beside the kernels."""
+
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 
-class Transfers:
-    """Takes an image to a device piece by piece, and puts the pieces of the result together on the CPU.
+class ImagePieces(Protocol):
+    """An image that is read, and a result that is written, piece by piece."""
 
-    The CPU runs at most one piece ahead of a GPU: so progress tells the truth, and whoever stops waits for little.
+    def take(self, rows: slice, columns: slice) -> Tensor:
+        """Return a piece of the image on the device, (1, 1, h, w)."""
+
+    def give(self, piece: Tensor, row: int, column: int) -> None:
+        """Write a piece of the result, (1, 1, h, w) on the device, whose first pixel is at this row and column."""
+
+
+class Transfers:
+    """Copies an image to a device piece by piece, and assembles the result on the CPU.
+
+    The CPU runs at most one piece ahead of a GPU, so that the reported progress is true and stopping takes effect soon.
     """
 
     def __init__(self, images: Tensor, device: torch.device) -> None:
-        """Prepare for images (1, 1, H, W) on the CPU."""
+        """Prepare to copy images (1, 1, H, W) from the CPU."""
         self._device = device
         self._pinned = device.type == "cuda"
         self._images = images.pin_memory() if self._pinned else images
@@ -19,11 +31,14 @@ class Transfers:
         self._last: torch.cuda.Event | None = None
 
     def take(self, rows: slice, columns: slice) -> Tensor:
-        """Return a piece of the image on the device; whole rows travel, one stretch of memory, as asynchronous copies need it."""
+        """Return a piece of the image on the device, (1, 1, h, w).
+
+        Whole rows are copied, because an asynchronous copy needs contiguous memory.
+        """
         return self._images[:, :, rows].to(self._device, non_blocking=True)[:, :, :, columns]
 
     def give(self, piece: Tensor, row: int, column: int) -> None:
-        """Put a piece of the result, from the device, where it belongs."""
+        """Write a piece of the result, (1, 1, h, w) on the device, whose first pixel is at this row and column."""
         height, width = piece.shape[2:]
         place = self._result[:, :, row : row + height, column : column + width]
         place.copy_(piece, non_blocking=self._pinned)
@@ -35,7 +50,7 @@ class Transfers:
             self._last = event
 
     def finish(self) -> Tensor:
-        """Return the result, (1, 1, H, W), once it is all there."""
+        """Wait for the last copy, and return the result, (1, 1, H, W)."""
         if self._last:
             self._last.synchronize()
         return self._result

@@ -1,0 +1,64 @@
+"""An N3 block on a stream of rows, with a band of cell rows as high as the windows of a few rows of queries need.
+
+Letters: C planes, K neighbors, n and m rows, W columns.
+"""
+
+from collections import deque
+from collections.abc import Generator
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from models.inference.blocked_block import BlockedDifferences
+from models.inference.blocks import Span, spans
+from models.inference.cell_band import CellBand, CellGrid
+from models.inference.cut_plan import StripLayout
+from models.inference.folding import FoldedBlock, FoldedNetwork
+from models.inference.fused_block import FusedDifferences
+from models.inference.row_stages import ConvolutionStage, Feed, RowQueue
+
+
+class Differences(Protocol):
+    """A way to compute z_1 - x ... z_K - x for one span of patch rows after another."""
+
+    @property
+    def rows_above(self) -> int:
+        """Number of cell rows above those of the next span that it needs again."""
+
+    def complete(self, band: CellBand, rows: Span) -> Generator[int, None, Tensor]:
+        """Yield the number of pixels done after each step, and return the rows of the image that the span completes."""
+
+
+class N3Stage:
+    """An N3 block for one map of a given size."""
+
+    def __init__(self, network: FoldedNetwork, block: FoldedBlock, height: int, width: int, layout: StripLayout) -> None:
+        config = network.config
+        grid = CellGrid.cover(height, width, config.stride, layout.padding)
+        self.pixels = grid.patch_pixels * (grid.h - 1) * (grid.w - 1)
+        self._embed, self._temperature = ConvolutionStage(block.embed), ConvolutionStage(block.temperature)
+        self._unembedded, self._inputs, self._completed = RowQueue(), RowQueue(), RowQueue()
+        self._band = CellBand(grid, network.device)
+        self._spans = deque(spans(grid.h - 1, config.window, layout.side))
+        self._differences: Differences = (
+            FusedDifferences(network, block) if layout.fused else BlockedDifferences(network, block, grid, layout)
+        )
+        self._no_rows = torch.empty(1, config.k * config.planes, 0, width, dtype=network.dtype, device=network.device)
+
+    def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Feed:
+        """Map rows x (1, C, n, W), float32, to finished rows of x and of z_1 - x ... z_K - x (1, K * C, m, W)."""
+        (rows,) = groups
+        self._unembedded.put(rows)
+        self._inputs.put(rows)
+        embedded = self._embed.feed(groups, last=last)
+        log_temperature = self._temperature.feed(groups, last=last)
+        if count := embedded.shape[2]:
+            self._band.put(torch.cat((self._unembedded.take(count), embedded.float(), log_temperature.float()), 1))
+        while self._spans and self._band.fill(self._spans[0].item_cells.stop):
+            self._completed.put((yield from self._differences.complete(self._band, self._spans.popleft())))
+            if self._spans:
+                self._band.drop(min(self._spans[0].first, self._spans[0].start) - self._differences.rows_above)
+        if count := self._completed.rows:
+            return self._inputs.take(count), self._completed.take(count)
+        return rows[:, :, :0], self._no_rows
