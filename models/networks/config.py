@@ -1,4 +1,4 @@
-"""What a weights file and the trainer know of any network: a configuration that can be stored, read and built."""
+"""Configurations of networks in general: the default ones, and how a weights file and a training checkpoint store them."""
 
 from typing import Any, Protocol
 
@@ -9,32 +9,39 @@ from models.networks.n3unet import N3UNetConfig
 
 
 class NetworkConfig(Protocol):
-    """The geometry of a network, as plain values."""
+    """The geometry of a network."""
 
     def asdict(self) -> dict[str, Any]:
         """Return the fields as plain values."""
 
     def build(self) -> nn.Module:
-        """Return a network of this geometry with fresh weights, called as `network(noisy, sigma)`."""
+        """Return a network of this geometry with fresh weights. Callers call it as `network(noisy, sigma)`."""
 
 
-NETWORKS: dict[str, type[N3NetConfig] | type[N3UNetConfig]] = {"n3net": N3NetConfig, "n3unet": N3UNetConfig}
-"""Names that stored configurations carry under "network"; one without a name is an N3Net's."""
+DEFAULT_CONFIGS: dict[str, N3NetConfig | N3UNetConfig] = {
+    "n3net": N3NetConfig(),
+    "n3unet": N3UNetConfig(),
+    "dncnn": N3NetConfig(blocks=0, depth=17, features=48),
+}
+"""The networks that can be trained, by name, with their default geometry. The depth of dncnn is that of Zhang et al. (2017)."""
+
+STORED_NAMES: dict[str, type[N3NetConfig] | type[N3UNetConfig]] = {"n3net": N3NetConfig, "n3unet": N3UNetConfig}
+"""Values of "network" in a stored configuration. Without this key, a stored configuration is an N3Net's."""
 
 
 def store_config(config: NetworkConfig) -> dict[str, Any]:
-    """Return a configuration as the plain values that `parse_config` reads."""
-    name = next(name for name, kind in NETWORKS.items() if type(config) is kind)
+    """Return a configuration as plain values, which `parse_config` can read."""
+    name = next(name for name, kind in STORED_NAMES.items() if type(config) is kind)
     return config.asdict() if name == "n3net" else {"network": name, **config.asdict()}
 
 
 def parse_config(values: dict[str, Any]) -> N3NetConfig | N3UNetConfig:
-    """Make a configuration from what `store_config` returned.
+    """Make a configuration from the values that `store_config` returned.
 
     Raises:
-        ValueError: If the network or a value is unknown, or a value is of another type or out of range.
+        ValueError: If the network or a field is unknown, or a value is invalid.
     """
     name = values.get("network", "n3net")
-    if name not in NETWORKS:
-        raise ValueError(f"unknown network {name!r}; there are {', '.join(NETWORKS)}")
-    return NETWORKS[name].parse({key: value for key, value in values.items() if key != "network"})
+    if name not in STORED_NAMES:
+        raise ValueError(f"unknown network {name!r}; known networks: {', '.join(STORED_NAMES)}")
+    return STORED_NAMES[name].parse({key: value for key, value in values.items() if key != "network"})

@@ -1,4 +1,4 @@
-"""Layers of 3x3 convolutions with batch normalization and ReLU between them, trained fast once the normalization is frozen.
+"""Stacks of 3x3 convolutions, batch normalization and ReLU, with a fast path for training with frozen normalization.
 
 Letters: B batch, C planes, H x W pixels.
 """
@@ -11,27 +11,27 @@ from torch.nn import functional
 
 
 class Convolutions(nn.Sequential):
-    """Convolutions 3x3, batch normalizations and ReLUs, run in order.
+    """3x3 convolutions, batch normalizations and ReLUs, run in order.
 
-    A batch normalization that keeps its running statistics is a scale and a shift of each plane. When a CPU trains with them
-    frozen, they are folded into the convolutions at each step and every ReLU is part of the convolution before it: two passes
-    over memory in place of eight, and the same gradients.
+    With frozen statistics, a batch normalization only scales and shifts each plane. When a CPU trains with frozen statistics,
+    each step folds the normalizations into the convolutions and computes each ReLU together with the convolution before it.
+    This takes two passes over memory instead of eight, and the gradients are the same up to rounding.
     """
 
     def forward(self, maps: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C_out, H, W)."""
-        if not torch.compiler.is_compiling() and torch.is_grad_enabled() and self._one_pass(maps):
-            return self._fine_tune(maps)
+        if not torch.compiler.is_compiling() and torch.is_grad_enabled() and self._can_fold(maps):
+            return self._folded(maps)
         for layer in self:
             maps = layer(maps)
         return maps
 
-    def _one_pass(self, maps: Tensor) -> bool:
+    def _can_fold(self, maps: Tensor) -> bool:
         frozen = not any(isinstance(layer, nn.BatchNorm2d) and layer.training for layer in self)
-        there = maps.device.type == "cpu" and torch.backends.mkldnn.is_available()
-        return frozen and there and convolution_dtype(maps) != torch.float64
+        supported = maps.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        return frozen and supported and convolution_dtype(maps) != torch.float64
 
-    def _fine_tune(self, maps: Tensor) -> Tensor:
+    def _folded(self, maps: Tensor) -> Tensor:
         dtype = convolution_dtype(maps)
         *first, (last_weight, last_bias) = fold_normalization(self, torch.float32)
         maps = maps.to(dtype)
@@ -41,11 +41,11 @@ class Convolutions(nn.Sequential):
 
 
 class ConvolutionReLU(torch.autograd.Function):
-    """A 3x3 convolution, padded with zeros, and ReLU in one pass; for a CPU."""
+    """A zero-padded 3x3 convolution and ReLU in one pass, for the CPU."""
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C_out, H, W) by weight (C_out, C, 3, 3) and bias (C_out,), all of one dtype."""
+        """Map (B, C, H, W) to (B, C_out, H, W) with weight (C_out, C, 3, 3) and bias (C_out,), all of the same dtype."""
         ones = [1, 1]
         out: Tensor = torch.ops.mkldnn._convolution_pointwise(maps, weight, bias, ones, ones, ones, 1, "relu", [], None)  # noqa: SLF001
         ctx.save_for_backward(maps, weight, out)
@@ -53,7 +53,7 @@ class ConvolutionReLU(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Pass the gradient on where the output is not zero."""
+        """Return the gradients of maps, weight and bias. No gradient flows through outputs that are zero."""
         maps, weight, out = ctx.saved_tensors
         gradient = torch.ops.aten.threshold_backward(gradients[0], out, 0)
         ones, zeros, wanted = [1, 1], [0, 0], list(ctx.needs_input_grad)
@@ -65,20 +65,20 @@ class ConvolutionReLU(torch.autograd.Function):
 
 
 def convolution_dtype(maps: Tensor) -> torch.dtype:
-    """Return the dtype in which a convolution of these maps runs: that of autocast, where it is on, or their own."""
+    """Return the dtype in which a convolution of the maps runs: that of autocast if it is on, else that of the maps."""
     device = maps.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else maps.dtype
 
 
 def fold_normalization(layers: nn.Sequential, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
-    """Fold the batch normalizations, with running statistics a scale and a shift per plane, into the convolutions before them.
+    """Fold batch normalizations, which use their running statistics, into the convolutions before them.
 
     Args:
-        layers: Convolutions 3x3, each followed by a batch normalization or not.
-        dtype: What to compute in.
+        layers: 3x3 convolutions, batch normalizations and other layers. The latter are ignored.
+        dtype: Data type of the computation and the result.
 
     Returns:
-        For each convolution its weight (C_out, C_in, 3, 3) and bias (C_out,); gradients flow to the layers' parameters.
+        The weight (C_out, C_in, 3, 3) and the bias (C_out,) of each convolution. Gradients flow to the parameters of the layers.
     """
     folded: list[tuple[Tensor, Tensor]] = []
     for layer in layers:

@@ -1,4 +1,4 @@
-"""N3UNet: a U-Net on 2x2 pixel-unshuffled images with a neural nearest neighbors block (Plötz & Roth 2018) in its decoder.
+"""N3UNet: a U-Net on 2x2 pixel-unshuffled images with neural nearest neighbors blocks (Plötz & Roth 2018) at its finest level.
 
 Letters: B batch, C image channels (1 or 3), H x W pixels, F features, P planes the N3 block works on, K neighbors.
 """
@@ -14,7 +14,7 @@ from models.networks.convolutions import ConvolutionReLU, convolution_dtype
 from models.networks.n3net import N3Block, N3BlockConfig
 
 SHUFFLE = 2
-"""Image pixels along each side of a pixel of the network's finest level."""
+"""Image pixels along each side of a pixel of the finest level."""
 
 BlockPosition = Literal["encoder", "decoder", "both", "none"]
 
@@ -64,7 +64,7 @@ class N3UNetConfig(N3BlockConfig):
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(ReLU(conv(x))), without normalization; the second convolution starts at half its usual size."""
+    """x + conv(ReLU(conv(x))), without normalization. The second convolution starts with half the default weights."""
 
     def __init__(self, features: int) -> None:
         """Build the two 3x3 convolutions."""
@@ -86,7 +86,7 @@ class ResidualBlock(nn.Module):
 
 
 class N3Branch(nn.Module):
-    """An N3 block beside a trunk: the trunk's features give the block its planes, and what it finds is added to the trunk."""
+    """An N3 block in a residual branch of the trunk: a convolution to the block's planes, the block, and a convolution back."""
 
     def __init__(self, config: N3UNetConfig) -> None:
         """Build the block and the convolutions before and after it."""
@@ -98,17 +98,25 @@ class N3Branch(nn.Module):
             self.join.weight.mul_(0.5)
 
     def forward(self, trunk: Tensor, image: Tensor) -> Tensor:
-        """Return the trunk (B, F, H/2, W/2) with the neighbors added; `image` (B, 4, H/2, W/2) is the unshuffled luma."""
+        """Add the branch to the trunk.
+
+        Args:
+            trunk: (B, F, H/2, W/2).
+            image: (B, 4, H/2, W/2), the pixel-unshuffled mean of the image channels. It is added to the block's first planes.
+
+        Returns:
+            (B, F, H/2, W/2).
+        """
         planes = self.head(trunk)
         planes = planes + functional.pad(image, (0, 0, 0, 0, 0, planes.shape[1] - image.shape[1]))
         return trunk + self.join(self.block(planes))  # type: ignore[no-any-return]
 
 
 class N3UNet(nn.Module):
-    """The network: encoder, coarser levels, decoder, with the N3 block at the finest level."""
+    """The network: encoder, coarser levels and decoder. N3 blocks stand after the encoder, before the decoder, or both."""
 
     def __init__(self, config: N3UNetConfig) -> None:
-        """Build the network, with PyTorch's initialization but for the branches that are added to the trunk."""
+        """Build the network, with PyTorch's default initialization except for the last convolutions of the residual branches."""
         super().__init__()
         self.config = config
         features, planes = config.features, config.channels * SHUFFLE**2
@@ -133,7 +141,7 @@ class N3UNet(nn.Module):
 
         Args:
             noisy: y, (B, C, H, W), in [0, 1] before noise was added; H and W are multiples of `config.multiple`.
-            sigma: Noise level on the [0, 1] scale: a scalar, (B, 1, 1, 1), or a map (B, 1, H, W).
+            sigma: Noise standard deviation on the [0, 1] scale: a scalar, (B, 1, 1, 1), or a map (B, 1, H, W).
 
         Returns:
             The denoised images, (B, C, H, W), not clipped.
@@ -142,17 +150,17 @@ class N3UNet(nn.Module):
         if sigma.shape[-2:] == noisy.shape[-2:]:
             sigma = functional.avg_pool2d(sigma, SHUFFLE)
         level = sigma.to(image.dtype).expand(len(image), 1, *image.shape[-2:])
-        luma = image.unflatten(1, (self.config.channels, SHUFFLE**2)).mean(1)
+        gray = image.unflatten(1, (self.config.channels, SHUFFLE**2)).mean(1)
 
         trunk = self.enc(self.first(torch.cat((image, level), 1)))
         if self.enc_neighbors is not None:
-            trunk = self.enc_neighbors(trunk, luma)
+            trunk = self.enc_neighbors(trunk, gray)
         middle = self.mid1(self.down(trunk))
         if self.config.levels == 3:
             middle = middle + self.up2(self.low(self.down2(middle)))
         trunk = trunk + self.up(self.mid2(middle))
         if self.dec_neighbors is not None:
-            trunk = self.dec_neighbors(trunk, luma)
+            trunk = self.dec_neighbors(trunk, gray)
         residual = self.last(self.dec(trunk))
         return functional.pixel_shuffle(image + residual, SHUFFLE)
 

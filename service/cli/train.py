@@ -76,7 +76,7 @@ def train(
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from models.machine import keep_freed_memory
-    from models.methods import NETWORKS
+    from models.networks.config import DEFAULT_CONFIGS
     from models.training.recipe import Recipe
     from models.training.run import TrainingOptions
     from models.training.run import train as run_training
@@ -103,7 +103,7 @@ def train(
     columns = (TextColumn("step {task.fields[step]}"), BarColumn(), TextColumn(text), TimeElapsedColumn(), TimeRemainingColumn())
     try:
         recipe = Recipe(**{name: value for name, value in given.items() if value is not None})
-        config = NETWORKS[model or "n3net"] if model or relaxation else None
+        config = DEFAULT_CONFIGS[model or "n3net"] if model or relaxation else None
         if config and relaxation:
             config = replace(config, relaxation=relaxation)
         with Progress(*columns, console=Console(stderr=True)) as bar:

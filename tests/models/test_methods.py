@@ -1,4 +1,4 @@
-"""The methods one can ask for."""
+"""Tests of the methods that callers select by name."""
 
 from collections.abc import Generator
 from pathlib import Path
@@ -16,8 +16,8 @@ from models.weights.files import WeightsError, save_weights, weights_names
 
 
 @pytest.fixture
-def small_dncnn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of shipped weights that holds a small untrained DnCNN and N3Net."""
+def small_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Replace the folder of shipped weights by one with a small untrained DnCNN and N3Net."""
     torch.manual_seed(0)
     dncnn = N3NetConfig(blocks=0, depth=3, features=4)
     n3net = N3NetConfig(blocks=1, depth=2, features=4, planes=2, embedding=4)
@@ -28,7 +28,7 @@ def small_dncnn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def drive(stepping: Generator[float, None, Tensor]) -> tuple[list[float], Tensor]:
-    """Run the steps to their end; return what they yielded and what they returned."""
+    """Run all steps. Return what they yielded and what they returned."""
     fractions = []
     while True:
         try:
@@ -38,11 +38,11 @@ def drive(stepping: Generator[float, None, Tensor]) -> tuple[list[float], Tensor
 
 
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.usefixtures("small_dncnn")
+@pytest.mark.usefixtures("small_weights")
 def test_every_method_has_the_same_interface(name: str) -> None:
     method = load_method(name, device="cpu", dtype="float32")
-    assert method.name == name
-    low, high = method.sigma_range
+    assert method.info.name == name
+    low, high = method.info.sigma_range
     assert low < 25 < high
     noisy = 0.5 + 0.1 * torch.randn(40, 37, generator=torch.Generator().manual_seed(0))
     fractions, denoised = drive(method.steps(noisy, 25 / 255))
@@ -53,28 +53,28 @@ def test_every_method_has_the_same_interface(name: str) -> None:
     assert denoised.dtype == torch.float32
 
 
-def test_what_each_name_loads(small_dncnn: Path) -> None:
+def test_each_name_loads_its_method(small_weights: Path) -> None:
     assert method_names() == list(METHODS)
     dncnn = load_method("dncnn", device="cpu", dtype="float32")
     assert isinstance(dncnn, Denoiser)
     assert dncnn.config.blocks == 0
     assert isinstance(load_method("nlm"), NonLocalMeans)
-    other = load_method("n3net", weights=small_dncnn / "dncnn.safetensors", device="cpu", dtype="float32")
-    assert other.name == "dncnn"
+    other = load_method("n3net", weights=small_weights / "dncnn.safetensors", device="cpu", dtype="float32")
+    assert other.info.weights == "dncnn"
 
 
-def test_what_has_no_weights_is_not_offered(small_dncnn: Path) -> None:
-    (small_dncnn / "dncnn.safetensors").unlink()
+def test_a_network_without_weights_is_not_offered(small_weights: Path) -> None:
+    (small_weights / "dncnn.safetensors").unlink()
     assert method_names() == ["n3net", "nlm"]
     with pytest.raises(WeightsError, match="dncnn"):
         load_method("dncnn")
 
 
-def test_shipped_methods() -> None:
+def test_methods_with_shipped_weights_are_offered() -> None:
     assert method_names()[0] == "n3net"
     assert {*method_names()} == {"nlm", *weights_names()} & {*METHODS}
 
 
-def test_an_unknown_name_is_refused() -> None:
-    with pytest.raises(ValueError, match="there is no method 'bm3d'; there are n3net, dncnn, nlm"):
+def test_an_unknown_name_is_rejected() -> None:
+    with pytest.raises(ValueError, match="unknown method 'bm3d'; known methods: n3net, dncnn, nlm"):
         load_method("bm3d")

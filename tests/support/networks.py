@@ -1,4 +1,4 @@
-"""Small networks with random weights, for tests in which the numbers matter and the quality does not."""
+"""Small networks with random weights and a test image, for tests that compare numbers and do not depend on quality."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ SMALL: dict[str, Any] = {"features": 6, "depth": 3, "planes": 3, "embedding": 5,
 
 
 def random_network(seed: int = 0, **changes: Any) -> N3Net:
-    """Return a small network whose batch normalizations too are random, in evaluation mode.
+    """Return a small network in evaluation mode. All its weights are random, also those of the batch normalizations.
 
-    Its distances are small enough for the code form not to saturate, where an exact oracle would differ.
+    The distances are so small that the code form does not saturate; where it does, it differs from an exact oracle.
     """
     generator = torch.Generator().manual_seed(seed)
     network = N3Net(N3NetConfig(**{**SMALL, **changes})).eval()
@@ -30,13 +30,13 @@ def random_network(seed: int = 0, **changes: Any) -> N3Net:
 
 
 def random_weights(seed: int = 0, **changes: Any) -> Weights:
-    """Return such a network's weights, for sigma 0 to 75."""
+    """Return the weights of a `random_network`, for sigma from 0 to 75."""
     network = random_network(seed, **changes)
     return Weights("random", network.config, (0.0, 75.0), {}, "0" * 64, network.state_dict())
 
 
 def random_image(height: int, width: int, seed: int = 0) -> torch.Tensor:
-    """Return an image (H, W) of smooth structure with noise."""
+    """Return an image (H, W) of smooth waves with noise."""
     generator = torch.Generator().manual_seed(seed)
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     smooth = 0.5 + 0.3 * torch.sin(rows / 7) * torch.cos(columns / 11)

@@ -1,4 +1,4 @@
-"""N3Net as loops in float64 NumPy, written from the paper's equations. It shares no code with `models`."""
+"""N3Net as float64 NumPy loops, written from the equations of the paper. It shares no code with `models`."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ Array = NDArray[np.float64]
 
 
 def select(distances: Array, temperature: float, k: int, relaxation: str) -> Array:
-    """Eqs. 8-10 for one query: distances (O,) to weights (O, k)."""
+    """Return the weights (O, k) of Eqs. 8-10 for the distances (O,) of one query."""
     logits = -distances / temperature
     columns = []
     for _ in range(k):
@@ -16,7 +16,7 @@ def select(distances: Array, temperature: float, k: int, relaxation: str) -> Arr
         exponentials = np.exp(logits)
         columns.append(exponentials / exponentials.sum())
         others = exponentials.sum() - exponentials
-        others[largest] = np.delete(exponentials, largest).sum()  # a difference would lose the digits of 1 - w near w = 1
+        others[largest] = np.delete(exponentials, largest).sum()  # the subtraction would be inexact near w = 1
         with np.errstate(divide="ignore"):
             log_complement = np.log(others / exponentials.sum())
         logits = logits + log_complement / (temperature if relaxation == "paper" else 1.0)
@@ -24,7 +24,7 @@ def select(distances: Array, temperature: float, k: int, relaxation: str) -> Arr
 
 
 def convolve(maps: Array, weight: Array, bias: Array) -> Array:
-    """3x3 convolution with zeros beyond the border: (C, H, W) to (O, H, W)."""
+    """Return the 3x3 convolution, (O, H, W), of maps (C, H, W) padded with zeros."""
     _, height, width = maps.shape
     padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)))
     out = np.zeros((len(weight), height, width))
@@ -35,13 +35,13 @@ def convolve(maps: Array, weight: Array, bias: Array) -> Array:
 
 
 class Network:
-    """A network from a state dict of NumPy arrays."""
+    """An N3Net with the weights of a state dict of NumPy arrays."""
 
     def __init__(self, state: dict[str, Array], config: dict[str, object]) -> None:
         self.state, self.config = state, config
 
     def layers(self, prefix: str, maps: Array) -> Array:
-        """Convolutions, each but the last followed by its batch normalization, if any, and ReLU."""
+        """Apply convolutions. Batch normalization, if any, and ReLU follow each one but the last."""
         numbers = sorted({int(key[len(prefix) :].split(".")[0]) for key in self.state if key.startswith(prefix)})
         convolutions = [n for n in numbers if self.state[f"{prefix}{n}.weight"].ndim == 4]
         for n in convolutions:
@@ -58,13 +58,13 @@ class Network:
         return maps
 
     def dncnn(self, index: int, maps: Array, added: int) -> Array:
-        """A DnCNN whose first `added` input planes are added to its output."""
+        """Apply a DnCNN and add the first `added` planes of its input to its output."""
         out = self.layers(f"dncnns.{index}.", maps)
         out[:added] += maps[:added]
         return out
 
     def block(self, index: int, maps: Array) -> Array:
-        """An N3 block: every patch of stride 5 by loops over queries, candidates and pixels."""
+        """Apply an N3 block by loops over queries and candidates."""
         k, window, stride = (int(str(self.config[name])) for name in ("k", "window", "stride"))
         size = 2 * stride
         embedded = self.layers(f"blocks.{index}.embed.", maps)
@@ -111,7 +111,7 @@ class Network:
         return np.concatenate((maps, differences.reshape(k * planes, height, width)))
 
     def denoise(self, noisy: Array, sigma: float) -> Array:
-        """The whole network: (H, W) to (H, W)."""
+        """Return the denoised image (H, W)."""
         smallest = 20 if self.config["blocks"] else 1
         height, width = noisy.shape
         offsets, padded = [], noisy

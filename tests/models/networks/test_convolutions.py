@@ -1,4 +1,4 @@
-"""Training with frozen normalization: folded and in one pass, the same numbers as layer by layer."""
+"""Tests of the convolutions: training with frozen normalization gives the same numbers as running layer by layer."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from models.networks.n3net import N3Net
 from tests.support.networks import random_network
 
 
-def plain(layers: Convolutions, maps: Tensor) -> Tensor:
+def layer_by_layer(layers: Convolutions, maps: Tensor) -> Tensor:
     for layer in layers:
         maps = layer(maps)
     return maps
@@ -27,10 +27,10 @@ def gradients(layers: Convolutions, out: Tensor, maps: Tensor) -> tuple[Tensor, 
     return torch.autograd.grad(out, (maps, *layers.parameters()), upstream)
 
 
-def test_values_and_gradients_are_those_of_the_layers() -> None:
+def test_folded_values_and_gradients_agree_with_layer_by_layer() -> None:
     layers = embedding()
     maps = torch.randn(2, 3, 9, 13, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    fast, slow = layers(maps), plain(layers, maps)
+    fast, slow = layers(maps), layer_by_layer(layers, maps)
     torch.testing.assert_close(fast, slow, atol=1e-5, rtol=1e-5)
     for name, one, other in zip(
         ("maps", *dict(layers.named_parameters())), gradients(layers, fast, maps), gradients(layers, slow, maps), strict=True
@@ -38,15 +38,15 @@ def test_values_and_gradients_are_those_of_the_layers() -> None:
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4, msg=name)
 
 
-def test_it_is_folded_when_frozen_and_only_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_normalization_is_folded_only_when_training_with_it_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     folded: list[Tensor] = []
-    real = Convolutions._fine_tune
+    real = Convolutions._folded
 
     def spy(self: Convolutions, maps: Tensor) -> Tensor:
         folded.append(maps)
         return real(self, maps)
 
-    monkeypatch.setattr(Convolutions, "_fine_tune", spy)
+    monkeypatch.setattr(Convolutions, "_folded", spy)
     layers, maps = embedding(), torch.randn(1, 3, 6, 6)
     layers(maps)
     assert len(folded) == 1
@@ -58,7 +58,7 @@ def test_it_is_folded_when_frozen_and_only_then(monkeypatch: pytest.MonkeyPatch)
     assert isinstance(layers[1], nn.BatchNorm2d)
 
 
-def test_bfloat16_convolutions_under_autocast() -> None:
+def test_autocast_runs_the_convolutions_in_bfloat16() -> None:
     network: N3Net = random_network(3)
     noisy = torch.rand(1, 1, 24, 24, generator=torch.Generator().manual_seed(0))
     sigma = torch.full((1, 1, 1, 1), 0.1)

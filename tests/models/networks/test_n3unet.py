@@ -1,4 +1,4 @@
-"""N3UNet: its pieces against plain loops, its gradients, and training it."""
+"""Tests of N3UNet: residual blocks against loops, noise level maps, gradients, configurations and training."""
 
 import math
 from dataclasses import replace
@@ -34,18 +34,18 @@ def image(channels: int = 1, height: int = 40, width: int = 48) -> Tensor:
 @pytest.mark.parametrize("position", ["encoder", "decoder", "both", "none"])
 @pytest.mark.parametrize("levels", [2, 3])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_form_keeps_the_shape_and_learns_everywhere(position: str, levels: int, channels: int) -> None:
+def test_every_variant_keeps_the_shape_and_trains_all_parameters(position: str, levels: int, channels: int) -> None:
     config = N3UNetConfig.parse({**SMALL.asdict(), "position": position, "levels": levels, "channels": channels})
     net, noisy = network(config).train(), image(channels)
     denoised = net(noisy, torch.full((2, 1, 1, 1), 0.1, dtype=torch.float64))
     assert denoised.shape == noisy.shape
     denoised.square().mean().backward()
-    # The batch normalization of the distances is followed by a softmax, to which its shift makes no difference.
-    silent = {name for name, value in net.named_parameters() if value.grad is None or not value.grad.abs().sum() > 0}
-    assert all(name.endswith("distance_norm.bias") for name in silent)
+    # A softmax follows the batch normalization of the distances, so the shift of the normalization has no effect.
+    untrained = {name for name, value in net.named_parameters() if value.grad is None or not value.grad.abs().sum() > 0}
+    assert all(name.endswith("distance_norm.bias") for name in untrained)
 
 
-def test_a_network_whose_last_convolution_is_zero_returns_the_image() -> None:
+def test_a_network_whose_last_convolution_is_zero_returns_its_input() -> None:
     net, noisy = network(), image()
     torch.nn.init.zeros_(net.last.weight)
     assert net.last.bias is not None
@@ -53,13 +53,13 @@ def test_a_network_whose_last_convolution_is_zero_returns_the_image() -> None:
     assert torch.equal(net(noisy, torch.tensor(0.1)), noisy)
 
 
-def test_a_map_of_one_level_is_that_level() -> None:
+def test_a_constant_sigma_map_equals_a_scalar_sigma() -> None:
     net, noisy = network(), image()
     level = torch.full((2, 1, 1, 1), 0.2, dtype=torch.float64)
     torch.testing.assert_close(net(noisy, level.expand(2, 1, 40, 48)), net(noisy, level))
 
 
-def test_a_map_matters_where_it_differs() -> None:
+def test_a_sigma_map_acts_locally() -> None:
     config = N3UNetConfig.parse({**SMALL.asdict(), "position": "none"})
     net, noisy = network(config), image(width=256)
     low, high = (torch.full((2, 1, 40, 256), value, dtype=torch.float64) for value in (0.1, 0.3))
@@ -69,7 +69,7 @@ def test_a_map_matters_where_it_differs() -> None:
     torch.testing.assert_close(denoised[..., -8:], net(noisy, high)[..., -8:])
 
 
-def test_a_residual_block_is_its_formula() -> None:
+def test_residual_block_agrees_with_loops() -> None:
     block, maps = ResidualBlock(3).double(), torch.rand(1, 3, 5, 6, dtype=torch.float64)
 
     def convolve(layer: torch.nn.Conv2d, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -88,7 +88,7 @@ def test_a_residual_block_is_its_formula() -> None:
     np.testing.assert_allclose(fused, expected, atol=1e-5)
 
 
-def test_the_fused_block_has_the_gradients_of_the_plain_one() -> None:
+def test_gradients_of_the_fused_residual_block_agree_with_float64() -> None:
     block = ResidualBlock(4)
     maps = torch.rand(2, 4, 8, 8, requires_grad=True)
     gradients = torch.autograd.grad(block(maps).square().sum(), [maps, *block.parameters()])
@@ -99,7 +99,7 @@ def test_the_fused_block_has_the_gradients_of_the_plain_one() -> None:
         torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_configurations_survive_storing() -> None:
+def test_stored_configurations_can_be_read() -> None:
     config = N3UNetConfig(channels=3, levels=2, position="both")
     assert parse_config(store_config(config)) == config
     with pytest.raises(ValueError, match="unknown network 'resnet'"):
@@ -119,12 +119,12 @@ def test_configurations_survive_storing() -> None:
         {"features": 0},
     ],
 )
-def test_refuses_what_makes_no_sense(wrong: dict[str, object]) -> None:
+def test_an_invalid_configuration_is_rejected(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError):
         N3UNetConfig.parse(wrong)
 
 
-def test_trains_and_resumes_to_the_bit(tmp_path: Path) -> None:
+def test_a_resumed_training_run_gives_identical_weights(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (2, 60, 70)).astype(np.uint8)
     ImageSet(list(pixels)).save(tmp_path / "set.npz")
     recipe = Recipe(steps=4, crop=48, batch=2, warmup_steps=1, decay_share=0.5)
@@ -137,7 +137,7 @@ def test_trains_and_resumes_to_the_bit(tmp_path: Path) -> None:
     assert all(torch.equal(one.state[key], other.state[key]) for key in one.state)
 
 
-def test_weights_that_cannot_be_run_yet_say_so(tmp_path: Path) -> None:
+def test_the_denoiser_rejects_weights_of_an_n3unet(tmp_path: Path) -> None:
     ImageSet([np.zeros((48, 48), np.uint8)]).save(tmp_path / "set.npz")
     result = train([tmp_path / "set.npz"], tmp_path / "run", Recipe(steps=1, crop=48, batch=2), CPU, config=SMALL)
     with pytest.raises(WeightsError, match="not yet run"):

@@ -1,4 +1,4 @@
-"""`n3denoise train`, as one types it."""
+"""`n3denoise train`: it trains, fine-tunes, and explains its errors."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from models.methods import NETWORKS
+from models.networks.config import DEFAULT_CONFIGS
 from models.networks.n3net import N3NetConfig
 from models.training.trainer import fresh_network
 from models.weights.files import load_weights, save_weights
 from service.__main__ import app
-from tests.support.training import TINY, draw_pictures
+from tests.support.image_folders import draw_pictures
+from tests.support.training import TINY
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_the_command_trains_a_network_without_neighbors(pictures: Path, tmp_path
     run = ["train", str(pictures), "-o", str(tmp_path), "--model", "dncnn", "--relaxation", "paper"]
     done = CliRunner().invoke(app, [*run, "--crop", "16", "--batch", "1", "--steps", "1", "--device", "cpu"])
     assert done.exit_code == 0, done.output
-    assert load_weights(tmp_path / "weights.safetensors").config == replace(NETWORKS["dncnn"], relaxation="paper")
+    assert load_weights(tmp_path / "weights.safetensors").config == replace(DEFAULT_CONFIGS["dncnn"], relaxation="paper")
 
 
 @pytest.mark.slow
