@@ -99,9 +99,8 @@ def _patches(image: NDArray[np.floating], side: int) -> tuple[Array, NDArray[np.
     quarters = np.add.outer(2 * rows, columns).ravel()
     patches: Array = windows.reshape(-1, side, side).astype(np.float64)
     uniform = patches.min((1, 2)) == patches.max((1, 2))
-    clipped = ((patches == 0) | (patches == 1)).any(
-        (1, 2)
-    )  # noise that was not clipped practically never gives exactly these values
+    # Noise that was not clipped practically never gives exactly black or white.
+    clipped = ((patches == 0) | (patches == 1)).any((1, 2))
     kept = ~(uniform | clipped)
     kept = kept if kept.mean() > 0.05 else ~uniform
     return patches[kept], quarters[kept]

@@ -1,33 +1,25 @@
-"""Evaluation: the table's protocol, the self-ensemble, the command and its JSON."""
+"""Evaluation: the protocol of the table, the self-ensemble, and the report."""
 
 import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from typer.testing import CliRunner
 
 from models.evaluation import Score, evaluate_folder, mean_scores, report, self_ensemble
-from models.images.files import image_files, read_gray
+from models.images.files import read_gray
 from models.images.metrics import psnr, ssim
 from models.inference.denoiser import Denoiser
-from models.neighbors.nlm import NonLocalMeans
-from service.__main__ import app
+from tests.support.image_folders import gray_and_color
 
 View = Callable[[torch.Tensor], torch.Tensor]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("set")
-    rng = np.random.default_rng(0)
-    for name, shape in (("a.png", (24, 31)), ("b.png", (40, 22, 3))):
-        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(path / name)
-    return path
+    return gray_and_color(tmp_path_factory.mktemp("set"))
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +33,7 @@ def test_scores_follow_the_protocol(denoiser: Denoiser, folder: Path) -> None:
         (image, sigma, seed) for image in ("a.png", "b.png") for sigma in (25, 50) for seed in (0, 1)
     ]
     clean = read_gray(folder / "b.png")
-    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(1 + 1))  # the seed plus the index in name order
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(1 + 1))  # seed plus index in name order
     noisy = clean + 50 / 255 * noise
     denoised = denoiser.denoise(noisy, 50 / 255)
     last = scores[-1]
@@ -93,54 +85,3 @@ def test_means_and_numbers_that_json_cannot_say() -> None:
         "ssim": 0.9,
         "seconds": 1.0,
     }
-
-
-def invoke(*arguments: object) -> str:
-    done = CliRunner().invoke(app, ["evaluate", *map(str, arguments)], env={"COLUMNS": "160"})
-    assert done.exit_code == 0, done.output
-    return done.output
-
-
-def test_the_command_prints_and_writes_one_folder(folder: Path, weights: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out.json"
-    text = invoke(folder, "--sigma", 25, 50, "--seeds", 2, "--weights", weights, "--device", "cpu", "--json", out)
-    content = json.loads(out.read_text())
-    assert set(content) == {"images", "mean"}
-    assert len(content["images"]) == 2 * 2 * 2
-    assert set(content["images"][0]) == {"image", "sigma", "seed", "psnr_noisy", "psnr", "ssim", "seconds"}
-    assert set(content["mean"]) == {"25", "50"}
-    assert set(content["mean"]["25"]) == {"psnr", "ssim", "seconds"}
-    psnrs = [row["psnr"] for row in content["images"] if row["sigma"] == 25]
-    assert content["mean"]["25"]["psnr"] == pytest.approx(sum(psnrs) / 4)
-    assert f"{content['mean']['25']['psnr']:.3f}" in text
-    assert "a.png" in text
-
-
-def test_the_command_takes_several_folders_in_any_order(folder: Path, weights: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "x.png").write_bytes(image_files(folder)[0].read_bytes())
-    out = tmp_path / "out.json"
-    invoke("--sigma", "25", "7.5", folder, other, "--weights", weights, "--json", out, "--ensemble")
-    content = json.loads(out.read_text())
-    assert set(content["sets"]) == {str(folder), str(other)}
-    assert set(content["sets"][str(other)]["mean"]) == {"25", "7.5"}
-    assert "psnr_ensemble" in content["sets"][str(other)]["images"][0]
-
-
-def test_the_command_says_what_is_wrong(folder: Path, weights: Path) -> None:
-    for arguments, message in (
-        ([str(folder), "--weights", "nothing"], "no weights"),
-        ([str(folder / "no"), "--weights", str(weights)], "not a folder"),
-        ([str(folder), "--weights", str(weights), "--sigma", "90"], "between 0 and 75"),
-    ):
-        done = CliRunner().invoke(app, ["evaluate", *arguments])
-        assert done.exit_code == 2
-        assert message in done.output.replace("\n", " ")
-
-
-def test_another_method_can_be_evaluated(folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out.json"
-    invoke(folder, "--sigma", 25, "--model", "nlm", "--json", out)
-    expected = [score.psnr for score in evaluate_folder(NonLocalMeans(), folder, [25])]
-    assert [row["psnr"] for row in json.loads(out.read_text())["images"]] == pytest.approx(expected)

@@ -1,4 +1,4 @@
-"""The studies: their pages are whole, their parts are right, and their scripts run."""
+"""The studies: their pages are complete, their parts are right, and their scripts run."""
 
 import gzip
 import importlib

@@ -1,4 +1,4 @@
-"""The comparison with other denoisers runs from end to end on tiny images, and its figures mean what they say."""
+"""The comparison with other denoisers runs from end to end on tiny images, and its figures are right."""
 
 import json
 import subprocess

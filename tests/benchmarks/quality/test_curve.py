@@ -1,4 +1,4 @@
-"""The curve of a model card is drawn, and its tables are printed."""
+"""The plot and the tables of a model card."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import pytest
 
 from benchmarks.quality import curve
 from models.weights.files import save_weights
-from tests.support.benchmarks import cells, noise_pictures
+from tests.support.image_folders import noise_pictures
+from tests.support.markdown import cells
 from tests.support.networks import random_weights
 
 

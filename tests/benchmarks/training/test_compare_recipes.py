@@ -10,7 +10,8 @@ from models.networks.n3net import N3NetConfig
 from models.training.recipe import Recipe
 from models.training.trainer import fresh_network
 from models.weights.files import save_weights
-from tests.support.benchmarks import cells, noise_pictures
+from tests.support.image_folders import noise_pictures
+from tests.support.markdown import cells
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def test_recipes_are_compared_from_the_same_start(pictures: Path, tmp_path: Path
     assert header[1:-1] == [f"sigma {sigma}" for sigma in compare_recipes.SIGMAS]
     assert [row[0] for row in rows] == ["start", *variants]
     figures = [tuple(map(float, row[1:-1])) for row in rows]
-    assert len(set(figures)) == len(figures)  # each has learned something of its own
+    assert len(set(figures)) == len(figures)  # every variant gave other weights
 
 
 @pytest.mark.parametrize("name", list(compare_recipes.VARIANTS))

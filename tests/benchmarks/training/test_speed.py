@@ -1,4 +1,4 @@
-"""The time of a training step is told by operations."""
+"""The share of each kind of operation in a training step."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from models.networks.n3net import N3NetConfig
 from models.training.image_set import ImageSet
 from models.training.recipe import Recipe
 from models.training.trainer import Trainer, fresh_network
-from tests.support.benchmarks import noise_pictures
+from tests.support.image_folders import noise_pictures
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The color scheme: invertible, and its noise known and independent."""
+"""The color planes: invertible, with independent noise of known strength."""
 
 import numpy as np
 

@@ -13,7 +13,7 @@ from models.images.noise import add_noise
 
 
 def ssim_formula(x: np.ndarray, y: np.ndarray) -> float:
-    """Wang et al. (2004), Eq. 13, on the pixels whose 11 x 11 window lies inside."""
+    """Compute Eq. 13 of Wang et al. (2004), for the pixels whose 11 x 11 window lies inside the image."""
 
     def blur(image: np.ndarray) -> np.ndarray:
         blurred: np.ndarray = gaussian_filter(image, 1.5, truncate=3.5)
@@ -41,7 +41,7 @@ def test_of_an_image_with_itself() -> None:
     assert ssim(image, image) == pytest.approx(1)
 
 
-def test_one_grey_level_off() -> None:
+def test_one_gray_level_off() -> None:
     image = torch.full((16, 16), 0.5)
     assert psnr(image + 1 / 255, image) == pytest.approx(20 * math.log10(255), abs=1e-3)
 

@@ -1,4 +1,4 @@
-"""The noise estimate against noise that was put there; scikit-image brings the photographs."""
+"""The noise estimate against known noise, on photographs from scikit-image."""
 
 import io
 
@@ -19,7 +19,7 @@ def camera(size: int = 192) -> Gray:
 
 
 def grass() -> Gray:
-    """Texture all over: what a wavelet estimate takes for noise."""
+    """Return an image with texture everywhere, which a wavelet estimate mistakes for noise."""
     return np.asarray(data.grass()[:192, :192] / 255.0)
 
 
@@ -78,7 +78,7 @@ def test_texture_all_over_is_no_noise() -> None:
 
 
 def test_noise_that_jpeg_has_hidden_is_not_called_clean() -> None:
-    """The compression takes away the fine part, by which the noise would be known."""
+    """Compression removes the fine details by which the noise would be recognized."""
     estimate = estimate_noise(jpeg(noisy(camera(), 10), 70))
     assert estimate.sigma * 255 < 3
     assert estimate.warnings == ("not-white",)

@@ -1,4 +1,4 @@
-"""The eight symmetries of the square, against the list of them written down by hand."""
+"""The eight symmetries of the square, against a list written by hand."""
 
 import numpy as np
 import pytest

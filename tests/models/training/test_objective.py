@@ -1,4 +1,4 @@
-"""The losses, by hand."""
+"""The losses against values computed by hand."""
 
 import math
 

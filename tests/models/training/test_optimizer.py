@@ -30,7 +30,7 @@ def test_every_parameter_moves_and_a_matrix_by_an_orthogonal_step_of_the_size_of
     assert all(not torch.equal(value, before[name]) for name, value in layers.named_parameters())
     step = as_matrix(before["3.weight"] - dict(layers.named_parameters())["3.weight"].detach())
     values = torch.linalg.svdvals(step) / (0.01 * 0.2 * max(step.shape) ** 0.5)
-    assert values.min() > 0.5  # Newton-Schulz leaves them near 1, not at it
+    assert values.min() > 0.5  # Newton-Schulz iterations bring them near 1 only
     assert values.max() < 1.3
 
 
@@ -55,4 +55,4 @@ def test_adamw_alone() -> None:
     optimizer.step(0.01)
     assert set(optimizer.state_dict()) == {"adamw"}
     moved = (dict(layers.named_parameters())["3.weight"].detach() - before["3.weight"]).abs()
-    torch.testing.assert_close(moved.max(), torch.tensor(0.01), atol=1e-4, rtol=0)  # its first step is the rate itself
+    torch.testing.assert_close(moved.max(), torch.tensor(0.01), atol=1e-4, rtol=0)  # its first step has the size of the rate

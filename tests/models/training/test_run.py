@@ -1,4 +1,4 @@
-"""Training runs: resumable to the bit, logged, and of use: the network learns."""
+"""Training runs: they resume exactly, log their progress, and the network learns."""
 
 import csv
 import math
@@ -13,7 +13,8 @@ from models.training.recipe import Recipe
 from models.training.run import CHECKPOINT, SCALARS, TrainingOptions, TrainingResult, train
 from models.training.scalars import COLUMNS, TrainingProgress
 from models.weights.files import load_weights
-from tests.support.training import RECIPE, TINY, draw_pictures
+from tests.support.image_folders import draw_pictures
+from tests.support.training import RECIPE, TINY
 
 CPU = TrainingOptions(device="cpu")
 
@@ -60,7 +61,7 @@ def test_stopped_and_resumed_equals_uninterrupted_to_the_bit(pictures: Path, tmp
 def test_rows_from_after_the_checkpoint_are_dropped(pictures: Path, tmp_path: Path) -> None:
     go(pictures, tmp_path, session_steps=2)
     with (tmp_path / SCALARS).open("a") as file:
-        file.write("3,9,9,9,9,9,0\n")  # a run that was killed wrote it
+        file.write("3,9,9,9,9,9,0\n")  # as left by a run that was killed
     go(pictures, tmp_path)
     assert [row["step"] for row in rows(tmp_path)] == ["1", "2", "3", "4", "5", "6"]
     assert rows(tmp_path)[2]["loss"] != "9"
@@ -103,7 +104,7 @@ def test_a_run_folder_keeps_its_recipe(pictures: Path, tmp_path: Path) -> None:
     go(pictures, tmp_path, session_steps=1)
     with pytest.raises(ValueError, match="another recipe"):
         go(pictures, tmp_path, replace(RECIPE, learning_rate=1e-4))
-    assert go(pictures, tmp_path, replace(RECIPE, steps=2)).progress.step == 2  # a longer or shorter schedule is no other run
+    assert go(pictures, tmp_path, replace(RECIPE, steps=2)).progress.step == 2  # the length of the schedule may change
     with pytest.raises(ValueError, match="another configuration"):
         train([pictures], tmp_path, RECIPE, CPU, config=replace(TINY, k=2))
 
@@ -116,7 +117,7 @@ def test_tunes_weights_for_one_noise_level(pictures: Path, tmp_path: Path) -> No
     assert tuned.config == TINY
     assert tuned.facts["start"].startswith("weights (")
     names = [name for name in tuned.state if name.endswith("weight")]
-    assert all(torch.equal(tuned.state[name], start.state[name]) for name in names)  # at no learning rate, the same
+    assert all(torch.equal(tuned.state[name], start.state[name]) for name in names)  # unchanged at learning rate 0
 
 
 def test_reports_and_stops_when_asked(pictures: Path, tmp_path: Path) -> None:

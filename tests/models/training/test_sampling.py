@@ -1,4 +1,4 @@
-"""Batches: their noise levels and their noise."""
+"""Training batches: noise levels and noise."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The trainer: guarded against numbers that are not finite, averaged, and determined by its seed."""
+"""The trainer: it skips steps that are not finite, averages the weights, and depends on its seed alone."""
 
 import math
 from dataclasses import replace
@@ -12,7 +12,8 @@ from models.networks.n3net import N3NetConfig
 from models.training.image_set import ImageSet
 from models.training.recipe import Recipe
 from models.training.trainer import Trainer, TrainingError, fresh_network
-from tests.support.training import RECIPE, TINY, draw_pictures
+from tests.support.image_folders import draw_pictures
+from tests.support.training import RECIPE, TINY
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def test_steps_that_are_not_finite_are_skipped_and_counted(pictures: Path) -> No
     assert one.skipped == 1
     parameters = dict(one.network.named_parameters())
     assert all(torch.equal(parameters[key], good[key]) for key in parameters)
-    assert all(value.isfinite().all() for value in one.network.state_dict().values())  # the statistics too
+    assert all(value.isfinite().all() for value in one.network.state_dict().values())  # including the running statistics
     one.forward = forward
     assert not one.step(0).skipped
     assert one.skipped_in_a_row == 0
@@ -68,11 +69,15 @@ def test_the_seed_alone_decides(pictures: Path) -> None:
     assert first.step(0) == second.step(0)
 
 
-@pytest.mark.filterwarnings("ignore:<class 'torch.autograd.function.Function'>:DeprecationWarning")  # the compiler's own doing
+@pytest.mark.filterwarnings(
+    "ignore:<class 'torch.autograd.function.Function'>:DeprecationWarning"
+)  # raised by the compiler itself
 def test_a_compiler_can_trace_the_network(pictures: Path) -> None:
     one, traced = trainer(pictures), trainer(pictures)
     torch.compiler.reset()
-    traced.forward = torch.compile(traced.network, backend="aot_eager", fullgraph=True)  # what compilers ask for, without one
+    traced.forward = torch.compile(
+        traced.network, backend="aot_eager", fullgraph=True
+    )  # traces the network as a compiler does, but needs no compiler
     assert traced.step(0).loss == pytest.approx(one.step(0).loss, rel=1e-4)
 
 

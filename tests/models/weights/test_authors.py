@@ -1,4 +1,4 @@
-"""The authors' checkpoints: imported, and other files refused."""
+"""The import of the authors' checkpoints: right for these, refused for other files."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def test_another_torch_file_is_no_checkpoint(tmp_path: Path) -> None:
 
 
 class Trap:
-    """Unpickling it would write a file."""
+    """An object that writes a file when it is unpickled."""
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
         return (Path.touch, (Path("/tmp/n3denoise-trap"),))

@@ -1,4 +1,4 @@
-"""Weights files: written, verified, refused."""
+"""Weights files: written, verified when loaded, and refused if damaged."""
 
 import re
 from pathlib import Path
