@@ -6,7 +6,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from models.inference.denoiser import Denoiser, DType
+from models.inference.denoiser import Denoiser
+from models.inference.device import DType
 from models.model_info import ModelInfo
 from models.neighbors.nlm import NonLocalMeans
 from models.weights.files import weights_names
