@@ -1,4 +1,4 @@
-"""A few thousand bad inputs: none is the service's fault, and it works afterwards. `benchmarks/serving/endurance.py` sends many more."""
+"""A few thousand bad requests: none breaks the service. `benchmarks/serving/endurance.py` sends many more."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The process as an orchestrator sees it: the exit code."""
+"""Exit codes of the process, as an orchestrator sees them."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from tests.support.live import PATIENCE
 
 
 def exit_of(**settings: str) -> subprocess.CompletedProcess[str]:
-    """Run the service until it ends by itself."""
+    """Run the service until it exits by itself."""
     command = [sys.executable, "-m", "service", "serve", "--port", "0", "--device", "cpu"]
     environment = os.environ | {"N3DENOISE_DRAIN_DELAY_SECONDS": "0"} | settings
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
