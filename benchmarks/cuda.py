@@ -1,6 +1,7 @@
-"""What a GPU takes: device time, host memory to host memory, and what half precision costs.
+"""Time and quality on a GPU for each dtype, with and without the fused N3 block.
 
-`python -m benchmarks.cuda` prints a Markdown table. Device time is of the network alone, the image and its result on the device.
+`python -m benchmarks.cuda` prints a Markdown table. "Device" is the time of the network alone, with the image and the result on
+the device; "host to host" includes the copies from and to the memory of the host.
 """
 
 import time
@@ -11,31 +12,39 @@ import torch
 from benchmarks.quality.methods import SIGMA, picture
 from models.images.metrics import psnr
 from models.images.noise import add_noise
-from models.inference.denoiser import Denoiser, DType
-from models.inference.stream import NetworkStage, Shape
-from models.steps import run_through
+from models.inference.denoiser import Denoiser
+from models.inference.device import DType
+from models.inference.strips import denoise_strips
 
 SIZES = ((512, 512), (1024, 1024), (4000, 6000))
 DTYPES: tuple[DType, ...] = ("float16", "bfloat16", "float32")
 RUNS = 20
 
 
+class OnDevice:
+    """An image (H, W) that lies on the device. Its result stays there and is not kept."""
+
+    def __init__(self, noisy: torch.Tensor) -> None:
+        self._noisy = noisy[None, None]
+
+    def take(self, rows: slice, columns: slice) -> torch.Tensor:
+        """Return a piece of the image."""
+        return self._noisy[:, :, rows, columns]
+
+    def give(self, piece: torch.Tensor, row: int, column: int) -> None:
+        """Ignore a piece of the result."""
+
+
 @torch.inference_mode()
-def on_device(denoiser: Denoiser, noisy: torch.Tensor) -> None:
-    """Denoise an image (H, W) that is on the device, as `Denoiser.steps` does, and leave the result there."""
+def denoise_on_device(denoiser: Denoiser, noisy: torch.Tensor) -> None:
+    """Denoise an image (H, W) on the device, which has the network's smallest size at least, without any copies."""
     height, width = noisy.shape
-    plan = denoiser.plan(height, width)
-    for panel in plan.panels:
-        shape = Shape(panel.padding, plan.rows, plan.side, plan.batch, fused=denoiser.unfused_reason is None)
-        stage = NetworkStage(denoiser.network, height, panel.stop - panel.start, shape)
-        for start in range(0, height, plan.rows):
-            rows = noisy[None, None, start : start + plan.rows, panel.start : panel.stop]
-            groups = (rows, torch.full_like(rows, SIGMA)) if denoiser.config.sigma_plane else (rows,)
-            run_through(stage.feed(groups, last=start + plan.rows >= height))
+    for _ in denoise_strips(denoiser.network, OnDevice(noisy), height, SIGMA, denoiser.plan(height, width)):
+        pass
 
 
 def best(work: Callable[[], object]) -> float:
-    """Return the seconds of the best of some runs, the device idle before and after each."""
+    """Return the shortest time of several runs in seconds. The device is idle before and after each run."""
     for _ in range(3):
         work()
     seconds = float("inf")
@@ -53,7 +62,7 @@ def main() -> None:
     if not torch.cuda.is_available():
         raise SystemExit("torch sees no CUDA device")
     print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}\n")
-    print("| dtype | N3 block | image | device, ms | host to host, ms | PSNR, dB | less than float32, dB |")
+    print("| dtype | N3 block | image | device, ms | host to host, ms | PSNR, dB | loss to float32, dB |")
     print("|---|---|---|---:|---:|---:|---:|")
     full = Denoiser.load(device="cuda", dtype="float32")
     for size in SIZES:
@@ -66,7 +75,7 @@ def main() -> None:
             for block in ("fused", "plain") if reason is None else ("plain",):
                 denoiser.unfused_reason = None if block == "fused" else reason or "for comparison"
                 there = noisy.to(denoiser.device)
-                device, host = (best(lambda: on_device(denoiser, there)), best(lambda: denoiser.denoise(noisy, SIGMA)))  # noqa: B023
+                device, host = (best(lambda: denoise_on_device(denoiser, there)), best(lambda: denoiser.denoise(noisy, SIGMA)))  # noqa: B023
                 quality = psnr(denoiser.denoise(noisy, SIGMA), clean)
                 print(
                     f"| {dtype} | {block} | {size[1]} x {size[0]} | {1e3 * device:.2f} | {1e3 * host:.2f} "

@@ -10,7 +10,7 @@ from benchmarks.plots import svg_figure
 from benchmarks.provenance import commit, cpu, cpu_name
 from benchmarks.quality.methods import matrix_peak
 from models import machine
-from models.inference.denoiser import DType
+from models.inference.device import DType
 from models.networks.n3net import N3NetConfig
 from models.weights.files import load_weights
 

@@ -24,7 +24,8 @@ from models import machine
 from models.images.metrics import psnr
 from models.images.noise import add_noise
 from models.inference.cut_plan import make_plan
-from models.inference.denoiser import Denoiser, DType
+from models.inference.denoiser import Denoiser
+from models.inference.device import DType
 from models.networks.n3net import N3NetConfig
 from models.steps import run_through
 from models.weights.files import Weights, load_weights
@@ -152,7 +153,7 @@ def strips(rows: int, planes: int, noisy: Image) -> Image:
     height, width = noisy.shape
     plan = make_plan(denoiser.config, height, width, SMALL_BUDGET if rows else 1 << 40, strip_pixels=1 << 40)
     plan = replace(plan, rows=min(plan.rows, rows or plan.rows))
-    return run_through(denoiser.steps(torch.from_numpy(noisy), SIGMA, plan)).numpy()
+    return run_through(denoiser.planned_steps(torch.from_numpy(noisy), SIGMA, plan)).numpy()
 
 
 def matrix_peak(dtype: str) -> float:

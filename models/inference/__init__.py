@@ -1,1 +1,1 @@
-"""A trained network applied to images of any size, exactly and in bounded memory."""
+"""A trained network applied to images of any size, in bounded memory."""

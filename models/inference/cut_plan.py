@@ -1,4 +1,4 @@
-"""How a large image is cut so that denoising it stays within a memory budget: strips of rows, and panels where it is too wide."""
+"""How an image is cut so that denoising it stays within a memory budget: strips of rows and, if it is too wide, panels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from models.networks.n3net import N3NetConfig, grid_padding
 
 STRIP_PIXELS = 1 << 16
-"""Pixels of a strip when memory is no concern: large enough for the cores, small enough for their caches."""
+"""Pixels of a strip on a CPU if the budget allows: enough work for the cores, and small enough for their caches."""
 CUDA_STRIP_PIXELS = 1 << 22
-"""The same for a GPU: most images are one strip, and each kernel has enough to do."""
+"""Pixels of a strip on a GPU if the budget allows. Most images are one strip, and each kernel has enough work."""
 BATCH = 8
-"""Blocks of queries computed at a time when memory is no concern."""
+"""Blocks of queries that a CPU computes at a time if the budget allows."""
 CUDA_BATCH = 64
-"""The same for a GPU."""
+"""Blocks of queries that a GPU computes at a time if the budget allows."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Panel:
 
     Attributes:
         start: First column that is read.
-        stop: One past the last column read.
+        stop: One past the last column that is read.
         first: First column of the result that is kept.
-        end: One past the last column kept.
-        padding: Zeros left and right in the N3 blocks: those of the image's own borders, none where a panel is cut.
+        end: One past the last column that is kept.
+        padding: Columns of zeros left and right in the N3 blocks: those of the image at its borders, none where a panel is cut.
     """
 
     start: int
@@ -86,16 +86,19 @@ def make_plan(
     batch: int = BATCH,
     fused: bool = False,
 ) -> Plan:
-    """Cut an image so that what is held beside its own pixels fits the budget, as far as the smallest cut allows.
+    """Cut an image so that the memory that denoising it takes, in addition to the image, stays within a budget.
+
+    The smallest possible strips and panels are used if even these exceed the budget.
 
     Args:
         config: The network's configuration.
         height: Rows of the image.
-        width: Columns.
+        width: Columns of the image.
         budget: Bytes, > 0.
-        strip_pixels: Pixels of a strip when the budget allows.
-        batch: Blocks of queries computed at a time when the budget allows.
-        fused: Whether the N3 blocks are fused (`models.inference.fused_block`): no blocks of queries, but a longer band.
+        strip_pixels: Pixels of a strip if the budget allows.
+        batch: Blocks of queries that are computed at a time if the budget allows.
+        fused: Whether the N3 blocks are fused (`models.inference.fused_block`). They then need no blocks of queries, but a band
+            of more rows.
     """
     side, block = 1, 0
     per_row = row_bytes(config) + (fused_row_bytes(config) if fused else 0)
@@ -105,28 +108,28 @@ def make_plan(
             block = block_bytes(config, side) * batch
             if 2 * block <= budget:
                 break
-    left = max(budget - block, 1)
+    remaining = max(budget - block, 1)
     kept = column_bytes(config, side)
-    widest = left // (kept + per_row)
+    widest = remaining // (kept + per_row)
     if width <= widest:
         columns, panels = width, [Panel(0, width, 0, width, grid_padding(width, config.stride))]
     else:
         panels = list(cut_panels(config, width, widest))
         columns = max(panel.stop - panel.start for panel in panels)
-    affordable = (left - columns * kept) // (columns * per_row)
+    affordable = (remaining - columns * kept) // (columns * per_row)
     rows = max(1, min(strip_pixels // columns, affordable, height))
     return Plan(tuple(panels), rows, max(1, rows // config.stride) if fused else side, batch, fused)
 
 
 def cut_panels(config: N3NetConfig, width: int, widest: int) -> Iterator[Panel]:
-    """Cut columns into panels of at most `widest` columns, where halo and grid allow, that overlap by the halo."""
+    """Cut columns into overlapping panels of at most `widest` columns, or of the fewest that the halo and the grid allow."""
     stride, halo = config.stride, reach(config)
     left, right = grid_padding(width, stride)
     kept = max(8 * stride, (widest - 2 * halo - 2 * stride) // stride * stride)
     first = 0
     while first < width:
         end = min(width, first + kept)
-        # Where a panel is cut it starts and stops on the patch grid of the whole image.
+        # A panel is cut on the patch grid of the whole image.
         start = max(0, (first - halo + left) // stride * stride - left)
         stop = min(width, -(-(end + halo + left) // stride) * stride - left)
         yield Panel(start, stop, first, end, (left if start == 0 else 0, right if stop == width else 0))
@@ -134,30 +137,31 @@ def cut_panels(config: N3NetConfig, width: int, widest: int) -> Iterator[Panel]:
 
 
 def reach(config: N3NetConfig) -> int:
-    """Return how many columns from a cut its influence can reach through the whole network.
+    """Return over how many columns a cut can influence the result of the whole network.
 
-    A cut changes what each convolution sees within a pixel, and which patches a window holds: within a whole window where the
-    image's own border, on the other side, pushes it this way.
+    A cut changes the input of each convolution within one pixel. In an N3 block, it changes all patches that contain a changed
+    pixel, and all queries whose windows contain such a patch. They can be a whole window away, because the border of the image
+    can shift a window towards the cut.
     """
     pixels = config.depth
     for _ in range(config.blocks):
-        patches = (pixels + 3) // config.stride + config.window  # patches that hold a changed pixel, and who can see them
+        patches = (pixels + 3) // config.stride + config.window  # changed patches, and the queries that can select them
         pixels = (patches + 2) * config.stride + config.depth
     return pixels
 
 
 def row_bytes(config: N3NetConfig) -> int:
-    """Return the bytes that a column needs for each row fed at a time: the widest activations, read and written."""
+    """Return the bytes per column for each row that is fed at a time: the input and the output of the widest layer."""
     return 4 * (3 * max(config.features, config.embedding) + 2 * config.planes * (1 + config.k))
 
 
 def fused_row_bytes(config: N3NetConfig) -> int:
-    """Return the bytes that a column needs beside those for each row fed at a time where the N3 blocks are fused."""
+    """Return the bytes per column that fused N3 blocks need in addition to `row_bytes`, for each row that is fed at a time."""
     return 4 * config.blocks * (2 * (2 * config.planes + 1) + config.planes * (1 + config.k))
 
 
 def column_bytes(config: N3NetConfig, side: int) -> int:
-    """Return the bytes that a column needs without the rows fed: those that convolutions keep, and the bands of the blocks."""
+    """Return the bytes per column that do not depend on the rows fed: rows that convolutions keep, and bands of N3 blocks."""
     kept = 4 * 2 * ((config.blocks + 1) * (config.depth - 1) * config.features + config.blocks * 4 * config.embedding)
     band = 4 * config.stride * (config.window + 2 * side + 2) * (2 * config.planes + 1)
     sums = 4 * config.stride * (side + 1) * config.planes * (2 * config.k + 2)
@@ -165,7 +169,7 @@ def column_bytes(config: N3NetConfig, side: int) -> int:
 
 
 def block_bytes(config: N3NetConfig, side: int) -> int:
-    """Return the bytes that one block of queries needs: its weights, and their sums over cells."""
+    """Return the bytes of one block of queries: its cells, its distances and weights, and its sums over cells."""
     queries, query_cells = side**2, (side + 1) ** 2
     items = (config.window + side) ** 2
     values = config.planes * config.stride**2

@@ -133,7 +133,8 @@ class Denoiser:
             ValueError: See `denoise`. The call itself raises it, not the first step.
         """
         self._check(noisy, sigma)
-        return self._steps(noisy, sigma, self.plan(*noisy.shape, shrink))
+        height, width = noisy.shape
+        return self._steps(noisy, sigma, self.plan(height, width, shrink))
 
     def planned_steps(self, noisy: Tensor, sigma: float, plan: Plan) -> Generator[float, None, Tensor]:
         """Do what `steps` does with a plan of the caller's, on which the result does not depend except for rounding.

@@ -1,4 +1,4 @@
-"""A trained network as inference needs it: convolutions with batch normalization folded in, in the layout and dtype to run in."""
+"""A trained network in the form for inference: convolutions in their final dtype, with batch normalization folded into them."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,12 @@ class Convolution:
 
 @dataclass(frozen=True)
 class FoldedDnCNN:
-    """The convolutions of a DnCNN, and how many first planes of its input are added to its output."""
+    """A DnCNN.
+
+    Attributes:
+        convolutions: Its convolutions.
+        residual: Number of first planes of the input that are added to the output.
+    """
 
     convolutions: tuple[Convolution, ...]
     residual: int
@@ -32,7 +37,13 @@ class FoldedDnCNN:
 
 @dataclass(frozen=True)
 class FoldedBlock:
-    """The two small networks of an N3 block, and the factor by which its batch normalization scales distances."""
+    """An N3 block.
+
+    Attributes:
+        embed: The convolutions of the embedding network.
+        temperature: The convolutions of the temperature network.
+        distance_scale: Factor by which the batch normalization scales the squared distances.
+    """
 
     embed: tuple[Convolution, ...]
     temperature: tuple[Convolution, ...]
@@ -41,7 +52,15 @@ class FoldedBlock:
 
 @dataclass(frozen=True)
 class FoldedNetwork:
-    """A whole N3Net."""
+    """A whole N3Net.
+
+    Attributes:
+        config: The network's configuration.
+        dncnns: One more than there are N3 blocks.
+        blocks: The N3 blocks.
+        device: Device of all tensors.
+        dtype: Data type of the convolutions.
+    """
 
     config: N3NetConfig
     dncnns: tuple[FoldedDnCNN, ...]
@@ -51,7 +70,7 @@ class FoldedNetwork:
 
 
 def fold(network: N3Net, device: torch.device, dtype: torch.dtype) -> FoldedNetwork:
-    """Fold a network for inference on a device, its convolutions in the given dtype."""
+    """Return a network in the form for inference on a device, with convolutions in the given dtype."""
     dncnns = []
     for net in network.dncnns:
         assert isinstance(net, DnCNN)
@@ -61,7 +80,7 @@ def fold(network: N3Net, device: torch.device, dtype: torch.dtype) -> FoldedNetw
         assert isinstance(block, N3Block)
         norm = block.distance_norm
         assert norm.running_var is not None
-        # Only differences of the normalized distances matter to a softmax: their shift is left out.
+        # A softmax depends only on differences of distances, so the shift of the normalization has no effect.
         scale = float(norm.weight.detach().double() / (norm.running_var.double() + norm.eps).sqrt())
         embed, temperature = (_convolutions(small, device, dtype) for small in (block.embed, block.temperature))
         blocks.append(FoldedBlock(embed, temperature, scale))

@@ -15,7 +15,7 @@ from models.inference.folding import FoldedBlock, FoldedNetwork
 from models.networks.n3net import LOG_TEMPERATURE_OFFSET, N3NetConfig
 
 MOST_ITEMS = 512
-"""Largest number of items, the candidates of a tile of queries, that a program can hold in registers."""
+"""Largest number of items (candidates of a tile of queries) that a program can hold in registers."""
 
 
 def unfused_reason(config: N3NetConfig, device: torch.device, dtype: torch.dtype) -> str | None:

@@ -1,6 +1,6 @@
-"""Rows of an image on their way through convolutions: a queue of them, and convolutions that keep the rows they need again.
+"""Stages that process the rows of an image as they arrive: a queue, convolutions that keep the rows they need again, and DnCNN.
 
-Letters: C planes, n rows, W columns.
+Letters: C planes, n and m rows, W columns.
 """
 
 from collections.abc import Generator
@@ -30,7 +30,11 @@ class Stage(Protocol):
 
 
 class RowQueue:
-    """Rows that wait until a later stage asks for as many."""
+    """A first-in, first-out queue of rows.
+
+    Attributes:
+        rows: Number of rows in the queue.
+    """
 
     def __init__(self) -> None:
         self._parts: list[Tensor] = []
@@ -43,7 +47,7 @@ class RowQueue:
             self.rows += rows.shape[2]
 
     def take(self, count: int) -> Tensor:
-        """Remove and return the first `count` rows, at least one."""
+        """Remove and return the first `count` >= 1 rows."""
         taken = []
         self.rows -= count
         while count:
@@ -57,14 +61,14 @@ class RowQueue:
 
 
 class ConvolutionStage:
-    """Successive 3x3 convolutions with ReLU between them; each keeps its last two input rows."""
+    """Successive 3x3 convolutions with ReLU between them. Each keeps the last two rows of its input."""
 
     def __init__(self, convolutions: tuple[Convolution, ...]) -> None:
         self._convolutions = convolutions
         self._kept: list[Tensor | None] = [None] * len(convolutions)
 
     def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Tensor:
-        """Map rows, their planes in groups, to finished rows (1, C_out, m, W), in the dtype of the convolutions."""
+        """Map rows, whose planes come in groups, to finished rows (1, C_out, m, W), in the dtype of the convolutions."""
         rows = groups[0]
         for index, convolution in enumerate(self._convolutions):
             weight = convolution.weight
@@ -77,7 +81,7 @@ class ConvolutionStage:
         return rows
 
     def _join(self, index: int, groups: tuple[Tensor, ...], dtype: torch.dtype, *, last: bool) -> Tensor:
-        """Put the kept rows, the new ones (after ReLU from the second layer on) and the zeros beyond the borders together."""
+        """Return the input of a convolution: kept rows, new rows (after ReLU from the second layer on), and zeros at borders."""
         kept = self._kept[index]
         count, width = groups[0].shape[2:]
         before = 1 if kept is None else kept.shape[2]
@@ -85,7 +89,7 @@ class ConvolutionStage:
         window = torch.empty(shape, dtype=dtype, device=groups[0].device, memory_format=torch.channels_last)
         window[:, :, :before] = 0 if kept is None else kept
         fresh = window[:, :, before : before + count]
-        if index:  # ReLU on the way: one pass over memory in place of two
+        if index:  # apply ReLU while copying: one pass over memory instead of two
             torch.clamp_min(groups[0], 0, out=fresh)
         else:
             for part, group in zip(fresh.split([group.shape[1] for group in groups], 1), groups, strict=True):
@@ -97,7 +101,7 @@ class ConvolutionStage:
 
 
 class DnCNNStage:
-    """A DnCNN: convolutions, whose output is added to the first planes of the input."""
+    """A DnCNN: convolutions, with the first planes of the input added to their output."""
 
     def __init__(self, net: FoldedDnCNN, height: int, width: int) -> None:
         self.pixels = height * width

@@ -1,8 +1,7 @@
 """N3Net on a stream of rows. Each layer keeps only the rows that it needs again, so no map of the whole image ever exists.
 
 Rows enter at the top of the image, any number at a time, and pass through all layers. What comes out some rows later is exactly
-what the whole image would have given, because each layer sees the same rows. Nothing is computed twice, and the memory grows only
-with the width of the image.
+what the whole image would have given, because each layer sees the same rows. The memory grows only with the width of the image.
 
 A stage is fed rows in groups of planes (1, C, n, W) with n >= 0, and returns the rows that it could finish; with `last`, it
 finishes all rows. It yields after each part of its work, so that nothing occupies the device for long: the queries of an N3 block

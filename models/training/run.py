@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from models.inference.device import choose_device
 from models.machine import flush_denormals
 from models.networks.config import NetworkConfig
 from models.networks.n3net import N3NetConfig
@@ -105,7 +106,7 @@ def train(
     network = fresh_network(config.build, recipe.seed)
     if start:
         network.load_state_dict(start.state)
-    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device)
+    device, _ = choose_device(options.device)
     trainer = Trainer(network, images, recipe, device)
     checkpoint = folder / CHECKPOINT
     used = load_checkpoint(checkpoint, trainer, config) if checkpoint.is_file() else 0.0

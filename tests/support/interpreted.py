@@ -1,16 +1,19 @@
-"""The fused N3 block under Triton's interpreter, beside the plain one: prints each case's largest difference as JSON.
+"""Compare the fused N3 block under Triton's interpreter with the blocked form.
 
-The interpreter must be chosen before Triton is imported, hence a process of its own: `TRITON_INTERPRET=1 python -m
-tests.support.interpreted`. The tests are in `test_fused.py`.
+Print the largest difference of each case as JSON.
+
+The interpreter must be chosen before Triton is imported, so this needs a process of its own: `TRITON_INTERPRET=1 python -m
+tests.support.interpreted`. `tests/models/inference/test_fused_block.py` checks the numbers.
 """
 
 import json
 
 import torch
 
+from models.inference.cut_plan import StripLayout
 from models.inference.denoiser import Denoiser
 from models.inference.folding import fold
-from models.inference.stream import N3Stage, Shape
+from models.inference.n3_stage import N3Stage
 from models.networks.n3net import N3Net, grid_padding
 from models.steps import run_through
 from tests.support.networks import random_image, random_network, random_weights
@@ -18,11 +21,11 @@ from tests.support.networks import random_image, random_network, random_weights
 CPU = torch.device("cpu")
 
 
-def differences(network: N3Net, maps: torch.Tensor, rows: int, dtype: torch.dtype, shape: Shape) -> torch.Tensor:
-    """Return what the first N3 block gives when fed so many rows at a time."""
+def differences(network: N3Net, maps: torch.Tensor, rows: int, dtype: torch.dtype, layout: StripLayout) -> torch.Tensor:
+    """Return the differences from the first N3 block, fed a number of rows at a time."""
     height, width = maps.shape[2:]
     folded = fold(network, CPU, dtype)
-    stage = N3Stage(folded, folded.blocks[0], height, width, shape)
+    stage = N3Stage(folded, folded.blocks[0], height, width, layout)
     finished = []
     for start in range(0, height, rows):
         groups = run_through(stage.feed((maps[:, :, start : start + rows],), last=start + rows >= height))
@@ -31,39 +34,39 @@ def differences(network: N3Net, maps: torch.Tensor, rows: int, dtype: torch.dtyp
 
 
 def block(size: tuple[int, int], rows: int, side: int, *, dtype: torch.dtype = torch.float32, **changes: object) -> float:
-    """Return the largest difference between the fused and the plain block, over the largest value."""
+    """Return the largest difference between the fused and the blocked form, divided by the largest value."""
     network = random_network(3, **{"planes": 2, "k": 2, "stride": 2, **changes})
     config = network.config
     maps = torch.rand(1, config.planes, *size, generator=torch.Generator().manual_seed(0))
     padding = grid_padding(size[1], config.stride)
-    plain = differences(network, maps, size[0], dtype, Shape(padding, size[0]))
-    fused = differences(network, maps, rows, dtype, Shape(padding, rows, side, fused=True))
-    assert fused.shape == plain.shape
-    return float((fused - plain).abs().max() / plain.abs().max())
+    blocked = differences(network, maps, size[0], dtype, StripLayout(padding, size[0]))
+    fused = differences(network, maps, rows, dtype, StripLayout(padding, rows, side, fused=True))
+    assert fused.shape == blocked.shape
+    return float((fused - blocked).abs().max() / blocked.abs().max())
 
 
 def whole() -> float:
-    """Return the same for a whole network in a small memory budget, which cuts it into strips."""
+    """Return the same for a whole network with a small memory budget, so that the image is cut into strips."""
     weights = random_weights(1, blocks=1, planes=2, k=2, stride=2)
     noisy = random_image(16, 11)
-    plain = Denoiser(weights, CPU, torch.float32, 1 << 28)
+    blocked = Denoiser(weights, CPU, torch.float32, 1 << 28)
     fused = Denoiser(weights, CPU, torch.float32, 1 << 28)
     fused.unfused_reason = None
     fused.memory_budget = 30_000
     assert fused.plan(*noisy.shape).rows < 16
-    reference = plain.denoise(noisy, 0.1)
+    reference = blocked.denoise(noisy, 0.1)
     return float((fused.denoise(noisy, 0.1) - reference).abs().max() / reference.abs().max())
 
 
 def saturated() -> float:
-    """Return the same where the first choice takes all the weight that float32 can tell."""
+    """Return the same for first neighbors whose weight rounds to 1 in float32."""
     network = random_network(3, planes=2, stride=2)
     network.load_state_dict({**network.state_dict(), "blocks.0.distance_norm.weight": torch.tensor([400.0])})
     maps = torch.rand(1, 2, 12, 10, generator=torch.Generator().manual_seed(0))
     padding = grid_padding(10, 2)
-    plain = differences(network, maps, 12, torch.float32, Shape(padding, 12))
-    fused = differences(network, maps, 12, torch.float32, Shape(padding, 12, 9, fused=True))
-    return float((fused - plain).abs().max() / plain.abs().max())
+    blocked = differences(network, maps, 12, torch.float32, StripLayout(padding, 12))
+    fused = differences(network, maps, 12, torch.float32, StripLayout(padding, 12, 9, fused=True))
+    return float((fused - blocked).abs().max() / blocked.abs().max())
 
 
 def main() -> None:

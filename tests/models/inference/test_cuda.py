@@ -1,10 +1,11 @@
-"""The GPU gives what the CPU gives: skipped where there is none."""
+"""Tests that a GPU gives the results of the CPU. They are skipped without a GPU."""
 
 import pytest
 import torch
 
 from models.inference.cut_plan import Plan, cut_panels
-from models.inference.denoiser import Denoiser, DType
+from models.inference.denoiser import Denoiser
+from models.inference.device import DType
 from models.steps import run_through
 from tests.support.networks import random_image, random_weights
 
@@ -23,7 +24,7 @@ def test_float32_on_the_gpu_is_float32_on_the_cpu(size: tuple[int, int], fused: 
     denoiser = Denoiser.load(device="cuda", dtype="float32")
     assert denoiser.unfused_reason is None
     if not fused:
-        denoiser.unfused_reason = "the test wants it so"
+        denoiser.unfused_reason = "the test disables it"
     noisy = random_image(*size)
     torch.testing.assert_close(denoiser.denoise(noisy, 0.1), on_cpu.denoise(noisy, 0.1), atol=1e-4, rtol=0)
 
@@ -41,10 +42,12 @@ def test_the_cut_does_not_matter() -> None:
     noisy = random_image(131, 700)
     whole = denoiser.denoise(noisy, 0.1)
     panels = tuple(cut_panels(denoiser.config, 700, 500))
-    torch.testing.assert_close(run_through(denoiser.steps(noisy, 0.1, Plan(panels, 30, 4, 1))), whole, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        run_through(denoiser.planned_steps(noisy, 0.1, Plan(panels, 30, 4, 1, fused=True))), whole, atol=1e-5, rtol=0
+    )
 
 
-def test_the_paper_form_is_fused_too() -> None:
+def test_the_fused_block_has_the_paper_form() -> None:
     weights = random_weights(1, relaxation="paper", planes=2)
     noisy = random_image(61, 47)
     images = [Denoiser(weights, torch.device(device), torch.float32, 1 << 28).denoise(noisy, 0.1) for device in ("cuda", "cpu")]

@@ -1,4 +1,4 @@
-"""The fused N3 block: under Triton's interpreter it gives what the plain one gives, and it compiles for GPUs."""
+"""Tests of the fused N3 block: Triton's interpreter gives the results of the blocked form, and the kernel compiles for GPUs."""
 
 import json
 import os
@@ -26,9 +26,9 @@ CASES = {
     "window larger than the image": 1e-5,
     "even window": 1e-5,
     "stride of five": 1e-5,
-    "paper form": 1e-4,  # which divides by the temperature again and again, and rounding with it
+    "paper form": 1e-4,  # it divides by the temperature repeatedly, which amplifies rounding errors
     "free temperature, float16": 2e-3,
-    "saturated": 1e-3,  # large logits, few digits
+    "saturated": 1e-3,  # large logits have few digits after the point
     "whole network in strips": 1e-5,
 }
 
@@ -45,7 +45,7 @@ def measured() -> dict[str, float]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_fused_gives_the_plain_result_under_the_interpreter(case: str, measured: dict[str, float]) -> None:
+def test_the_interpreted_kernel_gives_the_result_of_the_blocked_form(case: str, measured: dict[str, float]) -> None:
     assert measured[case] <= CASES[case]
 
 
@@ -68,14 +68,14 @@ def test_the_kernel_compiles_for_a_gpu(tmp_path: Path, monkeypatch: pytest.Monke
     assert "tf32" not in kernel.asm["ptx"]
 
 
-def test_why_it_is_not_used() -> None:
+def test_the_reason_for_not_using_it() -> None:
     config = N3NetConfig()
     assert unfused_reason(config, CUDA, torch.float16) is None
     assert "window of 31" in str(unfused_reason(N3NetConfig(window=31), CUDA, torch.float16))
     assert unfused_reason(config, CPU, torch.float32) == Denoiser(random_weights(), CPU, torch.float32, 1 << 28).unfused_reason
 
 
-def test_without_triton_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reason_without_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     assert unfused_reason(N3NetConfig(), CUDA, torch.float16) == "triton is not installed"
 

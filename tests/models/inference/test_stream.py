@@ -1,4 +1,4 @@
-"""The result does not depend on how an image is cut."""
+"""Tests that the result does not depend on how an image is cut."""
 
 from dataclasses import replace
 
@@ -17,11 +17,11 @@ CPU = torch.device("cpu")
 
 
 def denoise(denoiser: Denoiser, noisy: torch.Tensor, plan: Plan | None = None) -> torch.Tensor:
-    return run_through(denoiser.steps(noisy, 0.1, plan))
+    return run_through(denoiser.planned_steps(noisy, 0.1, plan) if plan else denoiser.steps(noisy, 0.1))
 
 
 def assert_same(image: torch.Tensor, reference: torch.Tensor) -> None:
-    """Random networks do not keep to [0, 1]: the largest difference is measured against the largest value."""
+    """Compare the largest difference with the largest value, because the results of random networks can be far outside [0, 1]."""
     assert image.shape == reference.shape
     assert (image - reference).abs().max() <= 1e-5 * max(1.0, float(reference.abs().max()))
 
@@ -66,11 +66,11 @@ def test_a_cut_reaches_as_far_as_the_plan_says_and_no_farther() -> None:
     other[:, 0] += 1
     changed = (denoise(denoiser, noisy) != denoise(denoiser, other)).any(0).nonzero().max()
     assert changed < halo
-    assert changed > halo - 7 * config.stride  # else the halo is work for nothing
+    assert changed > halo - 7 * config.stride  # otherwise the halo is larger than it needs to be
 
 
 @pytest.mark.parametrize("width", [300, 1000, 1003])
-def test_panels_lie_on_the_grid_and_cover_every_column_once(width: int) -> None:
+def test_panels_lie_on_the_patch_grid_and_cover_every_column_once(width: int) -> None:
     config = N3NetConfig()
     left, right = grid_padding(width, config.stride)
     kept = []
@@ -104,7 +104,7 @@ def test_folding_changes_nothing() -> None:
     torch.testing.assert_close(out, network.dncnns[0](maps), atol=1e-5, rtol=1e-5)
 
 
-def test_a_row_queue_gives_rows_in_order() -> None:
+def test_a_row_queue_returns_rows_in_order() -> None:
     rows = torch.arange(12.0).view(1, 1, 12, 1)
     queue = RowQueue()
     for part in rows.split([1, 4, 0, 5, 2], 2):
@@ -115,12 +115,12 @@ def test_a_row_queue_gives_rows_in_order() -> None:
     assert queue.rows == 0
 
 
-def test_paper_form_and_free_temperature_too() -> None:
+def test_strips_give_the_dense_result_in_the_paper_form_with_unbounded_temperature() -> None:
     denoiser = small_denoiser(relaxation="paper", temperature_bound=None)
     noisy = random_image(61, 47)
     with torch.no_grad():
         dense = denoiser.weights.network()(noisy[None, None], torch.tensor(0.1))[0, 0]
-    # The paper form divides by the temperature again and again, and rounding with it.
+    # The paper form divides by the temperature repeatedly, which amplifies rounding errors.
     torch.testing.assert_close(denoise(denoiser, noisy), dense, atol=1e-4, rtol=0)
 
 
@@ -146,12 +146,12 @@ def test_a_plan_for_fused_blocks_takes_long_strips_within_the_budget() -> None:
     assert (plain.side, plain.batch) == (8, CUDA_BATCH)
 
 
-def test_the_queries_of_a_wide_image_are_many_steps() -> None:
-    """A span of query rows comes at once however few rows are fed: it must not hold up other images for long."""
+def test_the_queries_of_a_wide_image_take_many_steps() -> None:
+    """A whole span of query rows is computed at a time, no matter how few rows are fed. It must not delay other images."""
     denoiser = Denoiser(random_weights(1), CPU, torch.float32, 1 << 28)
     plan = replace(denoiser.plan(90, 900), rows=2, side=8, batch=1)
     before, largest = 0.0, 0.0
-    for fraction in denoiser.steps(random_image(90, 900), 0.1, plan):
+    for fraction in denoiser.planned_steps(random_image(90, 900), 0.1, plan):
         largest, before = max(largest, fraction - before), fraction
     assert before == 1
     assert largest < 0.02
@@ -161,6 +161,6 @@ def test_each_panel_has_its_share_of_the_progress() -> None:
     denoiser = Denoiser(random_weights(1), CPU, torch.float32, 1 << 28)
     plan = replace(denoiser.plan(20, 700), panels=tuple(cut_panels(denoiser.config, 700, 500)))
     assert len(plan.panels) > 1
-    fractions = list(denoiser.steps(random_image(20, 700), 0.1, plan))
+    fractions = list(denoiser.planned_steps(random_image(20, 700), 0.1, plan))
     assert fractions == sorted(set(fractions))
     assert fractions[-1] == 1
