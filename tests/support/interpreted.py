@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 
 def differences(network: N3Net, maps: torch.Tensor, rows: int, dtype: torch.dtype, layout: StripLayout) -> torch.Tensor:
-    """Return the differences from the first N3 block, fed a number of rows at a time."""
+    """Return z_j - x from the first N3 block, which is fed `rows` rows at a time."""
     height, width = maps.shape[2:]
     folded = fold(network, CPU, dtype)
     stage = N3Stage(folded, folded.blocks[0], height, width, layout)
