@@ -11,6 +11,7 @@
     │   ├── BodyTooLarge         413  bytes
     │   ├── TooManyPixels        413  pixels
     │   ├── UnsupportedFormat    415  a file format that the service does not read
+    │   ├── UnsupportedEncoding  415  a compressed request body
     │   ├── UnsupportedMode      415  a known format, but an unsupported depth, mode or frame count
     │   ├── InvalidParameter     422
     │   ├── SigmaOutOfRange      422
@@ -133,6 +134,10 @@ class TooManyPixels(ClientError):
 
 class UnsupportedFormat(ClientError):
     status, code, title = 415, "unsupported-format", "The image format is not supported"
+
+
+class UnsupportedEncoding(ClientError):
+    status, code, title = 415, "unsupported-encoding", "The content encoding of the request is not supported"
 
 
 class UnsupportedMode(ClientError):

@@ -1,5 +1,6 @@
 """All settings of the service, read once from environment variables with the prefix N3DENOISE_."""
 
+import hashlib
 import re
 from typing import Annotated, Literal
 
@@ -144,6 +145,8 @@ class Settings(BaseSettings):
     def _sha256(cls, hashes: tuple[str, ...]) -> tuple[str, ...]:
         if not all(re.fullmatch(r"[0-9a-fA-F]{64}", digest) for digest in hashes):
             raise ValueError("each value must be the SHA-256 hash of a key (64 hexadecimal digits), not the key itself")
+        if hashlib.sha256(b"").hexdigest() in map(str.lower, hashes):
+            raise ValueError("one value is the SHA-256 hash of the empty string, which would accept requests without a key")
         return tuple(digest.lower() for digest in hashes)
 
     @field_validator("web_concurrency")

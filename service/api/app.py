@@ -54,6 +54,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         middleware=[Middleware(RequestLog, context), *cors, *inner],
         exception_handlers=dict.fromkeys((ServiceError, HTTPException, RequestValidationError), handle),
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would repeat whatever the Host header says
     )
     app.state.context = context
     for routes in (denoise, evaluate, noise, info, health, page):

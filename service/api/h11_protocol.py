@@ -1,6 +1,7 @@
 """HTTP/1.1 connections with a deadline for everything a client does, and problem details for broken requests."""
 
 import asyncio
+import re
 from typing import Any
 
 import h11
@@ -12,9 +13,12 @@ from service.errors import BadRequest, HeadersTooLarge, ServiceError
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_record import open_record
 
+HALF_CLOSED_PROBE_SECONDS = 0.25
+_BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
+
 
 class TimedH11Protocol(H11Protocol):
-    """An HTTP/1.1 connection with deadlines; a subclass sets the class attributes.
+    """An HTTP/1.1 connection with deadlines and strict framing; a subclass sets the class attributes.
 
     Attributes:
         header_seconds: Time in which the headers of a request must arrive.
@@ -27,6 +31,7 @@ class TimedH11Protocol(H11Protocol):
     metrics: Metrics
     _clock: asyncio.TimerHandle | None = None
     _reader_clock: asyncio.TimerHandle | None = None
+    _probe_clock: asyncio.TimerHandle | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -40,9 +45,50 @@ class TimedH11Protocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all clocks."""
         self._stop_clock()
-        if self._reader_clock is not None:
-            self._reader_clock.cancel()
+        for clock in (self._reader_clock, self._probe_clock):
+            if clock is not None:
+                clock.cancel()
         super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep the connection of a client that sent its whole request and then closed its sending side.
+
+        A client that closed the connection altogether looks the same until something is sent to it.
+
+        Returns:
+            Whether to keep the connection open for writing.
+        """
+        answerable = self.conn.their_state is h11.DONE and self.conn.our_state is h11.SEND_RESPONSE
+        if not answerable or self.conn.their_http_version != b"1.1":  # HTTP/1.0 has no informational responses
+            return False
+        self._probe_half_closed()
+        return True
+
+    def _probe_half_closed(self) -> None:
+        """Send informational responses until the response begins: they fail if the client has closed the connection."""
+        if self.transport.is_closing():
+            return
+        if self.conn.our_state is h11.SEND_RESPONSE:
+            self.transport.write(self.conn.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+        self._probe_clock = self.loop.call_later(HALF_CLOSED_PROBE_SECONDS, self._probe_half_closed)
+
+    def handle_events(self) -> None:
+        """Check the headers of the next request before h11 parses them: it is more lenient than it should be."""
+        if self.conn.their_state is h11.IDLE and (error := self._head_error()):
+            self._refuse(error)
+        else:
+            super().handle_events()
+
+    def _head_error(self) -> ServiceError | None:
+        """Return what is wrong with the request line and the headers that have arrived, or None."""
+        buffered, _ = self.conn.trailing_data
+        head, _, _ = buffered.partition(b"\r\n\r\n")
+        limit = self.config.h11_max_incomplete_event_size or 0
+        if len(head) > limit:  # h11 applies its limit only to headers that arrive in pieces
+            return HeadersTooLarge(f"The limit is {limit} bytes.", limit_bytes=limit)
+        if _BARE_LINE_FEED.search(head):
+            return BadRequest("Lines of the request must end with CRLF.")
+        return None
 
     def data_received(self, data: bytes) -> None:
         """Run the clock while the headers of a request are incomplete; keep the clock of a body that was answered early."""
@@ -58,6 +104,8 @@ class TimedH11Protocol(H11Protocol):
     def on_response_complete(self) -> None:
         """Start the clocks for the rest of a request that was answered before its body arrived, and for reading the response."""
         super().on_response_complete()
+        if self._probe_clock is not None:  # the client can send nothing more
+            self.transport.close()
         if self._answered_early and not self.transport.is_closing():
             self._start_clock(self.body_seconds)
         if self._reader_clock is None:
@@ -102,11 +150,9 @@ class TimedH11Protocol(H11Protocol):
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # this is the rest of a body that was answered
             self.transport.close()
             return
-        buffered, _ = self.conn.trailing_data
-        limit = self.config.h11_max_incomplete_event_size or 0
-        error: ServiceError = BadRequest("That is not valid HTTP.")
-        if len(buffered) > limit:
-            error = HeadersTooLarge(f"The limit is {limit} bytes.", limit_bytes=limit)
+        self._refuse(BadRequest("That is not valid HTTP."))
+
+    def _refuse(self, error: ServiceError) -> None:
         record = open_record(None)
         response = response_to(error)
         response.headers.update(common_headers(record, path="") | {"cache-control": "no-store", "connection": "close"})

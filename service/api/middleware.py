@@ -89,8 +89,14 @@ class RequestLog:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        record = open_record(Headers(scope=scope).get("x-request-id"))
+        request_headers = Headers(scope=scope)
+        record = open_record(request_headers.get("x-request-id"))
         status = 0
+        # Two proxies may disagree about where such a request ends (RFC 9112, section 6.1).
+        ambiguous = "transfer-encoding" in request_headers and "content-length" in request_headers
+        # A HEAD request is a GET request whose response the server sends without its body.
+        method = scope["method"]
+        inner = {**scope, "method": "GET"} if method == "HEAD" else scope
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -99,17 +105,22 @@ class RequestLog:
                 headers = MutableHeaders(scope=message)
                 headers.update(common_headers(record, scope["path"]))
                 headers.setdefault("cache-control", "no-store")
-                if self.context.engine.draining:
+                if self.context.engine.draining or ambiguous:
                     headers["connection"] = "close"
             await send(message)
 
         with self.context.metrics.http_active.track_inprogress():
             try:
-                await self.app(scope, receive, send_with_headers)
+                await (_refuse_ambiguous if ambiguous else self.app)(inner, receive, send_with_headers)
             finally:
                 # Only now is the route known.
-                route = getattr(scope.get("route"), "path", None) or (scope["path"] if scope["path"] in PLAIN else "unmatched")
-                record_response(self.context.metrics, record, scope["method"], route, status)
+                route = getattr(inner.get("route"), "path", None) or (scope["path"] if scope["path"] in PLAIN else "unmatched")
+                record_response(self.context.metrics, record, method, route, status)
+
+
+async def _refuse_ambiguous(scope: Scope, receive: Receive, send: Send) -> None:
+    error = BadRequest("Send either Content-Length or Transfer-Encoding, not both.")
+    await response_to(error)(scope, receive, send)
 
 
 class Cors(CORSMiddleware):

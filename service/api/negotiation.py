@@ -1,31 +1,69 @@
 """The form of response that the Accept header of a request asks for."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from starlette.requests import Request
 
 from service.errors import NotAcceptable
+from service.imaging.picture import FORMATS, MEDIA_TYPES, Format
 
 
-def wants_json(request: Request) -> bool:
-    """Return whether the response shall be JSON rather than an image file; an image wins a tie.
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What a client accepts.
+
+    Attributes:
+        json: Whether to answer with JSON rather than an image file.
+        formats: How much the client likes each image format, from 0 (not acceptable) to 1.
+    """
+
+    json: bool
+    formats: Mapping[Format, float]
+
+    def image_format(self, wanted: Format | None, natural: Format) -> Format:
+        """Return the format of the image in the response.
+
+        Args:
+            wanted: The format that an option of the request asks for, if any.
+            natural: The format to use unless the client prefers another one.
+
+        Raises:
+            NotAcceptable: If the Accept header does not allow the wanted format.
+        """
+        if self.json:  # the Accept header is about JSON, not about the image inside
+            return wanted or natural
+        if wanted:
+            if not self.formats[wanted]:
+                raise NotAcceptable(f"The Accept header does not allow {MEDIA_TYPES[wanted]}.")
+            return wanted
+        return max((natural, *FORMATS), key=lambda name: self.formats[name])  # the first of several that tie
+
+
+def accepted(request: Request) -> Accepted:
+    """Read the Accept header of a request; an image wins a tie with JSON.
 
     Raises:
-        NotAcceptable: If neither is acceptable.
+        NotAcceptable: If neither JSON nor any image format that the service writes is acceptable.
     """
-    header = request.headers.get("accept", "*/*")
-    image = json = 0.0
+    ranges = _ranges(request.headers.get("accept", "*/*"))
+    formats = {name: _quality(ranges, MEDIA_TYPES[name], "image/*", "*/*") for name in FORMATS}
+    image, json = max(formats.values()), _quality(ranges, "application/json", "application/*")
+    if not image and not json:
+        raise NotAcceptable(f"The response is application/json or one of {', '.join(MEDIA_TYPES.values())}.")
+    return Accepted(json > image, formats)
+
+
+def _ranges(header: str) -> dict[str, float]:
+    """Return the quality of each media range in an Accept header."""
+    ranges = {}
     for entry in header.split(","):
         media_range, *parameters = (part.strip().lower() for part in entry.split(";"))
-        quality = _quality(parameters)
-        if media_range == "*/*" or media_range.startswith("image/"):
-            image = max(image, quality)
-        if media_range in ("application/json", "application/*"):
-            json = max(json, quality)
-    if not image and not json:
-        raise NotAcceptable("The response is an image file or application/json.")
-    return json > image
+        ranges[media_range] = _parameter(parameters)
+    return ranges
 
 
-def _quality(parameters: list[str]) -> float:
+def _parameter(parameters: list[str]) -> float:
     for parameter in parameters:
         if parameter.startswith("q="):
             try:
@@ -33,3 +71,8 @@ def _quality(parameters: list[str]) -> float:
             except ValueError:
                 return 0.0
     return 1.0
+
+
+def _quality(ranges: Mapping[str, float], *media_ranges: str) -> float:
+    """Return the quality of the first of these ranges that the header names; the most specific one comes first."""
+    return next((ranges[name] for name in media_ranges if name in ranges), 0.0)

@@ -12,7 +12,14 @@ from service.errors import ServiceError
 from service.imaging.picture import FORMATS
 
 ALWAYS = (errors.Unauthorized, errors.HeadersTooLarge, errors.InternalError)
-READING = (errors.BadRequest, errors.SlowRequest, errors.BodyTooLarge, errors.UploadsFull, errors.InvalidParameter)
+READING = (
+    errors.BadRequest,
+    errors.UnsupportedEncoding,
+    errors.SlowRequest,
+    errors.BodyTooLarge,
+    errors.UploadsFull,
+    errors.InvalidParameter,
+)
 IMAGES = (
     *READING,
     *(errors.NotAcceptable, errors.TooManyPixels, errors.UnsupportedFormat, errors.UnsupportedMode),

@@ -20,7 +20,7 @@ from service.telemetry.logs import configure_logs, log
 from service.telemetry.metrics import Metrics
 
 LAST_WORDS_SECONDS = 0.3
-EXIT_FORCED = 1
+EXIT_FORCED = EXIT_NOT_STARTED = 1
 EXIT_LOST = 3
 
 
@@ -131,12 +131,15 @@ def serve(settings: Settings) -> int:
     """Run the service until a signal ends it or the device is lost.
 
     Returns:
-        The exit code: 0 after a drain, `EXIT_FORCED` when accepted work was cut off, `EXIT_LOST` after the loss of the
-        device or when the weights cannot be loaded.
+        The exit code: 0 after a drain, `EXIT_NOT_STARTED` when the port is taken, `EXIT_FORCED` when accepted work was cut off,
+        `EXIT_LOST` after the loss of the device or when the weights cannot be loaded.
     """
     configure_logs(settings)
     if not _is_loopback(settings.host) and not settings.api_key_hashes:
         log().warning("listening on a public address without an API key", host=settings.host)
     server = Server(settings)
-    server.run()
+    try:
+        server.run()
+    except SystemExit:  # uvicorn's answer to a port that is taken
+        return EXIT_NOT_STARTED
     return server.exit_code

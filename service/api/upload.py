@@ -8,7 +8,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from service.api.context import AppContext
-from service.errors import BadRequest, ClientGone, InvalidParameter
+from service.errors import BadRequest, ClientGone, InvalidParameter, UnsupportedEncoding
 from service.telemetry.request_record import stage
 
 if TYPE_CHECKING:
@@ -79,7 +79,10 @@ async def read_body(request: Request, context: AppContext) -> RawUpload:
 
     Raises:
         ClientGone: If the client hangs up.
+        UnsupportedEncoding: If the body is compressed.
     """
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedEncoding("Send the body without Content-Encoding.")
     with stage(context.metrics, "read"):
         try:
             body = await request.body()

@@ -131,6 +131,10 @@ class DenoisingJob:
     """Denoise a picture, and measure the result against a reference if there is one.
 
     Making the job reads the headers only, so that a server can decide about it before anything is decoded.
+
+    Attributes:
+        header: The header of the image.
+        output: What to write; may be changed until the job starts.
     """
 
     def __init__(
@@ -160,12 +164,18 @@ class DenoisingJob:
         self._image = codec.open_image(image, limits)
         self._reference_file = codec.open_image(reference, limits) if reference else None
         self.model = model
-        self._denoising, self._output, self._limits = denoising, output, limits
+        self.output = output
+        self._denoising, self._limits = denoising, limits
         self._runner = PassRunner(stage)
         self._reference: Picture | None = None
         self.header = self._image.header
         self.network_pixels = self.header.pixels * count_passes(self.header, denoising)
         self.held_pixels = self.header.pixels + (self._reference_file.header.pixels if self._reference_file else 0)
+
+    @property
+    def default_format(self) -> Format:
+        """The format of the result unless another one is asked for: that of the input."""
+        return self.header.format
 
     def start(self) -> Pass | None:
         """Decode the image and the reference, and return the first pass of the network, or None if it needs none.
@@ -176,7 +186,7 @@ class DenoisingJob:
         """
         picture = self._image.decode()
         picture = codec.to_gray(picture) if self._denoising.color == "gray" else picture
-        codec.output_form(picture, self._output.file_format, self._output.depth)  # refuse now what could not be encoded later
+        codec.output_form(picture, self.output.file_format, self.output.depth)  # refuse now what could not be encoded later
         if self._reference_file:
             self._reference = matching_reference(self._reference_file.decode(), picture)
         with self._runner.stage("treat"):
@@ -190,13 +200,13 @@ class DenoisingJob:
         """Take the last denoised plane, encode the picture with its metadata, and measure it."""
         result = self._runner.end(denoised)
         software = metadata.software_text(version(), self.model.name, result.sigma, self.model.weights_sha256)
-        kept = metadata.prepared(result.picture.metadata, self._output.metadata, software)
-        file = codec.encode(replace(result.picture, metadata=kept), self._output.file_format, self._output.depth)
+        kept = metadata.prepared(result.picture.metadata, self.output.metadata, software)
+        file = codec.encode(replace(result.picture, metadata=kept), self.output.file_format, self.output.depth)
         quality = None
         if self._reference:
             with self._runner.stage("metric"):
                 quality = compare(result, codec.decode(file, self._limits), self._reference)
-        return DenoisingResult(file, self._output.file_format or result.picture.format, result, quality)
+        return DenoisingResult(file, self.output.file_format or result.picture.format, result, quality)
 
 
 def run(job: Job[Result], denoise: Callable[[Pass], Plane]) -> Result:

@@ -124,7 +124,8 @@ class ComputeThread:
                 pixels, seconds = self._backend.warm_up()
             self.throughput.add(pixels, seconds)
             self.state = "ready"
-            log().info("ready", pixels_per_second=round(self.throughput.pixels_per_second or 0))
+            if not self._stopping:  # as when the server could not bind its port
+                log().info("ready", pixels_per_second=round(self.throughput.pixels_per_second or 0))
             while not self._stopping:
                 ticket = self._next()
                 if ticket and ticket.run:

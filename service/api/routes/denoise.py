@@ -1,13 +1,14 @@
 """POST /v1/denoise."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from service.api.context import context_of
-from service.api.negotiation import wants_json
+from service.api.negotiation import accepted
 from service.api.openapi import ENGINE, IMAGES, image_request, image_response, problems
 from service.api.rendering import DENOISE_HEADERS, denoised_image, denoised_json
 from service.api.run_job import run_job
@@ -32,7 +33,7 @@ async def denoise(request: Request) -> Response:
     context, record = context_of(request), current_record()
     record.model = DEFAULT_MODEL
     context.engine.check()
-    as_json = wants_json(request)
+    accept = accepted(request)
 
     def prepare(upload: Upload) -> tuple[DenoisingJob, Callable[[DenoisingResult], Response]]:
         options = parse(DenoiseOptions, upload.fields)
@@ -48,13 +49,14 @@ async def denoise(request: Request) -> Response:
             context.limits,
             partial(stage, context.metrics),
         )
+        job.output = replace(job.output, file_format=accept.image_format(options.format, job.default_format))
 
         def render(result: DenoisingResult) -> Response:
             if result.denoised.estimate:
                 context.metrics.estimated_sigma.observe(result.denoised.sigma)
             if result.quality:
                 context.metrics.observe_psnr(result.quality.noisy.psnr, result.quality.denoised.psnr)
-            return (denoised_json if as_json else denoised_image)(result, model)
+            return (denoised_json if accept.json else denoised_image)(result, model)
 
         return job, render
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from service.api.context import context_of
-from service.api.negotiation import wants_json
+from service.api.negotiation import accepted
 from service.api.openapi import ENGINE, IMAGES, image_request, image_response, problems
 from service.api.rendering import EVALUATE_HEADERS, evaluated_image, evaluated_json
 from service.api.run_job import run_job
@@ -32,7 +32,8 @@ async def evaluate(request: Request) -> Response:
     context, record = context_of(request), current_record()
     record.model = DEFAULT_MODEL
     context.engine.check()
-    as_json = wants_json(request)
+    accept = accepted(request)
+    accept.image_format("png", "png")  # refuse what is neither JSON nor PNG
 
     def prepare(upload: Upload) -> tuple[EvaluationJob, Callable[[EvaluationResult], Response]]:
         options = parse(EvaluateOptions, upload.fields)
@@ -44,7 +45,7 @@ async def evaluate(request: Request) -> Response:
 
         def render(result: EvaluationResult) -> Response:
             context.metrics.observe_psnr(result.before.psnr, result.after.psnr)
-            return (evaluated_json if as_json else evaluated_image)(result, model, options)
+            return (evaluated_json if accept.json else evaluated_image)(result, model, options)
 
         return job, render
 

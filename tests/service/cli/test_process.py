@@ -1,6 +1,7 @@
 """Exit codes of the process, as an orchestrator sees them."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -8,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.serving.tiny_weights import tiny_weights
-from service.api.server import EXIT_LOST
+from service.api.server import EXIT_LOST, EXIT_NOT_STARTED
 from tests.support.live import PATIENCE
 
 
-def exit_of(**settings: str) -> subprocess.CompletedProcess[str]:
+def exit_of(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run the service until it exits by itself."""
-    command = [sys.executable, "-m", "service", "serve", "--port", "0", "--device", "cpu"]
+    command = [sys.executable, "-m", "service", "serve", "--port", "0", "--device", "cpu", *arguments]
     environment = os.environ | {"N3DENOISE_DRAIN_DELAY_SECONDS": "0"} | settings
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
@@ -32,3 +33,11 @@ def test_a_wrong_setting_is_named_and_ends_the_process(setting: str) -> None:
     done = exit_of(**{setting: "0"})
     assert done.returncode == 2
     assert setting.removeprefix("N3DENOISE_").lower() in done.stderr.lower()
+
+
+def test_a_port_that_is_taken_ends_the_process_before_it_says_ready(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = exit_of("--port", str(taken.getsockname()[1]), N3DENOISE_WEIGHTS=str(tiny_weights(tmp_path)))
+    assert done.returncode == EXIT_NOT_STARTED == 1
+    assert "address already in use" in done.stderr
+    assert "ready" not in done.stderr.replace("already", "")
