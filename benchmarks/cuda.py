@@ -12,9 +12,11 @@ import torch
 from benchmarks.quality.methods import SIGMA, picture
 from models.images.metrics import psnr
 from models.images.noise import add_noise
+from models.inference.cut_plan import Plan
 from models.inference.denoiser import Denoiser
 from models.inference.device import DType
 from models.inference.strips import denoise_strips
+from models.steps import run_through
 
 SIZES = ((512, 512), (1024, 1024), (4000, 6000))
 DTYPES: tuple[DType, ...] = ("float16", "bfloat16", "float32")
@@ -36,11 +38,9 @@ class OnDevice:
 
 
 @torch.inference_mode()
-def denoise_on_device(denoiser: Denoiser, noisy: torch.Tensor) -> None:
+def denoise_on_device(denoiser: Denoiser, noisy: torch.Tensor, plan: Plan) -> None:
     """Denoise an image (H, W) on the device, which has the network's smallest size at least, without any copies."""
-    height, width = noisy.shape
-    for _ in denoise_strips(denoiser.network, OnDevice(noisy), height, SIGMA, denoiser.plan(height, width)):
-        pass
+    run_through(denoise_strips(denoiser.network, OnDevice(noisy), len(noisy), SIGMA, plan))
 
 
 def best(work: Callable[[], object]) -> float:
@@ -71,12 +71,12 @@ def main() -> None:
         reference = psnr(full.denoise(noisy, SIGMA), clean)
         for dtype in DTYPES:
             denoiser = Denoiser.load(device="cuda", dtype=dtype)
-            reason = denoiser.unfused_reason
-            for block in ("fused", "plain") if reason is None else ("plain",):
-                denoiser.unfused_reason = None if block == "fused" else reason or "for comparison"
-                there = noisy.to(denoiser.device)
-                device, host = (best(lambda: denoise_on_device(denoiser, there)), best(lambda: denoiser.denoise(noisy, SIGMA)))  # noqa: B023
-                quality = psnr(denoiser.denoise(noisy, SIGMA), clean)
+            there = noisy.to(denoiser.device)
+            for block in ("fused", "plain") if denoiser.unfused_reason is None else ("plain",):
+                plan = denoiser.plan(*size, fused=block == "fused")
+                device = best(lambda: denoise_on_device(denoiser, there, plan))  # noqa: B023
+                host = best(lambda: run_through(denoiser.planned_steps(noisy, SIGMA, plan)))  # noqa: B023
+                quality = psnr(run_through(denoiser.planned_steps(noisy, SIGMA, plan)), clean)
                 print(
                     f"| {dtype} | {block} | {size[1]} x {size[0]} | {1e3 * device:.2f} | {1e3 * host:.2f} "
                     f"| {quality:.3f} | {reference - quality:.4f} |",

@@ -31,16 +31,34 @@ class Denoiser:
         device: The device that computes.
         dtype: Data type of the convolutions; everything else is float32.
         memory_budget: Bytes that denoising may use in addition to the image.
-        fallback_reason: Why "auto" chose the CPU; None if a GPU is used or the CPU was requested.
-        unfused_reason: Why the N3 blocks do not run as one fused kernel; None if they do.
-        denormals_flushed: Whether the loading thread and its workers treat denormal numbers as zero.
+        unfused_reason: Why the N3 blocks cannot run as one fused kernel; None if they can.
     """
 
     can_shrink = True
 
     def __init__(
-        self, weights: Weights, device: torch.device, dtype: torch.dtype, memory_budget: int, name: str = "n3net"
+        self,
+        weights: Weights,
+        device: torch.device,
+        dtype: torch.dtype,
+        memory_budget: int,
+        *,
+        name: str = "n3net",
+        fallback_reason: str | None = None,
     ) -> None:
+        """Prepare a network for a device.
+
+        Args:
+            weights: The trained weights.
+            device: The device that will compute.
+            dtype: Data type of the convolutions.
+            memory_budget: Bytes that denoising may use in addition to the image.
+            name: The name by which callers select the method.
+            fallback_reason: Why "auto" chose the CPU; None if a GPU is used or the CPU was requested.
+
+        Raises:
+            WeightsError: If the weights are not those of an N3Net.
+        """
         if not isinstance(weights.config, N3NetConfig):
             raise WeightsError(f"{weights.name} holds a network that can be trained here, but not yet run")
         network = weights.network()
@@ -48,10 +66,8 @@ class Denoiser:
         self.weights, self.config = weights, weights.config
         self.network = fold(network, device, dtype)
         self.device, self.dtype, self.memory_budget = device, dtype, memory_budget
-        self.fallback_reason: str | None = None
         self.unfused_reason = unfused_reason(self.config, device, dtype)
-        self.denormals_flushed = False
-        self._name = name
+        self._name, self._fallback_reason = name, fallback_reason
 
     @classmethod
     def load(
@@ -76,7 +92,7 @@ class Denoiser:
             WeightsError: If the weights cannot be loaded.
             ValueError: If the device or the dtype is unknown, the device does not exist, or the budget is not positive.
         """
-        flushed = machine.flush_denormals()
+        machine.flush_denormals()
         torch.set_num_threads(min(torch.get_num_threads(), machine.usable_cores()))
         chosen, reason = choose_device(device)
         torch.backends.cudnn.allow_tf32 = False  # convolutions in float32 keep the precision of float32 on a GPU too
@@ -84,9 +100,8 @@ class Denoiser:
             memory_budget = default_budget(chosen)
         if memory_budget < 1:
             raise ValueError(f"the memory budget must be positive, but is {memory_budget}")
-        denoiser = cls(load_weights(weights), chosen, choose_dtype(dtype, chosen), memory_budget, name)
-        denoiser.fallback_reason, denoiser.denormals_flushed = reason, flushed
-        return denoiser
+        loaded = load_weights(weights)
+        return cls(loaded, chosen, choose_dtype(dtype, chosen), memory_budget, name=name, fallback_reason=reason)
 
     @property
     def info(self) -> ModelInfo:
@@ -100,7 +115,7 @@ class Denoiser:
             device=self.device.type,
             device_name=device_name(self.device),
             dtype=str(self.dtype).removeprefix("torch."),
-            fallback_reason=self.fallback_reason,
+            fallback_reason=self._fallback_reason,
         )
 
     def denoise(self, noisy: Tensor, sigma: float) -> Tensor:
@@ -144,8 +159,15 @@ class Denoiser:
         self._check(noisy, sigma)
         return self._steps(noisy, sigma, plan)
 
-    def plan(self, height: int, width: int, shrink: int = 1) -> Plan:
-        """Return how an image of this size is cut; `shrink` is the divisor of the strip size and of the memory budget."""
+    def plan(self, height: int, width: int, shrink: int = 1, *, fused: bool | None = None) -> Plan:
+        """Return how an image is cut.
+
+        Args:
+            height: Rows of the image.
+            width: Columns of the image.
+            shrink: Divisor of the strip size and of the memory budget.
+            fused: Whether the N3 blocks run as one fused kernel; None means whenever they can.
+        """
         cuda = self.device.type == "cuda"
         smallest = self.config.smallest_side
         return make_plan(
@@ -155,7 +177,7 @@ class Denoiser:
             self.memory_budget // shrink,
             strip_pixels=(CUDA_STRIP_PIXELS if cuda else STRIP_PIXELS) // shrink,
             batch=max(1, (CUDA_BATCH if cuda else BATCH) // shrink),
-            fused=self.unfused_reason is None,
+            fused=self.unfused_reason is None if fused is None else fused,
         )
 
     def _check(self, noisy: Tensor, sigma: float) -> None:

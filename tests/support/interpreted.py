@@ -49,13 +49,12 @@ def whole() -> float:
     """Return the same for a whole network with a small memory budget, so that the image is cut into strips."""
     weights = random_weights(1, blocks=1, planes=2, k=2, stride=2)
     noisy = random_image(16, 11)
-    blocked = Denoiser(weights, CPU, torch.float32, 1 << 28)
-    fused = Denoiser(weights, CPU, torch.float32, 1 << 28)
-    fused.unfused_reason = None
-    fused.memory_budget = 30_000
-    assert fused.plan(*noisy.shape).rows < 16
-    reference = blocked.denoise(noisy, 0.1)
-    return float((fused.denoise(noisy, 0.1) - reference).abs().max() / reference.abs().max())
+    plan = Denoiser(weights, CPU, torch.float32, 30_000).plan(*noisy.shape, fused=True)
+    assert plan.rows < 16
+    denoiser = Denoiser(weights, CPU, torch.float32, 1 << 28)
+    reference = denoiser.denoise(noisy, 0.1)
+    fused = run_through(denoiser.planned_steps(noisy, 0.1, plan))
+    return float((fused - reference).abs().max() / reference.abs().max())
 
 
 def saturated() -> float:
