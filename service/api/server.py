@@ -5,6 +5,7 @@ import contextlib
 import ipaddress
 import math
 import os
+import resource
 import socket
 import time
 from types import FrameType
@@ -127,6 +128,14 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _raise_descriptor_limit() -> None:
+    """Allow as many open files as the hard limit permits: without a free descriptor, even health checks cannot connect."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):  # some systems refuse an unlimited hard limit
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def serve(settings: Settings) -> int:
     """Run the service until a signal ends it or the device is lost.
 
@@ -135,6 +144,7 @@ def serve(settings: Settings) -> int:
         `EXIT_LOST` after the loss of the device or when the weights cannot be loaded.
     """
     configure_logs(settings)
+    _raise_descriptor_limit()
     if not _is_loopback(settings.host) and not settings.api_key_hashes:
         log().warning("listening on a public address without an API key", host=settings.host)
     server = Server(settings)

@@ -32,7 +32,14 @@ def test_more_than_one_process_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("port", "70000"), ("api_key_hashes", "a-key-and-not-its-hash"), ("queue_requests", "0"), ("device", "tpu"), ("port", "x")],
+    [
+        ("port", "70000"),
+        ("api_key_hashes", "a-key-and-not-its-hash"),
+        ("api_key_hashes", hashlib.sha256(b"").hexdigest().upper()),
+        ("queue_requests", "0"),
+        ("device", "tpu"),
+        ("port", "x"),
+    ],
 )
 def test_invalid_values_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"N3DENOISE_{name.upper()}", value)

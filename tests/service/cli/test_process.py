@@ -11,6 +11,7 @@ import pytest
 from benchmarks.serving.tiny_weights import tiny_weights
 from service.api.server import EXIT_LOST, EXIT_NOT_STARTED
 from tests.support.live import PATIENCE
+from tests.support.paths import ROOT
 
 
 def exit_of(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -41,3 +42,14 @@ def test_a_port_that_is_taken_ends_the_process_before_it_says_ready(tmp_path: Pa
     assert done.returncode == EXIT_NOT_STARTED == 1
     assert "address already in use" in done.stderr
     assert "ready" not in done.stderr.replace("already", "")
+
+
+def test_the_descriptor_limit_rises_to_the_hard_limit() -> None:
+    program = (
+        "import resource, service.api.server as server\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        "server._raise_descriptor_limit()\n"
+        "soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "assert soft == hard > 64, (soft, hard)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=PATIENCE, cwd=ROOT)
