@@ -33,7 +33,7 @@
     ├── ClientGone               499  the client hung up; only logs and metrics see this error
     └── InternalError            500  a defect of the service
 
-No message repeats what the client sent: `detail` states only limits and facts of the service.
+No message repeats a value that the client sent: `detail` states limits and facts of the service, and the names of options.
 """
 
 # The tree above documents the classes; their names are those in the responses and lack Python's suffix Error.

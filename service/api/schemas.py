@@ -1,17 +1,15 @@
 """Options of requests and bodies of responses."""
 
-from collections.abc import Mapping
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from service.denoising.pipeline import ColorMode
-from service.errors import InvalidParameter
 from service.imaging.metadata import Keep
 from service.imaging.picture import Depth, Format
 
-T = TypeVar("T", bound=BaseModel)
 Model = Literal["n3net", "dncnn", "nlm"]
+_FORMAT_ALIASES = {"jpg": "jpeg", "tif": "tiff"}
 
 
 class TreatmentOptions(BaseModel):
@@ -45,7 +43,7 @@ class EvaluateOptions(BaseModel):
     sigma: Annotated[
         float, Field(gt=0, allow_inf_nan=False, description="Standard deviation of the added noise, 0-255 scale.")
     ] = 25.0
-    seed: Annotated[int, Field(ge=0, lt=2**63, description="Seed of the noise; the same seed gives the same noise.")] = 0
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1, description="Seed of the noise; the same seed gives the same noise.")] = 0
     model: Annotated[Model, Field(description="Name of the model; /v1/models lists the available ones.")] = "n3net"
     color: Annotated[ColorMode, Field(description="gray converts color to gray, as the paper does; rgb keeps color.")] = "gray"
     ensemble: Annotated[bool, Field(description="Average over all eight flips and rotations; takes eight times as long.")] = False
@@ -54,7 +52,11 @@ class EvaluateOptions(BaseModel):
 class DenoiseOptions(TreatmentOptions):
     """Options for POST /v1/denoise, in the query or as form fields."""
 
-    format: Annotated[Format | None, Field(description="Format of the result; by default that of the input.")] = None
+    format: Annotated[
+        Format | None,
+        BeforeValidator(lambda name: _FORMAT_ALIASES.get(name, name)),
+        Field(description="Format of the result; by default that of the input. jpg means jpeg, and tif means tiff."),
+    ] = None
     depth: Annotated[Depth | None, Field(description="Depth of the result; by default that of the input.")] = None
     metadata: Annotated[Keep, Field(description="no-gps drops GPS data, keep keeps everything, strip drops everything.")] = (
         "no-gps"
@@ -180,18 +182,3 @@ class Problem(BaseModel):
     status: int
     detail: str
     instance: str
-
-
-def parse(options: type[T], fields: Mapping[str, str]) -> T:
-    """Read options from the fields of a query and a form.
-
-    Raises:
-        InvalidParameter: If options are missing or invalid; it names those that this service knows.
-    """
-    try:
-        return options.model_validate(fields)
-    except ValidationError as error:
-        places = {str(each["loc"][0]) for each in error.errors(include_input=False, include_url=False) if each["loc"]}
-        ours = sorted(places & options.model_fields.keys())
-        names = ", ".join(ours) or "one that is not known here"
-        raise InvalidParameter(f"Missing or invalid: {names}.", parameters=ours) from None

@@ -1,5 +1,6 @@
 """Read the images and options of a request, from a multipart form or a raw body, in memory only."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from service.api.context import AppContext
+from service.api.options import plain_names
 from service.errors import BadRequest, ClientGone, InvalidParameter, UnsupportedEncoding
 from service.telemetry.request_record import stage
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 FILES = ("image", "reference")
 MAX_FIELD_BYTES = 1024
+_FILE_NAMES = " and ".join(FILES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +68,12 @@ class RawUpload:
             try:
                 options += [(name, data.decode()) for name, data in parts if name not in FILES]
             except UnicodeDecodeError:
-                raise BadRequest("The form's fields must be UTF-8 text.") from None
+                raise BadRequest(f"Form fields other than {_FILE_NAMES} must be UTF-8 text.") from None
         by_name, fields = dict(files), dict(options)
         if len(by_name) < len(files) or len(fields) < len(options):
-            raise InvalidParameter("Give each option and file once, in the query or in the form.")
+            counts = Counter(name for name, _ in (*files, *options))
+            twice = plain_names([name for name, count in counts.items() if count > 1])
+            raise InvalidParameter("Give each option and file once, in the query or in the form.", parameters=twice)
         if not by_name.get("image"):
             raise BadRequest("Send the image as the body, or as the field image of a multipart form.")
         return Upload(by_name["image"], by_name.get("reference"), fields)
@@ -154,7 +159,7 @@ class _FormReader:
 
     def part_data(self, data: bytes, start: int, end: int) -> None:
         if self._name not in FILES and len(self._data) + end - start > MAX_FIELD_BYTES:
-            raise BadRequest(f"The limit is {MAX_FIELD_BYTES} bytes in a field that is no image.")
+            raise BadRequest(f"The limit is {MAX_FIELD_BYTES} bytes in a field other than {_FILE_NAMES}.")
         self._data += data[start:end]
 
     def part_end(self) -> None:

@@ -10,9 +10,10 @@ from starlette.responses import Response
 from service.api.context import context_of
 from service.api.negotiation import accepted
 from service.api.openapi import ENGINE, IMAGES, image_request, image_response, problems
+from service.api.options import parse
 from service.api.rendering import DENOISE_HEADERS, denoised_image, denoised_json
 from service.api.run_job import run_job
-from service.api.schemas import Denoised, DenoiseOptions, parse
+from service.api.schemas import Denoised, DenoiseOptions
 from service.api.upload import Upload
 from service.denoising.job import DenoisingJob, DenoisingResult, OutputOptions
 from service.denoising.pipeline import DenoisingOptions

@@ -9,9 +9,10 @@ from starlette.responses import Response
 from service.api.context import context_of
 from service.api.negotiation import accepted
 from service.api.openapi import ENGINE, IMAGES, image_request, image_response, problems
+from service.api.options import parse
 from service.api.rendering import EVALUATE_HEADERS, evaluated_image, evaluated_json
 from service.api.run_job import run_job
-from service.api.schemas import Evaluated, EvaluateOptions, parse
+from service.api.schemas import Evaluated, EvaluateOptions
 from service.api.upload import Upload
 from service.denoising.evaluation_job import EvaluationJob, EvaluationResult
 from service.denoising.pipeline import DenoisingOptions

@@ -9,9 +9,10 @@ from starlette.responses import JSONResponse, Response
 from models.images.noise_level import NoiseEstimate
 from service.api.context import context_of
 from service.api.openapi import ENGINE, IMAGES, image_request, problems
+from service.api.options import parse
 from service.api.rendering import noise as noise_body
 from service.api.run_job import run_job
-from service.api.schemas import Noise, NoiseOptions, parse
+from service.api.schemas import Noise, NoiseOptions
 from service.api.upload import Upload
 from service.denoising.noise_job import NoiseJob
 from service.telemetry.request_record import stage

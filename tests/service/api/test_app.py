@@ -155,11 +155,13 @@ def test_errors_do_not_echo_the_input(service: Live) -> None:
     marker = "Zx9Secret"
     answers = [
         service.denoise(sigma=marker),
-        service.client.post("/v1/denoise", content=png(), params={marker: 1}),
+        service.client.post("/v1/denoise", content=png(), params={"name": marker}),
+        service.client.post("/v1/denoise", content=png(), params={f"<{marker}>": 1}),
         service.denoise(marker.encode()),
         service.client.get(f"/{marker}"),
-        service.client.post("/v1/denoise", files={"image": (marker, png())}, data={"sigma": "1", marker: marker}),
-        service.client.post("/v1/denoise", files={marker: (marker, marker.encode())}),
+        service.client.post("/v1/denoise", files={"image": (marker, png())}, data={"sigma": "1", "name": marker}),
+        service.client.post("/v1/denoise", files={f"<{marker}>": (marker, marker.encode())}),
+        service.client.post("/v1/denoise", files={"image": png(), "file": (marker, marker.encode())}),
         service.client.get("/livez", headers={"x-request-id": marker + " <script>"}),
     ]
     for answer in answers:
