@@ -236,7 +236,7 @@ class ClientGone(ServiceError):
 
 
 class InternalError(ServiceError):
-    """A defect of the service; the response does not tell more, the log does."""
+    """A defect of the service; the log has the details, and the response does not."""
 
 
 def leaves(root: type[ServiceError] = ServiceError) -> list[type[ServiceError]]:

@@ -48,7 +48,7 @@ class NoiseEstimate:
 WARNINGS = {
     "too-small": "The picture is too small to estimate its noise.",
     "looks-clean": "The picture looks clean already.",
-    "not-white": "Even the flattest parts vary by more than this: the noise was smoothed or compressed, or all is texture.",
+    "not-white": "Even the flattest parts vary by more than this: the noise was smoothed or compressed, or texture covers all.",
     "signal-dependent": "The noise differs between dark and bright parts, so one sigma does not fit the whole picture.",
     "out-of-range": "The noise is outside the range that the model was trained for; the nearest end of the range is used.",
 }

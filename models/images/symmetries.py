@@ -11,7 +11,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 @dataclass(frozen=True, slots=True)
 class Symmetry:
-    """One of the eight.
+    """One of the eight symmetries.
 
     Attributes:
         quarter_turns: How often to rotate the image by 90 degrees counterclockwise.

@@ -13,7 +13,7 @@ from models.inference.transfers import ImagePieces
 def denoise_strips(
     network: FoldedNetwork, image: ImagePieces, height: int, sigma: float, plan: Plan
 ) -> Generator[float, None, None]:
-    """Denoise an image that has the network's smallest size at least. Run this in inference mode.
+    """Denoise an image of at least the network's smallest size. Run this in inference mode.
 
     Args:
         network: The network.

@@ -1,4 +1,4 @@
-"""The copies of an image to the device and of the result back. On a GPU they use pinned memory, and so run beside the kernels."""
+"""The copies of an image to the device and of the result back. On a GPU, they use pinned memory and run while kernels compute."""
 
 from typing import Protocol
 

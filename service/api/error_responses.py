@@ -23,7 +23,7 @@ def response_to(error: ServiceError) -> Response:
 
 
 def as_service_error(error: Exception) -> ServiceError:
-    """Return an error of ours for any exception; nothing of the client's input gets into its message."""
+    """Return the `ServiceError` for any exception. Its message contains no input of the client."""
     if isinstance(error, ServiceError):
         return error
     if isinstance(error, RequestValidationError):
@@ -31,7 +31,7 @@ def as_service_error(error: Exception) -> ServiceError:
     if isinstance(error, HTTPException):
         return _of_framework(error)
     log().exception("defect", exc_info=error)
-    return InternalError("An internal error occurred; the log has more under the ID of this request.")
+    return InternalError("An internal error occurred; the log has details under the ID of this request.")
 
 
 def _of_framework(error: HTTPException) -> ServiceError:

@@ -1,4 +1,4 @@
-"""What every request passes before the routes: its record, CORS, error rendering, API keys.
+"""The layers that every request passes through before the routes: its record, CORS, error rendering, API keys.
 
 This is pure ASGI middleware, so that the routes notice when a client hangs up.
 """
@@ -124,7 +124,7 @@ async def _refuse_ambiguous(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class Cors(CORSMiddleware):
-    """Allow scripts from the configured origins; outside everything that refuses, so that they can read errors as well."""
+    """Allow scripts from the configured origins. This layer is outside all that refuse requests, so scripts can read errors."""
 
     def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
         """Allow these origins."""

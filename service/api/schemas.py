@@ -58,7 +58,7 @@ class DenoiseOptions(TreatmentOptions):
         Field(description="Format of the result; by default that of the input. jpg means jpeg, and tif means tiff."),
     ] = None
     depth: Annotated[Depth | None, Field(description="Depth of the result; by default that of the input.")] = None
-    metadata: Annotated[Keep, Field(description="no-gps drops GPS data, keep keeps everything, strip drops everything.")] = (
+    metadata: Annotated[Keep, Field(description="no-gps drops GPS data, keep also keeps GPS data, strip drops all metadata.")] = (
         "no-gps"
     )
 
@@ -67,7 +67,7 @@ class FigurePair(BaseModel):
     """Quality of a picture against the reference, without alpha."""
 
     psnr: float | None = Field(description="PSNR in dB over all channels, with white as 1; null if the pictures are identical.")
-    ssim: float | None = Field(description="SSIM (Wang et al. 2004), mean over the channels; null for a side under 11 pixels.")
+    ssim: float | None = Field(description="SSIM (Wang et al. 2004), mean over the channels; null if a side is below 11 pixels.")
 
 
 class Warned(BaseModel):

@@ -53,7 +53,7 @@ class RawUpload:
     max_parts: int
 
     def parse(self) -> Upload:
-        """Take the body apart; a body that is not a form is the image, whatever its type says.
+        """Split the body into its parts. A body that is not a form is the image, whatever its content type.
 
         Raises:
             BadRequest: If the form is malformed or has too many parts, or there is no image.

@@ -1,1 +1,1 @@
-"""One picture from bytes to bytes, for the API and the command line alike; no I/O."""
+"""The jobs that process one picture, from encoded bytes to encoded bytes. They do no I/O."""

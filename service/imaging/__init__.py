@@ -1,1 +1,1 @@
-"""Bytes to pictures and back."""
+"""Image files decoded to pictures, and pictures encoded to files."""

@@ -91,7 +91,7 @@ def prepared(metadata: Metadata, keep: Keep, software: str) -> Metadata:
 
     Args:
         metadata: The metadata of the input.
-        keep: "no-gps" drops the GPS data, "keep" keeps everything, "strip" drops everything.
+        keep: "no-gps" drops the GPS data, "keep" also keeps the GPS data, "strip" removes all metadata.
         software: Name of what made the picture, written unless everything is stripped.
     """
     if keep == "strip":

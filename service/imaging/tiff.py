@@ -126,7 +126,7 @@ def _only_page(file: Any) -> Any:
         file.pages[1]
     except IndexError:
         return file.pages[0]
-    raise UnsupportedMode("Send one page: multi-page images are not read.")
+    raise UnsupportedMode("Send a single page; multi-page images are not supported.")
 
 
 def _resolution(page: Any) -> tuple[float, float] | None:
@@ -161,7 +161,7 @@ def _header(page: Any) -> Header:
     if page.is_tiled and _tile_samples(page) > min(_MOST_TILE_SAMPLES, max(_ANY_TILE_SAMPLES, 4 * _samples(page))):
         raise UnsupportedMode("The tiles of the file are too large.")
     channels = 3 if page.photometric == _PALETTE else channels
-    return Header("tiff", page.imagewidth, page.imagelength, channels, depth, page.photometric in (_RGB, _PALETTE))
+    return Header("tiff", page.imagewidth, page.imagelength, channels, depth, page.photometric in (_RGB, _PALETTE), straight)
 
 
 def _tile_samples(page: Any) -> int:

@@ -1,1 +1,1 @@
-"""The HTTP routes: thin, each parses, asks the engine and renders."""
+"""The HTTP routes. Each one parses a request, runs its work and renders the response."""

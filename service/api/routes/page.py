@@ -14,21 +14,21 @@ MEDIA_TYPES = {"index.html": "text/html; charset=utf-8", "page.css": "text/css",
 
 @router.get("/")
 async def page() -> Response:
-    """The page: drop a picture, look at the result beside it, download it."""
+    """Return the web page."""
     return asset("index.html")
 
 
 @router.get("/web/{name}")
 async def asset_of_page(name: str) -> Response:
-    """One of the page's files."""
+    """Return a file of the web page."""
     return asset(name)
 
 
 def asset(name: str) -> Response:
-    """A file of the package.
+    """Return a file of the web page.
 
     Raises:
-        NotFound: If there is none of that name.
+        NotFound: If there is no file of that name.
     """
     if name not in MEDIA_TYPES:
         raise NotFound("There is nothing at this address.")
