@@ -48,7 +48,9 @@ class NoiseEstimate:
 WARNINGS = {
     "too-small": "The picture is too small to estimate its noise.",
     "looks-clean": "The picture looks clean already.",
-    "not-white": "Even the flattest parts vary by more than this: the noise was smoothed or compressed, or texture covers all.",
+    "not-white": (
+        "Even the flattest parts vary by more than this: the noise was smoothed or compressed, or there is texture everywhere."
+    ),
     "signal-dependent": "The noise differs between dark and bright parts, so one sigma does not fit the whole picture.",
     "out-of-range": "The noise is outside the range that the model was trained for; the nearest end of the range is used.",
 }
@@ -110,8 +112,8 @@ def _level(patches: Array) -> float:
     """Estimate the standard deviation of the noise, from all patches first, then repeatedly from those that look flat.
 
     Whether a patch looks flat depends on the previous estimate. If almost no patch looks flat, there is texture everywhere. The
-    estimate is then the smallest eigenvalue of the flattest patches, without the correction for pure noise. It is rather too
-    small than too large, so denoising preserves the texture.
+    estimate is then the smallest eigenvalue of the flattest patches, without the correction for pure noise. It is too
+    small rather than too large, so denoising preserves the texture.
     """
     least = 2 * patches.shape[-1] ** 2
     if len(patches) < least:
