@@ -12,7 +12,7 @@ DEFAULT_MODEL = "n3net"
 
 
 class Settings(BaseSettings):
-    """The settings and their defaults; an invalid value is an error at start instead of a surprise later."""
+    """The settings and their defaults. An invalid value is an error at startup."""
 
     model_config = SettingsConfigDict(env_prefix="N3DENOISE_", frozen=True)
 
@@ -55,6 +55,9 @@ class Settings(BaseSettings):
             "status 413."
         ),
     )
+    max_channels: int = Field(
+        16, ge=3, description="Maximum number of channels of an image, not counting alpha; one with more gets status 415."
+    )
     max_header_kib: int = Field(
         16, ge=1, description="Maximum size of the request line and the headers together in KiB; larger ones get status 431."
     )
@@ -67,14 +70,14 @@ class Settings(BaseSettings):
         gt=0,
         description=(
             "Time within which the body of a request must arrive, if the limit on the whole request is not shorter; then "
-            "the response is 408. After a response that comes before the end of the body, the rest of the body has the "
-            "same time again; then the connection is closed."
+            "the response is 408. If the response is sent before the body is complete, the rest of the body must arrive "
+            "within the same time again; then the connection is closed."
         ),
     )
     keep_alive_seconds: int = Field(
         15,
         ge=1,
-        description="Time after which a connection is closed if it is idle, or if its client reads nothing of its response.",
+        description="Time after which a connection is closed if it is idle, or if its client does not read the response.",
     )
 
     queue_requests: int = Field(64, ge=1, description="Maximum number of admitted requests; a further one gets status 429.")
@@ -98,8 +101,8 @@ class Settings(BaseSettings):
         ge=1,
         description=(
             "Number of threads for each stage that runs outside the device (read, decode, encode). Images below one "
-            "megapixel have the same number of threads of their own, so that they never wait for large images to be "
-            "decoded or encoded."
+            "megapixel have as many threads of their own, so that they never wait for large images to be decoded or "
+            "encoded."
         ),
     )
 

@@ -41,7 +41,7 @@ class AppContext:
         self.settings = settings
         self.metrics = metrics
         self.engine = engine
-        self.limits = DecodeLimits(pixels=settings.max_pixels)
+        self.limits = DecodeLimits(settings.max_pixels, settings.max_channels)
         self.uploads_bytes = 0
         self._threads = {
             (stage, size): ThreadPoolExecutor(settings.codec_threads, thread_name_prefix=f"{stage}-{size}")
@@ -66,7 +66,7 @@ class AppContext:
             note_stage(self.metrics, record, name, max(0.0, time.monotonic() - start - timed_inside))
 
     def close(self) -> None:
-        """End the threads after their present work."""
+        """Stop the threads after their current work."""
         for threads in self._threads.values():
             threads.shutdown(wait=False, cancel_futures=True)
 

@@ -70,8 +70,9 @@ class EvaluationJob:
         self._runner = PassRunner(stage)
         self._clean: Picture | None = None
         self.header = self._image.header
-        self.network_pixels = self.header.pixels * count_passes(self.header, denoising)
-        self.held_pixels = 3 * self.header.pixels  # clean, noisy, denoised
+        self.passes = count_passes(self.header, denoising)
+        self.network_pixels = self.passes * model.network_pixels(self.header.height, self.header.width)
+        self.held_pixels = 3 * self.header.counted_pixels  # clean, noisy, denoised
 
     def start(self) -> Pass | None:
         """Decode the picture, add the noise, and return the first pass of the network.
@@ -84,6 +85,7 @@ class EvaluationJob:
         # The result is a picture of pictures, which has no alpha and no metadata of its own.
         self._clean = replace(picture, alpha=None, metadata=Metadata(), format="png")
         codec.output_form(self._clean, "png", "8")
+        codec.check_size("png", 3 * self._clean.width, self._clean.height)  # the image response shows three side by side
         with self._runner.stage("treat"):
             noisy = replace(self._clean, planes=noisy_planes(self._clean.planes, self._sigma / 255, self._seed))
             return self._runner.begin(denoise_picture(noisy, self._denoising, self.model.sigma_range))

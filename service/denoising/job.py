@@ -1,4 +1,4 @@
-"""A job: one picture's way from bytes to bytes, told once for the API and the command line.
+"""A job takes one picture from encoded bytes to encoded bytes, for the API and the command line.
 
 A job has three parts, so that a server can run the first and the last on its thread pools and the passes of the network on its
 compute thread. `start` decodes and returns the first pass, `resume` takes a denoised plane and returns the next pass, and
@@ -23,7 +23,7 @@ from service.denoising.pipeline import (
 from service.denoising.quality import Quality, compare, matching_reference
 from service.imaging import codec, metadata
 from service.imaging.metadata import Keep
-from service.imaging.picture import DecodeLimits, Depth, Format, Picture, Plane
+from service.imaging.picture import DecodeLimits, Depth, Format, Header, Picture, Plane
 
 Result_co = TypeVar("Result_co", covariant=True)
 Result = TypeVar("Result")
@@ -36,7 +36,7 @@ class OutputOptions:
     """The file that a job writes.
 
     Attributes:
-        file_format: None keeps the format of the input.
+        file_format: None keeps the format of the input (PNG for a BMP file with alpha).
         depth: None keeps the depth of the input as far as the format can hold it.
         metadata: Which metadata to keep.
     """
@@ -64,15 +64,19 @@ class DenoisingResult:
 
 
 class Job(Protocol[Result_co]):
-    """One picture's way from bytes to bytes.
+    """Takes one picture from encoded bytes to encoded bytes.
 
     Attributes:
         model: The model that runs the passes.
+        header: The header of the picture.
+        passes: Number of passes of the network at most.
         network_pixels: Pixels of all passes of the network, for admission.
-        held_pixels: Pixels of all pictures that the job holds in memory.
+        held_pixels: Pixels of all pictures that the job holds in memory, as `Header.counted_pixels` counts them.
     """
 
     model: ModelInfo
+    header: Header
+    passes: int
     network_pixels: int
     held_pixels: int
 
@@ -87,7 +91,7 @@ class Job(Protocol[Result_co]):
 
 
 class PassRunner:
-    """Drives the generator of `denoise_picture`; no future can carry the StopIteration in which it returns its result."""
+    """Drives the generator of `denoise_picture`, because a future cannot carry the StopIteration that holds its result."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
@@ -169,13 +173,15 @@ class DenoisingJob:
         self._runner = PassRunner(stage)
         self._reference: Picture | None = None
         self.header = self._image.header
-        self.network_pixels = self.header.pixels * count_passes(self.header, denoising)
-        self.held_pixels = self.header.pixels + (self._reference_file.header.pixels if self._reference_file else 0)
+        self.passes = count_passes(self.header, denoising)
+        self.network_pixels = self.passes * model.network_pixels(self.header.height, self.header.width)
+        files = [file for file in (self._image, self._reference_file) if file]
+        self.held_pixels = sum(file.header.counted_pixels for file in files)
 
     @property
     def default_format(self) -> Format:
-        """The format of the result unless another one is asked for: that of the input."""
-        return self.header.format
+        """The format of the result unless another one is asked for."""
+        return self.header.output_format
 
     def start(self) -> Pass | None:
         """Decode the image and the reference, and return the first pass of the network, or None if it needs none.
@@ -210,7 +216,7 @@ class DenoisingJob:
 
 
 def run(job: Job[Result], denoise: Callable[[Pass], Plane]) -> Result:
-    """Run a job from start to end, each pass of the network by the same function."""
+    """Run a job from start to end, and call `denoise` for each pass of the network."""
     current, denoised = job.start(), None
     while current is not None:
         denoised = denoise(current)

@@ -11,6 +11,7 @@ from service.imaging.picture import DecodeLimits, Plane
 class NoiseJob:
     """Estimate the noise of a picture, which is not denoised. Making the job reads the header only."""
 
+    passes = 0
     network_pixels = 0
 
     def __init__(self, image: bytes, color: ColorMode, model: ModelInfo, limits: DecodeLimits, stage: Stage = untimed) -> None:
@@ -29,7 +30,8 @@ class NoiseJob:
         self._image = codec.open_image(image, limits)
         self.model = model
         self._color, self._stage = color, stage
-        self.held_pixels = self._image.header.pixels
+        self.header = self._image.header
+        self.held_pixels = self.header.counted_pixels
         self._estimate: NoiseEstimate | None = None
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""Files to pictures and back.
+"""Image files decoded to pictures, and pictures encoded to files.
 
 The content decides the format, limits are checked on the header before anything is decoded, and nothing is clipped, rescaled or
 converted silently.
@@ -17,8 +17,8 @@ from models.images.color import GRAY_WEIGHTS
 from service.errors import InvalidParameter, TooManyPixels, UndecodableImage, UnsupportedFormat, UnsupportedMode
 from service.imaging.decode_errors import DAMAGE, undecodable
 from service.imaging.metadata import exif_block, profile_for, read_metadata
-from service.imaging.picture import DEPTHS, LEVELS, DecodeLimits, Depth, Format, Header, Picture
-from service.imaging.png import bits_per_sample, decode_png, encode_png
+from service.imaging.picture import DEPTHS, LEVELS, LONGEST_SIDE, DecodeLimits, Depth, Format, Header, Picture
+from service.imaging.png import bits_per_sample, decode_png, encode_png, has_gray_samples
 from service.imaging.tiff import TiffImage, encode_tiff
 
 # The limits count pixels from the header, so Pillow's own guard, which only warns at first, has nothing left to say.
@@ -32,7 +32,7 @@ _SIGNATURES: tuple[tuple[bytes, int, Format], ...] = (
     (b"MM\0*", 0, "tiff"),
     (b"BM", 0, "bmp"),
 )
-_CHANNELS = {"L": 1, "LA": 1, "I;16": 1, "RGB": 3, "RGBA": 3, "P": 3}
+_CHANNELS = {"1": 1, "L": 1, "LA": 1, "I;16": 1, "RGB": 3, "RGBA": 3, "P": 3}
 # The EXIF orientations as (transpose, flip rows, flip columns), applied in that order.
 _TURNS = {
     1: (False, False, False),
@@ -87,7 +87,7 @@ class ImageFile:
         elif not np.isfinite(planes).all():
             raise UndecodableImage("The image has samples that are not finite numbers.")
         alpha = planes[header.channels] if len(planes) > header.channels else None
-        return Picture(planes[: header.channels], header.rgb, alpha, header.format, header.depth, metadata)
+        return Picture(planes[: header.channels], header.rgb, alpha, header.output_format, header.depth, metadata)
 
 
 def open_image(data: bytes, limits: DecodeLimits) -> ImageFile:
@@ -95,7 +95,7 @@ def open_image(data: bytes, limits: DecodeLimits) -> ImageFile:
 
     Raises:
         UnsupportedFormat: If the format of the content is not in the limits.
-        UnsupportedMode: If the mode or the depth is not supported, or there are several frames.
+        UnsupportedMode: If the mode or the depth is not supported, or there are several frames or too many channels.
         TooManyPixels: If there are more pixels than the limits allow.
         UndecodableImage: If the header cannot be read.
     """
@@ -108,7 +108,9 @@ def open_image(data: bytes, limits: DecodeLimits) -> ImageFile:
     header = file.header
     if not header.width * header.height:
         raise UndecodableImage("The image has no pixels.")
-    if header.pixels * -(-header.channels // 4) > limits.pixels:
+    if header.channels > limits.channels:
+        raise UnsupportedMode(f"The limit is {limits.channels} channels.", limit_channels=limits.channels)
+    if header.counted_pixels > limits.pixels:
         raise TooManyPixels(f"The limit is {limits.pixels} pixels.", limit_pixels=limits.pixels)
     return file
 
@@ -131,21 +133,34 @@ def sniff(data: bytes) -> Format | None:
 
 
 def output_form(picture: Picture, file_format: Format | None, depth: Depth | None) -> tuple[Format, Depth]:
-    """Return the format and depth in which `encode` writes a picture, to be asked before work is put into it.
+    """Return the format and depth in which `encode` will write a picture. Call this before the picture is denoised.
 
     Raises:
-        InvalidParameter: If the format cannot hold the depth, the alpha or the channels.
+        InvalidParameter: If the format cannot hold the depth, the size, the alpha or the channels.
     """
     file_format = file_format or picture.format
     held = DEPTHS[file_format]
     depth = depth or (picture.depth if picture.depth in held else held[-1])
     if depth not in held:
-        raise InvalidParameter(f"{file_format} holds depth {' or '.join(held)} only.")
+        raise InvalidParameter(f"{file_format} supports only depth {' or '.join(held)}.")
+    check_size(file_format, picture.width, picture.height)
     if picture.alpha is not None and file_format in ("jpeg", "bmp"):
-        raise InvalidParameter(f"{file_format} holds no alpha here: ask for png, webp or tiff.")
+        raise InvalidParameter(f"{file_format} cannot store the alpha channel; use png, webp or tiff.")
     if picture.channels != (3 if picture.rgb else 1) and file_format != "tiff":
-        raise InvalidParameter(f"{file_format} holds gray or RGB only: ask for tiff.")
+        raise InvalidParameter(f"{file_format} supports only gray and RGB; use tiff.")
     return file_format, depth
+
+
+def check_size(file_format: Format, width: int, height: int) -> None:
+    """Refuse a size that a format cannot hold.
+
+    Raises:
+        InvalidParameter: If a side is too long for the format; the message names formats that can hold it.
+    """
+    longest = max(width, height)
+    if longest > LONGEST_SIDE[file_format]:
+        others = " or ".join(name for name in ("png", "tiff") if longest <= LONGEST_SIDE[name])
+        raise InvalidParameter(f"{file_format} supports sides of up to {LONGEST_SIDE[file_format]} pixels; use {others}.")
 
 
 def encode(picture: Picture, file_format: Format | None = None, depth: Depth | None = None) -> bytes:
@@ -158,7 +173,7 @@ def encode(picture: Picture, file_format: Format | None = None, depth: Depth | N
         depth: None keeps the depth of the picture as far as the format can hold it.
 
     Raises:
-        InvalidParameter: If the format cannot hold the depth, the alpha or the channels.
+        InvalidParameter: If the format cannot hold the depth, the size, the alpha or the channels.
     """
     file_format, depth = output_form(picture, file_format, depth)
     samples = quantized(picture, depth)
@@ -215,12 +230,14 @@ class _PillowImage:
 def _header(image: Image.Image, name: Format, data: bytes) -> Header:
     # A phone's JPEG may carry a second view; the first one is the picture.
     if getattr(image, "n_frames", 1) != 1 and image.format != "MPO":
-        raise UnsupportedMode("Send one frame: animated images are not read.")
+        raise UnsupportedMode("Send a single frame; animated images are not supported.")
     if image.mode not in _CHANNELS:
-        raise UnsupportedMode("Send gray, RGB or palette, 8-bit, or 16-bit in PNG and TIFF; alpha is welcome, CMYK is not.")
+        raise UnsupportedMode("Send 8-bit gray, RGB or palette, or 16-bit PNG or TIFF; alpha is supported, CMYK is not.")
     deep = name == "png" and bits_per_sample(data) == 16
-    channels = _CHANNELS[image.mode]
-    return Header(name, image.width, image.height, channels, "16" if deep else "8", channels == 3)
+    # Pillow calls 16-bit gray with alpha RGBA.
+    channels = 1 if deep and has_gray_samples(data) else _CHANNELS[image.mode]
+    depth: Depth = "16" if deep else "8"
+    return Header(name, image.width, image.height, channels, depth, channels == 3, image.has_transparency_data)
 
 
 def _exif(image: Image.Image) -> Image.Exif:
@@ -232,7 +249,11 @@ def _exif(image: Image.Image) -> Image.Exif:
 
 
 def _samples(image: Image.Image) -> NDArray[np.uint8]:
-    """Return samples (H, W, C), alpha last; a palette becomes RGB, a color key becomes alpha."""
+    """Return samples (H, W, C), alpha last; two levels become 0 and 255, a palette becomes RGB, a color key becomes alpha."""
+    if image.mode == "1":
+        white = np.asarray(image)
+        opaque = [white != bool(image.info["transparency"])] if image.has_transparency_data else []
+        return np.stack([white, *opaque], axis=2) * np.uint8(255)
     if image.has_transparency_data and image.mode in ("L", "RGB", "P"):
         image = image.convert("LA" if image.mode == "L" else "RGBA")
     elif image.mode == "P":

@@ -34,6 +34,9 @@ DEPTHS: dict[Format, tuple[Depth, ...]] = {
     "bmp": ("8",),
 }
 LEVELS: dict[Depth, int | None] = {"8": 255, "16": 65535, "float": None}
+# The longest side in pixels that each writer accepts.
+LONGEST_SIDE: dict[Format, int] = {"png": 1_000_000, "jpeg": 65_500, "webp": 16_383, "tiff": 2**32 - 1, "bmp": 2**31 - 1}
+MOST_CHANNELS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,13 @@ class DecodeLimits:
     """Which files are accepted, judged by the header before anything is decoded.
 
     Attributes:
-        pixels: Maximum of width x height; every further four channels count as much again.
+        pixels: Maximum of width x height; every further four channels, alpha included, count as much again.
+        channels: Maximum number of color channels, without alpha.
         formats: Accepted formats, by content.
     """
 
     pixels: int = 40_000_000
+    channels: int = MOST_CHANNELS
     formats: tuple[Format, ...] = FORMATS
 
 
@@ -60,6 +65,7 @@ class Header:
         channels: Number of color channels, without alpha.
         depth: Depth of a sample.
         rgb: Whether the channels are red, green and blue.
+        alpha: Whether there is an alpha channel.
     """
 
     format: Format
@@ -68,11 +74,22 @@ class Header:
     channels: int = 1
     depth: Depth = "8"
     rgb: bool = False
+    alpha: bool = False
 
     @property
     def pixels(self) -> int:
         """Width x height."""
         return self.width * self.height
+
+    @property
+    def counted_pixels(self) -> int:
+        """Pixels as the limits count them: every further four channels, alpha included, count as much again."""
+        return self.pixels * -(-(self.channels + self.alpha) // 4)
+
+    @property
+    def output_format(self) -> Format:
+        """The format of the output unless another one is asked for: that of the file, but BMP is written without alpha only."""
+        return "png" if self.format == "bmp" and self.alpha else self.format
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +117,7 @@ class Picture:
         planes: (C, H, W) float32, 1.0 is white: one gray plane, three of RGB, or any number of unrelated channels.
         rgb: Whether the planes are red, green and blue.
         alpha: (H, W) float32 in [0, 1], straight (not multiplied into the planes), or None.
-        format: The file format it came from, and the default of the output.
+        format: The default format of the output: the format it came from, but PNG for a BMP file with alpha.
         depth: The depth it came with, and the default of the output.
         metadata: Metadata beside the pixels.
     """

@@ -19,6 +19,11 @@ def bits_per_sample(data: bytes) -> int:
     return data[24] if len(data) > 24 else 0
 
 
+def has_gray_samples(data: bytes) -> bool:
+    """Tell whether the samples are gray, with or without alpha, from the color type in the header."""
+    return len(data) > 25 and data[25] in (0, 4)
+
+
 def decode_png(data: bytes) -> NDArray[np.uint16]:
     """Decode a 16-bit PNG to (H, W, C): gray, gray and alpha, RGB, or RGBA; a color key becomes alpha."""
     samples: NDArray[np.uint16] = imagecodecs.png_decode(data)
@@ -35,7 +40,9 @@ def encode_png(samples: NDArray[np.uint8] | NDArray[np.uint16], metadata: Metada
     """
     # The encoder's own estimate of its output size forgets one byte per row and fails on tall, narrow pictures.
     room = samples.nbytes + samples.nbytes // 8 + 16 * len(samples) + 4096
-    file = imagecodecs.png_encode(np.ascontiguousarray(samples.squeeze(2) if samples.shape[2] == 1 else samples), 4, out=room)
+    # NumPy lets the strides of axes of length 1 be anything, but the encoder refuses a 1 x 1 picture whose strides are unusual.
+    shape = samples.shape[:2] if samples.shape[2] == 1 else samples.shape
+    file = imagecodecs.png_encode(np.ascontiguousarray(samples).reshape(-1).reshape(shape), 4, out=room)
     chunks = b""
     if profile := profile_for(metadata, channels):
         chunks += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))

@@ -105,6 +105,7 @@ def rows() -> Iterator[Row]:
     deep_rgba = np.dstack([deep_color, deep_alpha])
     file = tiff(deep_rgba, photometric="rgb", extrasamples=[2])
     yield Row("tiff, RGBA of 16 bits", file, deep_color, deep_alpha, rgb=True)
+    yield Row("png, gray and alpha of 16 bits", png16(np.dstack([deep, deep_alpha])), deep[..., None], deep_alpha)
     yield Row("png, RGBA of 16 bits", png16(deep_rgba), deep_color, deep_alpha, rgb=True)
     palette = Image.fromarray(color).quantize(16)
     looked_up = np.asarray(palette.convert("RGB"))
@@ -138,6 +139,12 @@ def rows() -> Iterator[Row]:
     yield Row("tiff, I;16B as Pillow writes it", pil(deep.astype(">u2"), "tiff"), deep[..., None])
     yield Row("tiff, RGB of floats", tiff(real_color, photometric="rgb"), real_color, rgb=True)
     yield Row("tiff, floats a little outside", tiff(real * 3 - 1), (real * 3 - 1)[..., None])
+    two = levels(9, 12) > 127
+    for kind in ("png", "bmp"):
+        yield Row(f"{kind}, two levels", pil(two, kind), (two * 255).astype(np.uint8)[..., None])
+    file = pil(two, "png", transparency=1)
+    yield Row("png, two levels, white is transparent", file, (two * 255).astype(np.uint8)[..., None], np.where(two, 0, 255))
+    yield Row("bmp, RGBA comes back as PNG", bmp_with_alpha(color, alpha), color, alpha, rgb=True)
     for name in ("lzw", "deflate", "zstd", "packbits"):
         yield Row(f"tiff, {name}", tiff(deep, compression=name), deep[..., None])
     yield Row(
@@ -177,6 +184,14 @@ def two_bit_gray() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(packed)) + chunk(b"IEND", b"")
 
 
+def bmp_with_alpha(color: Array, alpha: Array) -> bytes:
+    """A BMP file whose version-4 header names the bits of alpha, from the bottom row to the top."""
+    pixels = np.dstack([color[..., ::-1], alpha])[::-1].tobytes()
+    header = struct.pack("<IiiHHIIiiII", 108, color.shape[1], color.shape[0], 1, 32, 3, len(pixels), 2835, 2835, 0, 0)
+    header += struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"BGRs" + bytes(48)
+    return struct.pack("<2sIHHI", b"BM", 122 + len(pixels), 0, 0, 122) + header + pixels
+
+
 def several(kind: str, **options: Any) -> bytes:
     frames = [Image.fromarray(levels(8, 8, 3, seed=seed)) for seed in range(3)]
     buffer = io.BytesIO()
@@ -198,11 +213,10 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
     "tiff, 16-bit floats": (tiff(levels(8, 8, dtype=np.float32).astype(np.float16)), 415, "8 or 16 bits"),
     "tiff, signed": (tiff(levels(8, 8, dtype=np.int16)), 415, "8 or 16 bits"),
     "tiff, JPEG inside": (tiff(levels(16, 16), compression="jpeg"), 415, "LZW"),
-    "png, two levels": (pil(levels(8, 8), "png", "1"), 415, "8-bit"),
     "tiff, two levels": (pil(levels(8, 8), "tiff", "1"), 415, "8 or 16 bits"),
-    "png, animated": (several("png"), 415, "one frame"),
-    "webp, animated": (several("webp"), 415, "one frame"),
-    "tiff, pages": (several("tiff"), 415, "one page"),
+    "png, animated": (several("png"), 415, "single frame"),
+    "webp, animated": (several("webp"), 415, "single frame"),
+    "tiff, pages": (several("tiff"), 415, "single page"),
     "gif": (several("gif"), 415, "png"),
     "0 bytes": (b"", 400, "image"),
     "tiff, not a number": (tiff(NOT_A_NUMBER), 422, "finite"),

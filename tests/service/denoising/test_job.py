@@ -12,7 +12,7 @@ from service.denoising.evaluation_job import EvaluationJob
 from service.denoising.job import DenoisingJob, OutputOptions, run
 from service.denoising.noise_job import NoiseJob
 from service.denoising.pipeline import DenoisingOptions, Pass
-from service.errors import InvalidParameter, ReferenceMismatch, SigmaOutOfRange, TooManyPixels
+from service.errors import InvalidParameter, ReferenceMismatch, SigmaOutOfRange, TooManyPixels, UnsupportedMode
 from service.imaging.codec import decode, encode
 from service.imaging.picture import DecodeLimits, Picture, Plane
 
@@ -69,10 +69,36 @@ def test_the_headers_alone_say_what_a_job_will_cost() -> None:
     assert (noise.network_pixels, noise.held_pixels) == (0, pixels)
 
 
+def test_every_further_four_channels_count_as_another_picture() -> None:
+    many, reference = picture(9), picture(4, alpha=True)
+    many, reference = replace(many, format="tiff"), replace(reference, format="tiff")
+    waiting = job(many, reference, DenoisingOptions(25, "rgb"))
+    assert waiting.held_pixels == (3 + 2) * 14 * 17
+    assert NoiseJob(encode(many), "gray", MODEL, LIMITS).held_pixels == 3 * 14 * 17
+    assert EvaluationJob(encode(many), MODEL, DenoisingOptions(25), 0, LIMITS).held_pixels == 3 * 3 * 14 * 17
+
+
+def test_channels_are_limited_in_the_image_and_the_reference() -> None:
+    most, many = (replace(picture(channels), format="tiff") for channels in (16, 17))
+    assert job(most).header.channels == 16
+    for files in ((many, None), (most, many)):
+        with pytest.raises(UnsupportedMode, match="16 channels"):
+            job(*files)
+
+
+def test_three_pictures_side_by_side_must_fit_into_one_png() -> None:
+    wide = Picture(np.full((1, 1, 340_000), 0.5, np.float32))
+    with pytest.raises(InvalidParameter, match="tiff"):
+        EvaluationJob(encode(wide), MODEL, DenoisingOptions(25), 0, LIMITS).start()
+
+
 def test_what_cannot_be_encoded_is_refused_before_the_network_runs() -> None:
     refused = job(picture(3, alpha=True), output=OutputOptions("jpeg"))
     with pytest.raises(InvalidParameter, match="alpha"):
         refused.start()
+    wide = job(Picture(np.full((1, 1, 70_000), 0.5, np.float32)), output=OutputOptions("jpeg"))
+    with pytest.raises(InvalidParameter, match="65500"):
+        wide.start()
 
 
 def test_a_reference_of_another_kind_is_refused_before_the_network_runs() -> None:
