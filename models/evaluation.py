@@ -29,7 +29,7 @@ class Score:
         seed: Seed of the evaluation, counted from 0. The noise generator's seed is this plus the image's index in name order.
         psnr_noisy: PSNR of the noisy image in dB, neither clipped nor rounded.
         psnr: PSNR of the denoised image in dB, neither clipped nor rounded.
-        ssim: SSIM of the denoised image.
+        ssim: SSIM of the denoised image; not a number if a side is shorter than 11 pixels.
         seconds: Time that denoising took.
         psnr_ensemble: PSNR in dB of the mean over the eight flips and rotations; None without the ensemble.
         ssim_ensemble: SSIM of that mean; None without the ensemble.
@@ -46,7 +46,7 @@ class Score:
     ssim_ensemble: float | None = None
 
     def asdict(self) -> dict[str, Any]:
-        """Return the fields that are not None. An infinite PSNR, which JSON cannot represent, becomes None."""
+        """Return the fields that are not None. A value that JSON cannot represent, such as an infinite PSNR, becomes None."""
         return {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in asdict(self).items()
@@ -64,7 +64,7 @@ def evaluate_folder(
         folder: Images, gray or color. `models.images.files.read_gray8` converts color to gray.
         sigmas: Noise levels on the 0-255 scale.
         seeds: Number of draws of the noise.
-        ensemble: Whether to measure also the mean over all eight flips and rotations, at eight times the cost.
+        ensemble: Whether to also measure the mean over all eight flips and rotations, at eight times the cost.
 
     Yields:
         The scores, ordered by image name, then by noise level, then by seed.
@@ -110,7 +110,7 @@ def self_ensemble(method: Method, noisy: Tensor, sigma: float) -> Tensor:
 
 
 def mean_scores(scores: Sequence[Score]) -> dict[float, dict[str, float]]:
-    """Return for each sigma the means over images and seeds of PSNR, SSIM and seconds, and those of the ensemble if measured."""
+    """Return, for each sigma, the mean PSNR, SSIM and seconds over images and seeds, and the ensemble's means if measured."""
     means: dict[float, dict[str, float]] = {}
     for sigma in dict.fromkeys(score.sigma for score in scores):
         some = [score for score in scores if score.sigma == sigma]

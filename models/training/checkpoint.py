@@ -1,6 +1,5 @@
 """The checkpoint of a training run, from which it resumes."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import torch
 
 from models.atomic_write import atomic_write
 from models.networks.config import NetworkConfig, parse_config, store_config
-from models.training.recipe import Recipe
+from models.training.recipe import Recipe, RecipeError
 from models.training.trainer import Trainer
 
 
@@ -43,13 +42,18 @@ def load_checkpoint(path: Path, trainer: Trainer, config: NetworkConfig) -> floa
         The computing time that the run has used, in seconds.
 
     Raises:
-        ValueError: If the checkpoint has another recipe, apart from the length of the schedule, or another configuration.
+        RecipeError: If the checkpoint has another recipe, apart from the length of the schedule, or another configuration.
     """
     content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     stored = Recipe.parse(content["recipe"])
-    if replace(stored, steps=None) != replace(trainer.recipe, steps=None):
-        raise ValueError(f"{path.parent} holds a run with another recipe: use another run folder, or the same recipe")
+    given = trainer.recipe.asdict()
+    if other := [name for name, value in stored.asdict().items() if name != "steps" and value != given[name]]:
+        told = ", ".join(f"{name} = {getattr(stored, name)}" for name in other)
+        raise RecipeError(f"{path.parent} holds a run with another recipe ({told}): use its values or another run folder", *other)
     if parse_config(content["config"]) != config:
-        raise ValueError(f"{path.parent} holds a run of a network with another configuration")
+        raise RecipeError(
+            f"{path.parent} holds a run of a network with another configuration: use another run folder",
+            *("start", "model", "relaxation"),
+        )
     trainer.load_state_dict(content["trainer"])
     return float(content["seconds"])

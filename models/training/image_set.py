@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.images.files import image_files, read_gray8
+from models.training.recipe import RecipeError
 
 
 class ImageSet:
@@ -84,10 +85,10 @@ class ImageSet:
             (B, 1, S, S) float32 in [0, 1].
 
         Raises:
-            ValueError: If an image is smaller than a crop.
+            RecipeError: If an image is smaller than a crop.
         """
         if self.smallest < side:
-            raise ValueError(f"crops of {side} px do not fit: the smallest image has a side of {self.smallest} px")
+            raise RecipeError(f"crops of {side} px do not fit: the smallest image has a side of {self.smallest} px", "crop")
         device = self.pixels.device
         image = torch.randint(len(self), (count,), generator=generator, device=device)
         place = torch.rand(2, count, generator=generator, device=device)

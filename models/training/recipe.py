@@ -8,6 +8,18 @@ LossKind = Literal["softened_log_mse", "log_mse", "mse"]
 OptimizerKind = Literal["muon", "adamw"]
 
 
+class RecipeError(ValueError):
+    """Choices that do not fit each other, the images or the run folder.
+
+    Attributes:
+        names: The choices concerned: parameters of `Recipe`, of `TrainingOptions` or of `models.training.run.train`.
+    """
+
+    def __init__(self, message: str, *names: str) -> None:
+        super().__init__(message)
+        self.names = names
+
+
 @dataclass(frozen=True)
 class Recipe:
     """The choices that determine what a training run learns. The defaults train one set of weights for every noise level.
@@ -59,21 +71,24 @@ class Recipe:
         """Validate the values.
 
         Raises:
-            ValueError: If a value is out of its range.
+            RecipeError: If a value is out of its range.
         """
         low, high = self.sigma_range
         if not (math.isfinite(high) and 0 <= low <= high):
-            raise ValueError(f"the noise levels must be 0 <= low <= high, but are {low:g} and {high:g}")
+            raise RecipeError(f"the noise levels must be 0 <= low <= high, but are {low:g} and {high:g}", "sigma_range")
         if self.optimizer not in get_args(OptimizerKind):
-            raise ValueError(f"the optimizer must be one of {', '.join(get_args(OptimizerKind))}, not {self.optimizer!r}")
+            kinds = ", ".join(get_args(OptimizerKind))
+            raise RecipeError(f"the optimizer must be one of {kinds}, not {self.optimizer!r}", "optimizer")
         if self.loss not in get_args(LossKind):
-            raise ValueError(f"the loss must be one of {', '.join(get_args(LossKind))}, not {self.loss!r}")
+            raise RecipeError(f"the loss must be one of {', '.join(get_args(LossKind))}, not {self.loss!r}", "loss")
         if min(self.crop, self.batch) < 1 or (self.steps is not None and self.steps < 1):
-            raise ValueError("crop, batch and steps must be positive")
+            raise RecipeError("crop, batch and steps must be positive", "crop", "batch", "steps")
         if not 0 <= self.decay_share <= 1:
-            raise ValueError(f"decay_share must lie between 0 and 1, but is {self.decay_share:g}")
-        if not 0 <= self.ema < 1 or not 0 <= self.low_share < 1 or not 0 < self.low_part < 1:
-            raise ValueError("ema, low_share and low_part must lie between 0 and 1")
+            raise RecipeError(f"decay_share must lie between 0 and 1, but is {self.decay_share:g}", "decay_share")
+        if not 0 <= self.ema < 1:
+            raise RecipeError(f"the decay of the average must be at least 0 and less than 1, but is {self.ema:g}", "ema")
+        if not 0 <= self.low_share < 1 or not 0 < self.low_part < 1:
+            raise RecipeError("low_share and low_part must lie between 0 and 1", "low_share", "low_part")
 
     def asdict(self) -> dict[str, Any]:
         """Return the fields as plain values."""

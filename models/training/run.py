@@ -13,8 +13,9 @@ from models.machine import flush_denormals
 from models.networks.config import NetworkConfig
 from models.networks.n3net import N3NetConfig
 from models.training.checkpoint import load_checkpoint, save_checkpoint
+from models.training.gain import psnr_gain
 from models.training.image_set import ImageSet
-from models.training.recipe import Recipe
+from models.training.recipe import Recipe, RecipeError
 from models.training.scalars import Scalars, TrainingProgress
 from models.training.trainer import Trainer, fresh_network
 from models.weights.files import Weights, save_weights
@@ -55,12 +56,14 @@ class TrainingResult:
         sha256: Its digest.
         progress: How far the run is.
         finished: Whether the schedule is done. If not, the same call resumes from the checkpoint.
+        gain: By how many dB the exported weights improve the PSNR of noisy training crops, see `psnr_gain`.
     """
 
     weights: Path
     sha256: str
     progress: TrainingProgress
     finished: bool
+    gain: float
 
 
 def train(
@@ -90,16 +93,17 @@ def train(
         stop: Asked after each step whether to stop.
 
     Raises:
-        ValueError: If there is no image, the run has no end, `start` does not fit `config`, or the run folder holds a run with
-            another recipe or configuration.
+        RecipeError: If the run has no end, `start` does not fit `config`, a crop does not fit into an image, or the run folder
+            holds a run with another recipe or configuration.
+        ValueError: If there is no image, or a file cannot be read.
         TrainingError: If too many steps in a row had a loss or gradient that is not finite.
     """
     if recipe.steps is None and options.max_minutes is None:
-        raise ValueError("training needs an end: a number of steps or of minutes")
+        raise RecipeError("training needs an end: a number of steps or of minutes", "steps", "max_minutes")
     images = ImageSet.read(sources)
     config = config or (start.config if start else N3NetConfig())
     if start and start.config != config:
-        raise ValueError("the weights to start from have another configuration")
+        raise RecipeError("the weights to start from have another configuration", "start", "model", "relaxation")
     flush_denormals()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -140,7 +144,8 @@ def train(
     save_checkpoint(checkpoint, trainer, config, used)
     path = folder / WEIGHTS
     sha256 = save_weights(path, config, trainer.average, recipe.sigma_range, training_facts(trainer, start, used))
-    return TrainingResult(path, sha256, progress, schedule() >= 1)
+    gain = psnr_gain(trainer, fresh_network(config.build, recipe.seed))
+    return TrainingResult(path, sha256, progress, schedule() >= 1, gain)
 
 
 def training_facts(trainer: Trainer, start: Weights | None, seconds: float) -> dict[str, str]:

@@ -32,7 +32,7 @@ def draw_batch(recipe: Recipe, images: ImageSet, generator: torch.Generator) -> 
         generator: The source of randomness, on the images' device.
 
     Raises:
-        ValueError: If an image is smaller than a crop.
+        RecipeError: If an image is smaller than a crop.
     """
     count = (recipe.batch + 1) // 2 if recipe.antithetic else recipe.batch
     clean = images.crops(count, recipe.crop, generator)

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from service.cli.options import Device, MemoryBudget, Model, Precision, Weights, in_bytes
+from service.cli.options import FLAG, Device, MemoryBudget, Model, Precision, Weights, in_bytes
 
 if TYPE_CHECKING:
     from models.methods import Method
-    from service.cli.files import Denoise, FileDenoiser, Outcome
+    from service.cli.files import Denoise, FileDenoiser, Outcome, Source
 
 STREAM = Path("-")
 # More than the service accepts, because the files are the user's own; still a guard against decompression bombs.
 MOST_PIXELS = 1_000_000_000
+MOST_CHANNELS = 65_535
 
 
 def sigma_or_auto(text: str) -> float:
@@ -36,7 +37,14 @@ def denoise(
         list[Path],
         typer.Argument(metavar="IN...", help="Image files, folders (searched recursively), or - for standard input."),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT_DIR", help="Output folder, or - for standard output.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            *("--out", "-o"),
+            metavar="OUT",
+            help="Output folder; or an output file, such as result.png, if one file goes in; or - for standard output.",
+        ),
+    ],
     sigma: Annotated[
         float,
         typer.Option(
@@ -44,14 +52,19 @@ def denoise(
         ),
     ] = "auto",  # type: ignore[assignment]
     color: Annotated[
-        Literal["gray", "rgb"],
-        typer.Option(help="Convert color to grayscale, as in the paper (gray), or keep it (rgb)."),
-    ] = "gray",
+        Literal["auto", "gray", "rgb"],
+        typer.Option(
+            help="Color pictures stay in color and gray ones gray, also if a color file holds them (auto); "
+            "everything becomes gray, as in the paper (gray); color files stay color files (rgb)."
+        ),
+    ] = "auto",
     strength: Annotated[float, typer.Option(min=0, max=1, help="Blend of the input (0) and the denoised image (1).")] = 1.0,
     ensemble: Annotated[
         bool,
         typer.Option(
-            "--ensemble", help="Average over eight flips and rotations of the image: slightly better, eight times slower."
+            "--ensemble",
+            metavar=FLAG,
+            help="Average over eight flips and rotations of the image: slightly better, eight times slower.",
         ),
     ] = False,
     file_format: Annotated[
@@ -66,7 +79,7 @@ def denoise(
         Literal["no-gps", "keep", "strip"],
         typer.Option(help="Metadata to keep: all but GPS data (no-gps), GPS data too (keep), or none (strip)."),
     ] = "no-gps",
-    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    force: Annotated[bool, typer.Option("--force", metavar=FLAG, help="Overwrite existing files.")] = False,
     model: Model = "n3net",
     weights: Weights = "default",
     device: Device = "auto",
@@ -76,7 +89,7 @@ def denoise(
     """Denoise image files, whole folders, or standard input; exit with code 1 if any image failed."""
     from models.images.noise import check_sigma
     from models.methods import load_method
-    from service.cli.files import FileDenoiser
+    from service.cli.files import FileDenoiser, Source, find_sources, format_of, is_file_name
     from service.denoising.job import OutputOptions
     from service.denoising.pipeline import DenoisingOptions
     from service.imaging.picture import DecodeLimits
@@ -84,6 +97,11 @@ def denoise(
     streams = [path == STREAM for path in (*inputs, out)]
     if any(streams) and (len(inputs) > 1 or out != STREAM):
         raise typer.BadParameter("- takes exactly one input and writes it to standard output: n3denoise denoise - -o -")
+    to_file = out != STREAM and is_file_name(out)
+    if to_file and (len(inputs) > 1 or inputs[0].is_dir()):
+        raise typer.BadParameter(f"{out} is the name of one file, but several go in: give -o a folder, such as {out.stem}/")
+    if to_file and file_format not in (None, format_of(out)):
+        raise typer.BadParameter(f"--format {file_format} does not fit the name of the output file, {out}")
     try:
         method = load_method(model, weights=weights, device=device, dtype=dtype, memory_budget=in_bytes(memory_budget))
         if not math.isnan(sigma):
@@ -94,11 +112,15 @@ def denoise(
     denoiser = FileDenoiser(
         method.info,
         pass_runner(method),
-        DenoisingOptions(None if math.isnan(sigma) else sigma, color, strength, ensemble),
-        OutputOptions(file_format, depth, metadata),
-        DecodeLimits(pixels=MOST_PIXELS),
+        DenoisingOptions(None if math.isnan(sigma) else sigma, "gray" if color == "gray" else "rgb", strength, ensemble),
+        OutputOptions(format_of(out) if to_file else file_format, depth, metadata),
+        DecodeLimits(pixels=MOST_PIXELS, channels=MOST_CHANNELS),
+        gray_stays_gray=color == "auto",
     )
-    raise typer.Exit(denoise_stream(inputs[0], denoiser) if out == STREAM else denoise_folders(inputs, out, denoiser, force))
+    if out == STREAM:
+        raise typer.Exit(denoise_stream(inputs[0], denoiser))
+    sources = [Source(inputs[0], Path(out.name))] if to_file else list(find_sources(inputs, out))
+    raise typer.Exit(denoise_sources(sources, out.parent if to_file else out, denoiser, force))
 
 
 def pass_runner(method: "Method") -> "Denoise":
@@ -139,14 +161,13 @@ def denoise_stream(path: Path, denoiser: "FileDenoiser") -> int:
     return 0
 
 
-def denoise_folders(inputs: list[Path], out: Path, denoiser: "FileDenoiser", force: bool) -> int:
-    """Denoise files and folders into a folder; print a line for each file and the overall progress; return the exit code."""
+def denoise_sources(sources: "list[Source]", out: Path, denoiser: "FileDenoiser", force: bool) -> int:
+    """Denoise files into a folder; print a line for each file and the overall progress; return the exit code."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from service.cli.files import denoise_files, find_sources
+    from service.cli.files import denoise_files
 
-    sources = list(find_sources(inputs, out))
     failed = 0
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True, soft_wrap=True)) as progress:

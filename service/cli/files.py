@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from models.atomic_write import atomic_write
 from models.model_info import ModelInfo
@@ -11,7 +13,8 @@ from service.denoising import job
 from service.denoising.job import DenoisingJob, DenoisingResult, OutputOptions
 from service.denoising.pipeline import DenoisedPicture, DenoisingOptions, Pass
 from service.errors import ServiceError
-from service.imaging.picture import SUFFIXES, DecodeLimits, Plane
+from service.imaging import codec
+from service.imaging.picture import SUFFIXES, DecodeLimits, Format, Plane
 
 Progress = Callable[[float], None]
 Denoise = Callable[[Pass, Progress], Plane]
@@ -57,6 +60,7 @@ class FileDenoiser:
         denoising: How to denoise.
         output: What to write.
         limits: Which files are accepted.
+        gray_stays_gray: Whether a color file whose channels are all equal is denoised and written as a gray picture.
     """
 
     model: ModelInfo
@@ -64,14 +68,17 @@ class FileDenoiser:
     denoising: DenoisingOptions
     output: OutputOptions
     limits: DecodeLimits
+    gray_stays_gray: bool = False
 
     def open(self, data: bytes) -> DenoisingJob:
-        """Read the header of a file.
+        """Read the header of a file, and its pixels too if they decide whether the picture is gray.
 
         Raises:
-            ServiceError: If the file is refused by its header.
+            ServiceError: If the file is refused by its header, or its pixels were needed and cannot be decoded.
         """
-        return DenoisingJob(data, None, self.model, self.denoising, self.output, self.limits)
+        gray = self.gray_stays_gray and is_gray(data, self.limits)
+        denoising = replace(self.denoising, color="gray") if gray else self.denoising
+        return DenoisingJob(data, None, self.model, denoising, self.output, self.limits)
 
     def run(self, opened: DenoisingJob, progress: Progress = lambda _: None) -> DenoisingResult:
         """Denoise a file that `open` accepted.
@@ -83,14 +90,39 @@ class FileDenoiser:
 
     def suffix(self, opened: DenoisingJob, name: str) -> str:
         """Return the suffix of the result: that of the source if it fits the format of the result."""
-        fitting = SUFFIXES[self.output.file_format or opened.header.format]
+        fitting = SUFFIXES[self.output.file_format or opened.default_format]
         own = Path(name).suffix
         return own if own.lower() in fitting else fitting[0]
 
 
+def is_gray(data: bytes, limits: DecodeLimits) -> bool:
+    """Tell whether all channels of a color file are equal, as in many scans.
+
+    The network must see such a picture as one plane: the noise of equal channels is not independent, so the weighted sum of the
+    channels is as noisy as each of them.
+
+    Raises:
+        ServiceError: If the file is refused by its header or cannot be decoded.
+    """
+    image = codec.open_image(data, limits)
+    if not image.header.rgb:
+        return False
+    red, green, blue = image.decode().planes
+    return np.array_equal(red, green) and np.array_equal(green, blue)
+
+
+def format_of(path: Path) -> Format | None:
+    """Return the image format that the suffix of a path names, or None if it names none."""
+    return next((name for name, suffixes in SUFFIXES.items() if path.suffix.lower() in suffixes), None)
+
+
+def is_file_name(path: Path) -> bool:
+    """Tell whether an output path means a file: it has the suffix of an image format and is not an existing folder."""
+    return format_of(path) is not None and not path.is_dir()
+
+
 def find_sources(inputs: Iterable[Path], out: Path) -> Iterator[Source]:
     """Yield the given files, and all images (by suffix) below the given folders in name order, without the output folder."""
-    known = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
     for given in inputs:
         if not given.is_dir():
             yield Source(given, Path(given.name))
@@ -99,7 +131,7 @@ def find_sources(inputs: Iterable[Path], out: Path) -> Iterator[Source]:
             folders[:] = sorted(name for name in folders if (Path(folder) / name).resolve() != out.resolve())
             for name in sorted(names):
                 path = Path(folder) / name
-                if path.suffix.lower() in known:
+                if format_of(path):
                     yield Source(path, path.relative_to(given))
 
 
@@ -122,11 +154,11 @@ def denoise_files(
     for source in sources:
         try:
             opened = denoiser.open(source.path.read_bytes())
-            target = (out / source.relative).with_suffix(denoiser.suffix(opened, source.path.name))
+            target = (out / source.relative).with_suffix(denoiser.suffix(opened, source.relative.name))
             if target in written:
                 raise FileExistsError("two sources would be written to one file")
             if target.exists() and not overwrite:
-                raise FileExistsError(f"{target} exists; --force replaces it")
+                raise FileExistsError(f"{target} exists; use --force to overwrite it")
             result = denoiser.run(opened, progress)
             target.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(target) as part:

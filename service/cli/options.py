@@ -5,6 +5,9 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
+FLAG = ""
+"""The metavar of an option without a value. Without it, the help text would show "<bool>", as if a value had to follow."""
+
 Model = Annotated[
     str,
     typer.Option("--model", help="Model: n3net, or one to compare it with: dncnn (convolutions only) or nlm (non-local means)."),

@@ -1,4 +1,4 @@
-"""`n3denoise serve` and `n3denoise health`: run the HTTP service, and ask a running one how it is."""
+"""`n3denoise serve` and `n3denoise health`: run the HTTP service, and check the health of a running one."""
 
 import http.client
 import logging
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.options import MemoryBudget
+from service.cli.options import FLAG, MemoryBudget
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -27,7 +27,8 @@ def serve(
         typer.Option(help="Compute device: auto (CUDA if available), cpu or cuda.", show_default="N3DENOISE_DEVICE, or auto"),
     ] = None,
     require_gpu: Annotated[
-        bool | None, typer.Option("--require-gpu", help="Exit with an error if there is no GPU, instead of using the CPU.")
+        bool | None,
+        typer.Option("--require-gpu", metavar=FLAG, help="Exit with an error if there is no GPU, instead of using the CPU."),
     ] = None,
     memory_budget: MemoryBudget = None,
 ) -> None:

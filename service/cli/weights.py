@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from service.cli.options import FLAG
+
 weights = typer.Typer(help="List, inspect and import weights.", no_args_is_help=True)
 
 
@@ -46,7 +48,7 @@ def import_weights(
     file: Annotated[Path, typer.Argument(help="Checkpoint of the N3Net authors, such as 051_ckpt.t7.")],
     sigma: Annotated[float, typer.Option(help="Noise level the checkpoint was trained for (0-255 scale).")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Weights file to write (.safetensors).")],
-    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    force: Annotated[bool, typer.Option("--force", metavar=FLAG, help="Overwrite an existing file.")] = False,
 ) -> None:
     """Convert a checkpoint of the N3Net authors into a weights file.
 

@@ -129,11 +129,20 @@ def test_reports_and_stops_when_asked(pictures: Path, tmp_path: Path) -> None:
     assert all(math.isfinite(at.loss) and at.crops_per_second > 0 for at in seen)
 
 
+def test_measures_whether_the_weights_denoise(pictures: Path, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, steps=1, sigma_range=(5, 5), learning_rate=0.0)
+    random = train([pictures], tmp_path / "random", recipe, CPU, config=TINY)
+    assert random.gain < 0
+    noise_free = train([pictures], tmp_path / "noise-free", replace(recipe, sigma_range=(0, 0)), CPU, config=TINY)
+    assert noise_free.gain == 0
+
+
 @pytest.mark.parametrize("relaxation", ["code", "paper"])
 def test_learns(pictures: Path, tmp_path: Path, relaxation: Any) -> None:
     recipe = replace(RECIPE, steps=60, batch=4, learning_rate=5e-3, warmup_steps=5, sigma_range=(50, 50))
     config = replace(TINY, relaxation=relaxation, blocks=1)
-    train([pictures], tmp_path, recipe, TrainingOptions(device="cpu", log_steps=10), config=config)
+    result = train([pictures], tmp_path, recipe, TrainingOptions(device="cpu", log_steps=10), config=config)
+    assert result.gain > 3
     losses = [float(row["loss"]) for row in rows(tmp_path)]
     noise = math.log((50 / 255) ** 2)
     assert losses[-1] < noise - 0.7  # 6 dB better than doing nothing: the loss adds sigma / 20 to the error

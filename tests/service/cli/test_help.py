@@ -1,12 +1,15 @@
 """Help texts: every command and option has one, and the defaults they name are the real ones."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from models.training.recipe import Recipe
+from service import version
 from service.__main__ import app
 from service.settings import Settings
 
@@ -53,3 +56,22 @@ def test_the_defaults_of_the_service_are_those_of_its_settings() -> None:
     for name in ("host", "port", "device"):
         text = documented_defaults("n3denoise serve")[name]
         assert text == f"N3DENOISE_{name.upper()}, or {Settings.model_fields[name].default}"
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_switches_are_shown_without_a_value(path: str) -> None:
+    for option in COMMANDS[path].params:
+        if getattr(option, "is_flag", False) and option.name not in ("help", "install_completion", "show_completion"):
+            assert option.metavar == "", option.name
+            assert not option.secondary_opts, option.name
+
+
+def test_a_range_is_shown_as_two_numbers() -> None:
+    text = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "200"}).stdout
+    assert re.search(r"--sigma-range +LOW HIGH +.*--sigma-range 0 50", text), text
+
+
+def test_the_version() -> None:
+    done = CliRunner().invoke(app, ["--version"])
+    assert done.exit_code == 0
+    assert done.stdout == f"n3denoise {version()}\n"

@@ -1,5 +1,6 @@
 """`n3denoise train`: it trains, fine-tunes, and explains its errors."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,9 +29,49 @@ def test_the_command_trains_tunes_and_says_what_is_wrong(pictures: Path, tmp_pat
     assert done.exit_code == 0, done.output
     assert "step 2 · finished" in done.output
     assert load_weights(tmp_path / "run" / "weights.safetensors").sigma_range == (25.0, 25.0)
-    failed = CliRunner().invoke(app, run)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], ["training needs an end", "--steps", "--max-minutes"]),
+        (["--steps", "1", "--crop", "91"], ["crops of 91 px do not fit", "(--crop)"]),
+        (["--steps", "1", "--sigma-range", "50", "0"], ["0 <= low <= high", "(--sigma-range)"]),
+        (["--steps", "1", "--sigma", "-1"], ["0 <= low <= high", "(--sigma)"]),
+        (["--steps", "1", "--sigma", "5", "--sigma-range", "0", "9"], ["not both"]),
+        (["--steps", "1", "--ema", "1"], ["less than 1", "(--ema)"]),
+        (["--steps", "1", "--from", "default", "--model", "dncnn"], ["another configuration", "(--from, --model, --relaxation)"]),
+    ],
+)
+def test_an_error_names_the_option_and_shows_no_progress(
+    options: list[str], words: list[str], pictures: Path, tmp_path: Path
+) -> None:
+    failed = CliRunner().invoke(app, ["train", str(pictures), "-o", str(tmp_path), "--device", "cpu", *options])
+    assert failed.exit_code == 2, failed.output
+    text = re.sub(r"[\s│]+", " ", failed.output)
+    assert all(word in text for word in words), failed.output
+    assert "loss" not in failed.output
+    assert "nan" not in failed.output
+
+
+def test_a_run_folder_with_another_recipe_names_what_differs(pictures: Path, tmp_path: Path) -> None:
+    run = ["train", str(pictures), "-o", str(tmp_path), "--model", "dncnn", "--batch", "1", "--device", "cpu", "--steps", "1"]
+    assert CliRunner().invoke(app, [*run, "--crop", "16"]).exit_code == 0
+    failed = CliRunner().invoke(app, [*run, "--crop", "24"])
     assert failed.exit_code == 2
-    assert "training needs an end" in failed.output
+    assert "another recipe (crop = 16)" in failed.output
+    assert "(--crop)" in failed.output
+
+
+def test_weights_that_are_worse_than_the_noise_are_called_so(pictures: Path, tmp_path: Path) -> None:
+    run = ["train", str(pictures), "--model", "dncnn", "--crop", "16", "--batch", "1", "--steps", "1", "--device", "cpu"]
+    bad = CliRunner().invoke(app, [*run, "--sigma", "5", "-o", str(tmp_path / "bad")])
+    assert bad.exit_code == 0, bad.output
+    assert "worse than the noise: at sigma 5, they lower the PSNR" in bad.output
+    tuned = ["--from", "dncnn", "--sigma", "25", "--learning-rate", "1e-6"]
+    good = CliRunner().invoke(app, [*run[:2], *run[4:], *tuned, "-o", str(tmp_path / "good")])
+    assert good.exit_code == 0, good.output
+    assert "warning" not in good.output
 
 
 def test_the_command_trains_a_network_without_neighbors(pictures: Path, tmp_path: Path) -> None:

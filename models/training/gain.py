@@ -1,0 +1,32 @@
+"""Whether the weights of a run denoise at all: a check on a few of its own training crops."""
+
+import torch
+from torch import nn
+
+from models.images.metrics import psnr
+from models.training.trainer import Trainer
+
+_CROPS = 8
+_SEED = 1  # any fixed seed; the generator of the run is not touched
+
+
+@torch.no_grad()
+def psnr_gain(trainer: Trainer, network: nn.Module) -> float:
+    """Return by how many dB the averaged weights improve the PSNR of noisy training crops.
+
+    The crops have noise of the middle noise level of the recipe. A negative gain means that the weights do harm, as after too few
+    steps. The state of the run stays as it is.
+
+    Args:
+        trainer: The state of the run.
+        network: A network of the same configuration, which gets the averaged weights.
+    """
+    generator = torch.Generator(trainer.device).manual_seed(_SEED)
+    clean = trainer.images.crops(_CROPS, trainer.recipe.crop, generator)
+    sigma = torch.full((_CROPS, 1, 1, 1), sum(trainer.recipe.sigma_range) / 2 / 255, device=trainer.device)
+    noisy = clean + sigma * torch.randn(clean.shape, generator=generator, device=trainer.device)
+    network.load_state_dict(trainer.average)
+    network.to(trainer.device).eval()
+    denoised = network(noisy, sigma)
+    # White noise of sigma 0 has an infinite PSNR, which no denoiser improves.
+    return psnr(denoised[:, 0].cpu(), clean[:, 0].cpu()) - psnr(noisy[:, 0].cpu(), clean[:, 0].cpu()) if sigma.any() else 0.0

@@ -1,0 +1,87 @@
+"""`n3denoise denoise`: color stays color, and one file can have a name of its own."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from service.__main__ import app
+
+
+def denoise(*arguments: object) -> Result:
+    """Run the command with the fastest model."""
+    return CliRunner().invoke(app, ["denoise", *map(str, arguments), "--model", "nlm", "--sigma", "20"])
+
+
+def picture(channels: int = 1) -> NDArray[np.uint8]:
+    shape = (24, 31) if channels == 1 else (24, 31, channels)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def save(path: Path, pixels: NDArray[np.uint8]) -> Path:
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def opened(path: Path) -> Image.Image:
+    return Image.open(io.BytesIO(path.read_bytes()))
+
+
+def test_color_stays_color_and_gray_stays_gray(tmp_path: Path) -> None:
+    color, gray = save(tmp_path / "color.png", picture(3)), save(tmp_path / "gray.png", picture())
+    scan = save(tmp_path / "scan.png", picture()[..., None].repeat(3, axis=2))
+    done = denoise(color, gray, scan, "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert [opened(tmp_path / "out" / name).mode for name in ("color.png", "gray.png", "scan.png")] == ["RGB", "L", "L"]
+    one, other = (np.asarray(opened(tmp_path / "out" / name)) for name in ("gray.png", "scan.png"))
+    assert np.array_equal(one, other), "a gray picture in a color file is denoised as a gray picture"
+
+
+@pytest.mark.parametrize(("color", "modes"), [("gray", ["L", "L"]), ("rgb", ["RGB", "RGB"])])
+def test_color_can_be_chosen(color: str, modes: list[str], tmp_path: Path) -> None:
+    inputs = [save(tmp_path / "a.png", picture(3)), save(tmp_path / "b.png", picture()[..., None].repeat(3, axis=2))]
+    assert denoise(*inputs, "-o", tmp_path / "out", "--color", color).exit_code == 0
+    assert [opened(tmp_path / "out" / path.name).mode for path in inputs] == modes
+
+
+def test_one_file_can_have_a_name_of_its_own(tmp_path: Path) -> None:
+    source = save(tmp_path / "noisy.png", picture())
+    done = denoise(source, "-o", tmp_path / "new" / "result.png")
+    assert done.exit_code == 0, done.output
+    assert opened(tmp_path / "new" / "result.png").format == "PNG"
+    assert (tmp_path / "new" / "result.png").is_file()
+    again = denoise(source, "-o", tmp_path / "new" / "result.png")
+    assert again.exit_code == 1
+    assert "--force" in again.output
+    assert denoise(source, "-o", tmp_path / "new" / "result.png", "--force").exit_code == 0
+
+
+def test_the_suffix_of_the_result_chooses_its_format(tmp_path: Path) -> None:
+    source = save(tmp_path / "noisy.png", picture())
+    for name, file_format in (("a.jpeg", "JPEG"), ("b.TIF", "TIFF"), ("c.webp", "WEBP")):
+        done = denoise(source, "-o", tmp_path / name)
+        assert done.exit_code == 0, done.output
+        assert opened(tmp_path / name).format == file_format
+    wrong = denoise(source, "-o", tmp_path / "d.png", "--format", "jpeg")
+    assert wrong.exit_code == 2
+    assert "--format" in wrong.output
+
+
+def test_an_existing_folder_is_a_folder_whatever_its_name(tmp_path: Path) -> None:
+    (tmp_path / "out.png").mkdir()
+    assert denoise(save(tmp_path / "noisy.png", picture()), "-o", tmp_path / "out.png").exit_code == 0
+    assert (tmp_path / "out.png" / "noisy.png").is_file()
+
+
+def test_one_name_for_several_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    source = save(tmp_path / "in" / "noisy.png", picture())
+    for inputs in ([source, source], [tmp_path / "in"]):
+        done = denoise(*inputs, "-o", tmp_path / "result.png")
+        assert done.exit_code == 2
+        assert "the name of one file" in " ".join(done.output.split())
+        assert not (tmp_path / "result.png").exists()
