@@ -79,7 +79,7 @@ class NonLocalBlock(nn.Module):
 
     @torch.no_grad()
     def most_attended(self, x: Tensor) -> Tensor:
-        """Return for each image the key that receives the most attention, as (row, column) among the h x w keys: (B, 2).
+        """Return, for each image, the key that receives the most attention, as (row, column) among the h x w keys: (B, 2).
 
         The attention that a key receives is summed over all queries, one row of queries at a time to need only O(W * S) memory.
         """

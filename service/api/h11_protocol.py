@@ -73,7 +73,7 @@ class TimedH11Protocol(H11Protocol):
         self._probe_clock = self.loop.call_later(HALF_CLOSED_PROBE_SECONDS, self._probe_half_closed)
 
     def handle_events(self) -> None:
-        """Check the headers of the next request before h11 parses them: it is more lenient than it should be."""
+        """Check the headers of the next request before h11 parses them, because h11 is too lenient."""
         if self.conn.their_state is h11.IDLE and (error := self._head_error()):
             self._refuse(error)
         else:
@@ -146,7 +146,7 @@ class TimedH11Protocol(H11Protocol):
             self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 (our error has a type of its own)
-        """Answer a request that is not valid HTTP or has too long headers."""
+        """Answer a request that is not valid HTTP or whose headers are too long."""
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # this is the rest of a body that was answered
             self.transport.close()
             return

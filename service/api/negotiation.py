@@ -15,7 +15,7 @@ class Accepted:
 
     Attributes:
         json: Whether to answer with JSON rather than an image file.
-        formats: How much the client likes each image format, from 0 (not acceptable) to 1.
+        formats: How much the client prefers each image format, from 0 (not acceptable) to 1.
     """
 
     json: bool

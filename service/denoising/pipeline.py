@@ -69,7 +69,7 @@ class DenoisedPicture:
         picture: The denoised picture, neither rounded nor clipped.
         noisy: The picture that was denoised: the input, in gray if gray was asked for.
         sigma: The noise level used, on the 0-255 scale.
-        estimate: The estimated noise, on the 0-255 scale, if it was to be estimated.
+        estimate: The estimated noise, on the 0-255 scale, if sigma was not given.
     """
 
     picture: Picture

@@ -1,4 +1,4 @@
-"""Metadata beside the pixels: EXIF rebuilt tag by tag, ICC profile, resolution, and the name of what made the picture.
+"""Metadata beside the pixels: EXIF rebuilt tag by tag, ICC profile, resolution, and the name of the software.
 
 EXIF is never passed on unchanged. The tags that describe the picture are copied into a new block, because orientation and size
 change, the thumbnail shows the noisy picture, and a maker note holds offsets that become wrong.
@@ -92,7 +92,7 @@ def prepared(metadata: Metadata, keep: Keep, software: str) -> Metadata:
     Args:
         metadata: The metadata of the input.
         keep: "no-gps" drops the GPS data, "keep" also keeps the GPS data, "strip" removes all metadata.
-        software: Name of what made the picture, written unless everything is stripped.
+        software: Text of the Software entry, written unless everything is stripped.
     """
     if keep == "strip":
         return Metadata()
