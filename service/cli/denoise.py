@@ -42,7 +42,7 @@ def denoise(
         typer.Option(
             *("--out", "-o"),
             metavar="OUT",
-            help="Output folder; or an output file, such as result.png, if one file goes in; or - for standard output.",
+            help="Output folder; for a single input file also an output file, such as result.png; or - for standard output.",
         ),
     ],
     sigma: Annotated[
@@ -54,8 +54,8 @@ def denoise(
     color: Annotated[
         Literal["auto", "gray", "rgb"],
         typer.Option(
-            help="Color pictures stay in color and gray ones gray, also if a color file holds them (auto); "
-            "everything becomes gray, as in the paper (gray); color files stay color files (rgb)."
+            help="Keep color pictures in color and gray pictures gray, even if a color file contains them (auto); "
+            "convert everything to grayscale, as in the paper (gray); or keep color files in color (rgb)."
         ),
     ] = "auto",
     strength: Annotated[float, typer.Option(min=0, max=1, help="Blend of the input (0) and the denoised image (1).")] = 1.0,
@@ -99,7 +99,7 @@ def denoise(
         raise typer.BadParameter("- takes exactly one input and writes it to standard output: n3denoise denoise - -o -")
     to_file = out != STREAM and is_file_name(out)
     if to_file and (len(inputs) > 1 or inputs[0].is_dir()):
-        raise typer.BadParameter(f"{out} is the name of one file, but several go in: give -o a folder, such as {out.stem}/")
+        raise typer.BadParameter(f"{out} names one file, but there are several inputs: give -o a folder, such as {out.stem}/")
     if to_file and file_format not in (None, format_of(out)):
         raise typer.BadParameter(f"--format {file_format} does not fit the name of the output file, {out}")
     try:

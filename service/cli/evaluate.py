@@ -22,7 +22,7 @@ def evaluate(
         list[float] | None,
         typer.Option(
             help="Noise levels (0-255 scale), one or more: --sigma 25 50 70.",
-            show_default="25 50 70, or the only one that the weights are for",
+            show_default="25 50 70, or the single level that the weights are for",
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of noise samples per image, with seeds 0, 1, 2, ...")] = 1,
