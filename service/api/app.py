@@ -14,6 +14,7 @@ from service import version
 from service.api.context import AppContext
 from service.api.error_responses import handle
 from service.api.middleware import ApiKeys, Cors, ErrorRendering, RequestLog
+from service.api.openapi import complete
 from service.api.routes import denoise, evaluate, health, info, noise, page
 from service.api.upload_limits import UploadLimits
 from service.engine.engine import Engine
@@ -54,11 +55,13 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         middleware=[Middleware(RequestLog, context), *cors, *inner],
         exception_handlers=dict.fromkeys((ServiceError, HTTPException, RequestValidationError), handle),
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
         redirect_slashes=False,  # a redirect would repeat whatever the Host header says
     )
     app.state.context = context
     for routes in (denoise, evaluate, noise, info, health, page):
         app.include_router(routes.router)
+    complete(app.openapi(), keys_required=bool(settings.api_key_hashes))
     return app
 
 

@@ -1,5 +1,6 @@
 """The parts of the OpenAPI document that the framework cannot derive from the code."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -9,7 +10,9 @@ from service import errors
 from service.api.error_responses import MEDIA_TYPE
 from service.api.schemas import Problem
 from service.errors import ServiceError
-from service.imaging.picture import FORMATS
+from service.imaging.picture import MEDIA_TYPES
+
+Json = dict[str, Any]
 
 ALWAYS = (errors.Unauthorized, errors.HeadersTooLarge, errors.InternalError)
 READING = (
@@ -30,15 +33,49 @@ ENGINE = (
     *(errors.DeadlineExceeded, errors.DeviceOutOfMemory, errors.DeviceFault, errors.NonFiniteResult),
 )
 
+_FILE: Json = {"type": "string", "format": "binary"}
+_IMAGE: Json = {**_FILE, "description": "Image file: PNG, JPEG, WebP, TIFF or BMP, recognized by its content."}
+_REFERENCE: Json = {**_FILE, "description": "Clean image file to measure the quality against."}
+_SECURITY_SCHEMES: Json = {
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key of the service."},
+    "Bearer": {"type": "http", "scheme": "bearer", "description": "The same key, as `Authorization: Bearer KEY`."},
+}
+_FORMS: Json = {
+    "ImageForm": {"type": "object", "title": "ImageForm", "properties": {"image": _IMAGE}, "required": ["image"]},
+    "ImageAndReferenceForm": {
+        "type": "object",
+        "title": "ImageAndReferenceForm",
+        "properties": {"image": _IMAGE, "reference": _REFERENCE},
+        "required": ["image"],
+    },
+}
 
-def problems(*kinds: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
+
+def complete(document: Json, *, keys_required: bool) -> None:
+    """Add to a document that the framework derived what the routes refer to: schemas and API keys.
+
+    Args:
+        document: The document, changed in place.
+        keys_required: Whether the routes under /v1 require an API key.
+    """
+    document.setdefault("servers", [{"url": "/"}])  # the default, which some clients want to read
+    components = document.setdefault("components", {})
+    components["schemas"] |= _FORMS | {Problem.__name__: Problem.model_json_schema()}
+    components["securitySchemes"] = _SECURITY_SCHEMES
+    security: list[Json] = [{name: []} for name in _SECURITY_SCHEMES]
+    for path, operations in document["paths"].items():
+        if path.startswith("/v1/"):
+            for operation in operations.values():
+                operation["security"] = security if keys_required else [{}, *security]
+
+
+def problems(*kinds: type[ServiceError]) -> dict[int | str, Json]:
     """Return the `responses` of a route that may answer with these errors, and with those that any route may."""
-    responses: dict[int | str, dict[str, Any]] = {}
+    responses: dict[int | str, Json] = {}
     every: set[type[ServiceError]] = {*kinds, *ALWAYS}
     for kind in sorted(every, key=lambda kind: (kind.status, kind.code)):
         response = responses.setdefault(
-            kind.status,
-            {"description": "", "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}},
+            kind.status, {"description": "", "content": {MEDIA_TYPE: {"schema": _reference(Problem.__name__)}}}
         )
         response["description"] = "; ".join(filter(None, (response["description"], f"`{kind.code}`: {kind.title}")))
         if kind.outcome == "rejected":
@@ -46,64 +83,56 @@ def problems(*kinds: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
     return responses
 
 
-def image_response(body: type[BaseModel], *headers: str) -> dict[int | str, dict[str, Any]]:
-    """Return the `responses` entry of a route that answers with an image or, if the Accept header asks for it, with JSON."""
+def image_response(body: type[BaseModel], media_types: tuple[str, ...], headers: Mapping[str, str]) -> dict[int | str, Json]:
+    """Return the `responses` entry of a route that answers with an image or, if the Accept header asks for it, with JSON.
+
+    Args:
+        body: Model of the JSON body.
+        media_types: Media types of the image.
+        headers: Name and description of each header.
+    """
     return {
         HTTPStatus.OK.value: {
+            "model": body,
             "description": "The image file; with `Accept: application/json`, its figures and the image in base64.",
-            "content": {
-                **{f"image/{name}": {"schema": {"type": "string", "format": "binary"}} for name in FORMATS},
-                "application/json": {"schema": inlined(body.model_json_schema())},
-            },
-            "headers": {name: {"schema": {"type": "string"}} for name in headers},
+            "content": {name: {"schema": _FILE} for name in media_types},
+            "headers": {name: {"schema": {"type": "string"}, "description": text} for name, text in headers.items()},
         }
     }
 
 
-def inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema with the references to its own definitions replaced by them, for use inside another document."""
-    definitions = schema.get("$defs", {})
+def image_request(options: type[BaseModel], *, reference: bool = False) -> Json:
+    """Return the `openapi_extra` of a route that takes options in the query, and images as a form or one image as the body.
 
-    def resolve(node: Any) -> Any:
-        if isinstance(node, list):
-            return [resolve(each) for each in node]
-        if not isinstance(node, dict):
-            return node
-        if "$ref" in node:
-            return resolve(definitions[node["$ref"].removeprefix("#/$defs/")])
-        return {key: resolve(value) for key, value in node.items() if key != "$defs"}
-
-    resolved: dict[str, Any] = resolve(schema)
-    return resolved
-
-
-def image_request(options: type[BaseModel], *files: str) -> dict[str, Any]:
-    """Return the `openapi_extra` of a route that takes images and options, as a form or with the first image as the body.
+    The service also takes the options as form fields. The document leaves this out, because a client that is generated from it
+    would send every option twice.
 
     Args:
-        options: Model of the options; each may be given in the query or as a form field.
-        files: Names of the files in the form; the first is required.
+        options: Model of the options.
+        reference: Whether the form may contain a reference.
     """
-    schema = inlined(options.model_json_schema())
-    properties: dict[str, Any] = schema["properties"]
-    form = {name: {"type": "string", "format": "binary"} for name in files} | properties
-    binary = {"schema": {"type": "string", "format": "binary"}}
+    form = "ImageAndReferenceForm" if reference else "ImageForm"
+    raw = {"schema": _FILE}
     return {
-        "parameters": [
-            {
-                "name": name,
-                "in": "query",
-                "required": False,
-                "schema": field,
-                "description": field.get("description", ""),
-            }
-            for name, field in properties.items()
-        ],
+        "parameters": [_query_parameter(name, field) for name, field in options.model_json_schema()["properties"].items()],
         "requestBody": {
             "required": True,
+            "description": "A form with the image file, or the image file itself.",
             "content": {
-                "multipart/form-data": {"schema": {"type": "object", "properties": form, "required": [files[0]]}},
-                **{f"image/{name}": binary for name in FORMATS},
+                "multipart/form-data": {"schema": _reference(form)},
+                "application/octet-stream": raw,
+                **dict.fromkeys(MEDIA_TYPES.values(), raw),
             },
         },
     }
+
+
+def _query_parameter(name: str, field: Json) -> Json:
+    schema = {key: value for key, value in field.items() if key != "description"}
+    if {"type": "null"} in schema.get("anyOf", ()):  # an option without a default; a query cannot say null
+        (schema,) = (each for each in schema["anyOf"] if each != {"type": "null"})
+    return {"name": name, "in": "query", "required": False, "schema": schema, "description": field["description"]}
+
+
+def _reference(schema: str) -> Json:
+    return {"$ref": f"#/components/schemas/{schema}"}

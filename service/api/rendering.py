@@ -15,14 +15,35 @@ from service.denoising.quality import Figures, gain
 from service.imaging.codec import encode
 from service.imaging.picture import MEDIA_TYPES, Picture
 
-DENOISE_HEADERS = (
-    *("X-Sigma", "X-Sigma-Confidence", "X-Warnings", "X-Model", "X-Weights-SHA256", "X-Device", "X-Device-Fallback"),
-    *("X-PSNR-Noisy", "X-PSNR-Denoised", "X-PSNR-Gain", "X-SSIM-Noisy", "X-SSIM-Denoised", "Server-Timing"),
-)
-EVALUATE_HEADERS = (
-    *("X-Sigma", "X-Seed", "X-Model", "X-Weights-SHA256", "X-Device", "X-Device-Fallback"),
-    *("X-PSNR-Noisy", "X-PSNR-Denoised", "X-SSIM-Noisy", "X-SSIM-Denoised", "Server-Timing"),
-)
+_MODEL_HEADERS = {
+    "X-Model": "Name of the model.",
+    "X-Weights-SHA256": "SHA-256 of its weights; absent for a method without weights.",
+    "X-Device": "Device that computed the result.",
+    "X-Device-Fallback": "Why the CPU was used although a GPU was allowed; absent otherwise.",
+    "Server-Timing": "Milliseconds by stage.",
+}
+_PSNR = "PSNR in dB of the {} against the {} picture, with white as 1; inf if they are identical."
+_SSIM = "SSIM of the {} against the {} picture; absent for a side under 11 pixels."
+DENOISE_HEADERS = {
+    "X-Sigma": "Standard deviation of the noise on the 0-255 scale: as given, or estimated.",
+    "X-Sigma-Confidence": "Confidence in the estimate, from 0 to 1; absent if sigma was given.",
+    "X-Warnings": "Codes of reasons to doubt the estimate, separated by commas; absent if there are none.",
+    "X-PSNR-Noisy": _PSNR.format("input", "reference"),
+    "X-PSNR-Denoised": _PSNR.format("returned pixels", "reference"),
+    "X-PSNR-Gain": "X-PSNR-Denoised minus X-PSNR-Noisy.",
+    "X-SSIM-Noisy": _SSIM.format("input", "reference"),
+    "X-SSIM-Denoised": _SSIM.format("returned pixels", "reference"),
+    **_MODEL_HEADERS,
+}
+EVALUATE_HEADERS = {
+    "X-Sigma": "Standard deviation of the added noise on the 0-255 scale.",
+    "X-Seed": "Seed of the added noise.",
+    "X-PSNR-Noisy": _PSNR.format("noisy picture", "clean"),
+    "X-PSNR-Denoised": _PSNR.format("denoised picture", "clean"),
+    "X-SSIM-Noisy": _SSIM.format("noisy picture", "clean"),
+    "X-SSIM-Denoised": _SSIM.format("denoised picture", "clean"),
+    **_MODEL_HEADERS,
+}
 
 
 def denoised_image(result: DenoisingResult, model: ModelInfo) -> Response:

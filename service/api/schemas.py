@@ -168,7 +168,7 @@ class Info(BaseModel):
     fallback_reason: str | None = Field(description="Why the service uses the CPU although a GPU was allowed; null otherwise.")
     model: str
     weights_sha256: str | None
-    pixels_per_second: float | None = Field(description="Measured speed of the device in pixels per second.")
+    pixels_per_second: float | None = Field(description="Measured speed of the default model in pixels per second.")
     limits: Limits
 
 

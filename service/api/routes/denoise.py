@@ -17,6 +17,7 @@ from service.api.schemas import Denoised, DenoiseOptions
 from service.api.upload import Upload
 from service.denoising.job import DenoisingJob, DenoisingResult, OutputOptions
 from service.denoising.pipeline import DenoisingOptions
+from service.imaging.picture import MEDIA_TYPES
 from service.settings import DEFAULT_MODEL
 from service.telemetry.request_record import current_record, stage
 
@@ -26,8 +27,8 @@ router = APIRouter(tags=["denoise"])
 @router.post(
     "/v1/denoise",
     response_class=Response,
-    responses={**image_response(Denoised, *DENOISE_HEADERS), **problems(*IMAGES, *ENGINE)},
-    openapi_extra=image_request(DenoiseOptions, "image", "reference"),
+    responses={**image_response(Denoised, tuple(MEDIA_TYPES.values()), DENOISE_HEADERS), **problems(*IMAGES, *ENGINE)},
+    openapi_extra=image_request(DenoiseOptions, reference=True),
 )
 async def denoise(request: Request) -> Response:
     """Denoise an image, sent as the body or as the field `image` of a multipart form."""

@@ -16,6 +16,7 @@ from service.api.schemas import Evaluated, EvaluateOptions
 from service.api.upload import Upload
 from service.denoising.evaluation_job import EvaluationJob, EvaluationResult
 from service.denoising.pipeline import DenoisingOptions
+from service.imaging.picture import MEDIA_TYPES
 from service.settings import DEFAULT_MODEL
 from service.telemetry.request_record import current_record, stage
 
@@ -25,8 +26,8 @@ router = APIRouter(tags=["denoise"])
 @router.post(
     "/v1/evaluate",
     response_class=Response,
-    responses={**image_response(Evaluated, *EVALUATE_HEADERS), **problems(*IMAGES, *ENGINE)},
-    openapi_extra=image_request(EvaluateOptions, "image"),
+    responses={**image_response(Evaluated, (MEDIA_TYPES["png"],), EVALUATE_HEADERS), **problems(*IMAGES, *ENGINE)},
+    openapi_extra=image_request(EvaluateOptions),
 )
 async def evaluate(request: Request) -> Response:
     """Add noise to a clean image and denoise it: figures as JSON, or clean, noisy and denoised side by side as a PNG."""

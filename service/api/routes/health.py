@@ -12,7 +12,7 @@ from service.errors import DeviceLost, Draining, NotReady
 router = APIRouter(tags=["health"])
 
 
-@router.get("/livez", responses=problems(NotReady, Draining, DeviceLost))
+@router.get("/livez", response_description="The process is alive.", responses=problems(NotReady, Draining, DeviceLost))
 async def livez(request: Request) -> Health:
     """Tell whether the process is alive: 503 when a computation hangs, so that an orchestrator restarts it."""
     if context_of(request).engine.hung:
@@ -20,7 +20,7 @@ async def livez(request: Request) -> Health:
     return Health()
 
 
-@router.get("/readyz", responses=problems(NotReady, Draining, DeviceLost))
+@router.get("/readyz", response_description="New work is accepted.", responses=problems(NotReady, Draining, DeviceLost))
 async def readyz(request: Request) -> Health:
     """Tell whether new work is accepted: 503 with the reason while loading, while draining, or after the device is lost."""
     if trouble := context_of(request).engine.trouble:
@@ -28,7 +28,12 @@ async def readyz(request: Request) -> Health:
     return Health()
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@router.get(
+    "/metrics",
+    response_class=Response,
+    response_description="The metrics.",
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 async def metrics(request: Request) -> Response:
     """Return all metrics in the Prometheus text format."""
     return Response(generate_latest(context_of(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)

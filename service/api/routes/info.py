@@ -14,7 +14,7 @@ from service.errors import DeviceLost, Draining, NotReady
 router = APIRouter(tags=["about"])
 
 
-@router.get("/v1/models", responses=problems(NotReady, Draining, DeviceLost))
+@router.get("/v1/models", response_description="The available models.", responses=problems(NotReady, Draining, DeviceLost))
 async def models(request: Request) -> Models:
     """List the models with their ranges of noise levels and how they were trained."""
     engine = context_of(request).engine
@@ -34,7 +34,7 @@ async def models(request: Request) -> Models:
     return Models(models=cards)
 
 
-@router.get("/v1/info", responses=problems(NotReady, Draining, DeviceLost))
+@router.get("/v1/info", response_description="What runs here.", responses=problems(NotReady, Draining, DeviceLost))
 async def info(request: Request) -> Info:
     """Return the device and the reason for it, the versions, and the limits."""
     context = context_of(request)

@@ -23,8 +23,9 @@ router = APIRouter(tags=["denoise"])
 @router.post(
     "/v1/noise",
     response_model=Noise,
+    response_description="The estimated noise.",
     responses=problems(*IMAGES, *ENGINE),
-    openapi_extra=image_request(NoiseOptions, "image"),
+    openapi_extra=image_request(NoiseOptions),
 )
 async def noise(request: Request) -> Response:
     """Estimate the standard deviation of the noise in an image without denoising it."""

@@ -1,0 +1,135 @@
+"""The OpenAPI document as generators of clients read it, and a client that is made from it."""
+
+import base64
+import hashlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiopenapi3
+import pytest
+from pydantic import BaseModel
+
+from service.api.app import create_app
+from service.api.schemas import DenoiseOptions, EvaluateOptions, NoiseOptions
+from service.settings import Settings
+from tests.support.live import Live, live, png, settings_for
+
+OPTIONS: dict[str, type[BaseModel]] = {"denoise": DenoiseOptions, "evaluate": EvaluateOptions, "noise": NoiseOptions}
+KEY = "open sesame"
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return create_app(Settings()).openapi()
+
+
+@pytest.fixture(scope="module")
+def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {operation["operationId"]: operation for path in document["paths"].values() for operation in path.values()}
+
+
+@pytest.fixture(scope="module")
+def service(weights: Path) -> Iterator[Live]:
+    with live(settings_for(weights, api_key_hashes=[hashlib.sha256(KEY.encode()).hexdigest()])) as running:
+        yield running
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        yield from [node["$ref"]] if "$ref" in node else []
+        for each in node.values():
+            yield from references(each)
+    elif isinstance(node, list):
+        for each in node:
+            yield from references(each)
+
+
+def test_operations_have_short_names(operations: dict[str, dict[str, Any]]) -> None:
+    assert operations.keys() == {"denoise", "evaluate", "noise", "models", "info", "livez", "readyz", "metrics"}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_are_in_the_query_and_files_in_the_form(
+    name: str, document: dict[str, Any], operations: dict[str, dict[str, Any]]
+) -> None:
+    parameters = [(each["in"], each["name"]) for each in operations[name]["parameters"]]
+    assert parameters == [("query", option) for option in OPTIONS[name].model_fields]
+    reference = operations[name]["requestBody"]["content"]["multipart/form-data"]["schema"]["$ref"]
+    form = document["components"]["schemas"][reference.removeprefix("#/components/schemas/")]
+    assert set(form["properties"]) == ({"image", "reference"} if name == "denoise" else {"image"})
+
+
+def test_schemas_are_components_and_all_references_lead_there(document: dict[str, Any]) -> None:
+    found = set(references(document))
+    assert {each.removeprefix("#/components/schemas/") for each in found} == document["components"]["schemas"].keys()
+    contents = [
+        media["schema"]
+        for path in document["paths"].values()
+        for operation in path.values()
+        for body in (operation.get("requestBody", {"content": {}}), *operation["responses"].values())
+        for media in body["content"].values()
+    ]
+    assert all("$ref" in schema or schema["type"] == "string" for schema in contents)
+
+
+def test_bodies_and_headers_of_good_responses_are_described(operations: dict[str, dict[str, Any]]) -> None:
+    good = {name: operation["responses"]["200"] for name, operation in operations.items()}
+    assert all(response["description"] not in ("", "Successful Response") for response in good.values())
+    assert set(good["denoise"]["content"]) == {
+        "application/json",
+        *(f"image/{x}" for x in ("png", "jpeg", "webp", "tiff", "bmp")),
+    }
+    assert set(good["evaluate"]["content"]) == {"application/json", "image/png"}
+    assert set(good["noise"]["content"]) == set(good["models"]["content"]) == {"application/json"}
+    assert set(good["metrics"]["content"]) == {"text/plain"}
+    assert all(header["description"] for response in good.values() for header in response.get("headers", {}).values())
+
+
+def test_the_headers_that_are_sent_are_described(service: Live, operations: dict[str, dict[str, Any]]) -> None:
+    authorized = {"X-API-Key": KEY}
+    files = {"image": png(), "reference": png(seed=1)}
+    answers = {
+        "denoise": service.client.post("/v1/denoise", files=files, headers=authorized),
+        "evaluate": service.client.post("/v1/evaluate", content=png(), headers=authorized),
+    }
+    for name, answer in answers.items():
+        described = {header.lower() for header in operations[name]["responses"]["200"]["headers"]}
+        sent = {header for header in answer.headers if header.startswith("x-") or header == "server-timing"}
+        assert sent - {"x-request-id", "x-content-type-options", "x-frame-options"} <= described
+
+
+@pytest.mark.parametrize("hashes", [(), ("0" * 64,)])
+def test_routes_under_v1_say_that_they_take_api_keys(hashes: tuple[str, ...]) -> None:
+    document = create_app(Settings(api_key_hashes=hashes)).openapi()
+    schemes = document["components"]["securitySchemes"]
+    assert (schemes["ApiKey"]["in"], schemes["ApiKey"]["name"]) == ("header", "X-API-Key")
+    assert (schemes["Bearer"]["type"], schemes["Bearer"]["scheme"]) == ("http", "bearer")
+    choices: list[dict[str, list[str]]] = [{"ApiKey": []}, {"Bearer": []}]
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            if path.startswith("/v1/"):
+                assert operation["security"] == (choices if hashes else [{}, *choices])
+            else:
+                assert "security" not in operation
+
+
+@pytest.mark.parametrize("key", [{"ApiKey": KEY}, {"Bearer": KEY}])
+def test_a_client_made_from_the_document_works(service: Live, key: dict[str, str]) -> None:
+    client = aiopenapi3.OpenAPI.load_sync(f"http://127.0.0.1:{service.port}/openapi.json")
+    client.authenticate(**key)
+
+    def ask(operation: str, options: dict[str, Any], *files: str) -> dict[str, Any]:
+        request = client.createRequest(operation)
+        request.req.headers["Accept"] = "application/json"
+        answer = request(parameters=options, data=[(name, ("x.png", io.BytesIO(png()), "image/png")) for name in files])
+        return dict(answer.model_dump())
+
+    denoised = ask("denoise", {"sigma": 30, "color": "gray", "format": "tiff", "depth": "16"}, "image", "reference")
+    assert (denoised["sigma"], denoised["media_type"], denoised["noisy"]["ssim"]) == (30, "image/tiff", 1)
+    assert base64.b64decode(denoised["image"])[:2] in (b"II", b"MM")
+    evaluated = ask("evaluate", {"sigma": 20, "seed": 3}, "image")
+    assert (evaluated["sigma"], evaluated["seed"]) == (20, 3)
+    assert ask("noise", {}, "image")["confidence"] > 0
+    assert [card.name for card in client.createRequest("models")().models] == ["n3net", "dncnn", "nlm"]
