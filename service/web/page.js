@@ -4,6 +4,15 @@ const by = (id) => document.getElementById(id);
 let picture = null;
 let running = null;
 
+const BY_HAND = "choose “set by hand” above and set sigma yourself";
+const ADVICE = {
+  "too-small": `The picture is too small to estimate its noise, so it was left unchanged. To denoise it, ${BY_HAND}.`,
+  "looks-clean": `The picture looks clean already, so it was left unchanged. If you see noise, ${BY_HAND}.`,
+  "not-white": `The estimate is uncertain: the noise was smoothed or compressed, or there is texture everywhere. If the result is too smooth or still noisy, ${BY_HAND}.`,
+  "signal-dependent": `The noise differs between dark and bright parts, so no single sigma fits the whole picture. If one part is still noisy, ${BY_HAND}.`,
+  "out-of-range": `The noise is stronger or weaker than the model was trained for, so the nearest sigma of its range was used. To try another one, ${BY_HAND}.`,
+};
+
 const say = (text, error = false) => {
   by("status").textContent = text;
   by("status").classList.toggle("error", error);
@@ -11,10 +20,20 @@ const say = (text, error = false) => {
 
 function choose(file) {
   if (!file) return;
+  if (running) {
+    running.abort();
+    finish();
+  }
   picture = file;
+  by("result").hidden = true; // it belongs to the previous picture
   by("chosen").textContent = `${file.name || "pasted picture"}, ${Math.ceil(file.size / 1024)} KiB`;
-  by("go").disabled = false;
+  enable(true);
   say("");
+}
+
+// The button stays focusable while it does nothing: a disabled button would lose the focus of the keyboard.
+function enable(on) {
+  by("go").setAttribute("aria-disabled", String(!on));
 }
 
 // Return a URL for a picture, and release the URL that the same name had before.
@@ -25,30 +44,34 @@ function show(name, blob) {
   return urls[name];
 }
 
-async function request(options, reference) {
+async function request(image, options, reference, signal) {
   const form = new FormData();
-  form.append("image", picture);
+  form.append("image", image);
   for (const [name, value] of Object.entries(options)) form.append(name, value);
   if (reference) form.append("reference", reference);
   const headers = by("key").value ? { "X-API-Key": by("key").value } : {};
   for (;;) {
-    const answer = await fetch("/v1/denoise", { method: "POST", body: form, headers, signal: running.signal });
+    const answer = await fetch("/v1/denoise", { method: "POST", body: form, headers, signal });
     if (answer.ok) return answer;
     const problem = await answer.json().catch(() => ({ title: `Error ${answer.status}`, detail: "" }));
+    signal.throwIfAborted();
     if (answer.status === 401) by("key-label").hidden = false;
     const wait = Number(answer.headers.get("Retry-After"));
     if (![429, 503].includes(answer.status) || !wait) throw new Error(`${problem.title}. ${problem.detail}`);
     say(`${problem.title}. Trying again in ${wait} seconds …`);
     await new Promise((resolve, reject) => {
       const timer = setTimeout(resolve, wait * 1000);
-      running.signal.addEventListener("abort", () => { clearTimeout(timer); reject(running.signal.reason); }, { once: true });
+      signal.addEventListener("abort", () => { clearTimeout(timer); reject(signal.reason); }, { once: true });
     });
   }
 }
 
 async function denoise() {
-  running = new AbortController();
-  by("go").disabled = true;
+  const image = picture;
+  const current = new AbortController();
+  const ask = (options, reference) => request(image, options, reference, current.signal);
+  running = current;
+  enable(false);
   by("stop").hidden = false;
   say("Denoising …");
   const options = {
@@ -58,35 +81,54 @@ async function denoise() {
   };
   const began = performance.now();
   try {
-    const answer = await request(options, by("reference").files[0]);
+    const answer = await ask(options, by("reference").files[0]);
     const seconds = (performance.now() - began) / 1000;
     const result = await answer.blob();
     // Browsers cannot show TIFF, so for a TIFF result or input the service is asked for a PNG as well.
-    const shown = result.type === "image/tiff" ? await (await request({ ...options, format: "png" })).blob() : result;
-    const tiff = result.type === "image/tiff" || picture.type === "image/tiff";
-    const before = tiff ? await (await request({ ...options, strength: 0, format: "png" })).blob() : picture;
+    const shown = result.type === "image/tiff" ? await (await ask({ ...options, format: "png" })).blob() : result;
+    const tiff = result.type === "image/tiff" || image.type === "image/tiff";
+    const before = tiff ? await (await ask({ ...options, strength: 0, format: "png" })).blob() : image;
+    if (running !== current) return; // another picture was chosen meanwhile
     by("after").src = show("after", shown);
     by("before").src = show("before", before);
     by("download").href = show("result", result);
     const suffix = result.type.replace("image/", "").replace("jpeg", "jpg");
-    by("download").download = `${(picture.name || "picture").replace(/\.[^.]*$/, "")}-denoised.${suffix}`;
+    by("download").download = `${(image.name || "picture").replace(/\.[^.]*$/, "")}-denoised.${suffix}`;
     figures(answer.headers, seconds);
+    const warnings = advise(answer.headers);
     by("result").hidden = false;
-    say("");
+    say(`Done in ${seconds.toFixed(1)} seconds: the result is below. ${warnings.join(" ")}`);
   } catch (error) {
-    say(error.name === "AbortError" ? "Stopped." : error.message, error.name !== "AbortError");
+    if (running !== current) return; // stopped because another picture was chosen
+    const stopped = error.name === "AbortError";
+    if (!stopped) by("result").hidden = true;
+    say(stopped ? "Stopped." : error.message, !stopped);
   } finally {
-    running = null;
-    by("go").disabled = false;
-    by("stop").hidden = true;
+    if (running === current) finish();
   }
+}
+
+// Return to the state before a run, with the focus on a button that is still there.
+function finish() {
+  running = null;
+  enable(true);
+  const focused = document.activeElement === by("stop");
+  by("stop").hidden = true;
+  if (focused) by("go").focus();
+}
+
+// Show each warning in words, with what to do about it, and return the words.
+function advise(headers) {
+  const codes = (headers.get("X-Warnings") || "").split(",").map((code) => code.trim()).filter(Boolean);
+  const texts = codes.map((code) => ADVICE[code] || `The service warns: ${code}.`);
+  by("warnings").replaceChildren(...texts.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+  return texts;
 }
 
 function figures(headers, seconds) {
   const rows = [
     ["Sigma", headers.get("X-Sigma")],
     ["Confidence of the estimate", headers.get("X-Sigma-Confidence")],
-    ["Warnings", headers.get("X-Warnings")],
     ["PSNR before", headers.get("X-PSNR-Noisy") && `${headers.get("X-PSNR-Noisy")} dB`],
     ["PSNR after", headers.get("X-PSNR-Denoised") && `${headers.get("X-PSNR-Denoised")} dB`],
     ["Time", `${seconds.toFixed(1)} s`],
@@ -109,7 +151,7 @@ by("mode").addEventListener("change", () => { by("level").hidden = by("mode").va
 by("sigma").addEventListener("input", () => { by("sigma-value").textContent = by("sigma").value; });
 by("slider").addEventListener("input", () => by("compare").style.setProperty("--at", `${by("slider").value}%`));
 by("stop").addEventListener("click", () => running && running.abort());
-by("form").addEventListener("submit", (event) => { event.preventDefault(); if (!running) denoise(); });
+by("form").addEventListener("submit", (event) => { event.preventDefault(); if (picture && !running) denoise(); });
 document.addEventListener("paste", (event) => choose([...event.clipboardData.files].find((file) => file.type.startsWith("image/"))));
 for (const name of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(name, (event) => {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from models.images.noise_level import WARNINGS
 from service.api.routes.page import MEDIA_TYPES
 from tests.support.live import Live, live, settings_for
 
@@ -43,3 +44,20 @@ def test_every_element_that_the_script_asks_for_is_on_the_page(service: Live) ->
     script = service.client.get("/web/page.js").text
     page = service.client.get("/").text
     assert set(re.findall(r'by\("([\w-]+)"\)', script)) <= set(re.findall(r'id="([\w-]+)"', page))
+
+
+def test_every_warning_has_words_that_say_what_to_do(service: Live) -> None:
+    script = service.client.get("/web/page.js").text
+    advice = dict(re.findall(r'^  "([\w-]+)": `(.+)`,$', script, re.MULTILINE))
+    assert advice.keys() == WARNINGS.keys()
+    assert all(text.endswith("${BY_HAND}.") for text in advice.values())
+
+
+def test_every_input_has_a_label(service: Live) -> None:
+    page = service.client.get("/").text
+    labeled = set(re.findall(r'<label for="([\w-]+)"', page))
+    for content in re.findall(r"<label(?! for)[^>]*>(.*?)</label>", page, re.DOTALL):
+        labeled |= set(re.findall(r'<(?:input|select)[^>]* id="([\w-]+)"', content))
+    labeled |= set(re.findall(r'<input[^>]* id="([\w-]+)"[^>]* aria-label=', page))
+    assert set(re.findall(r'<(?:input|select)[^>]* id="([\w-]+)"', page)) == labeled
+    assert "sigma" in labeled
