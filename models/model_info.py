@@ -17,6 +17,7 @@ class ModelInfo:
         device_name: Name of the device.
         dtype: Data type of the convolutions, such as "bfloat16".
         fallback_reason: Why "auto" chose the CPU; None if a GPU is used or the CPU was requested.
+        smallest_side: Pixels along each side to which it extends smaller images before it computes.
     """
 
     name: str
@@ -28,3 +29,8 @@ class ModelInfo:
     device_name: str
     dtype: str
     fallback_reason: str | None
+    smallest_side: int = 1
+
+    def network_pixels(self, height: int, width: int) -> int:
+        """Return how many pixels one pass over an image of this size computes."""
+        return max(height, self.smallest_side) * max(width, self.smallest_side)

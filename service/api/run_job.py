@@ -1,6 +1,6 @@
-"""The way of a request from its body to its response: read, decode, denoise, encode.
+"""The path of a request from its body to its response: read, decode, denoise, encode.
 
-A request crosses to a thread pool three times: to take the body apart and read the image headers, to decode, and to encode. In
+A request crosses to a thread pool three times: to split the body and read the image headers, to decode, and to encode. In
 between the compute thread runs the network.
 """
 
@@ -38,7 +38,15 @@ async def run_job(request: Request, context: AppContext, prepare: Prepare[Result
 
 async def _run(context: AppContext, raw: RawUpload, prepare: Prepare[Result]) -> Response:
     job, render = await context.run_stage("read", lambda: prepare(raw.parse()))
-    with context.engine.admit(job.network_pixels, current_record().arrived, held=job.held_pixels) as ticket:
+    ticket = context.engine.admit(
+        job.network_pixels,
+        current_record().arrived,
+        held=job.held_pixels,
+        model=job.model.name,
+        passes=job.passes,
+        image_pixels=job.header.pixels,
+    )
+    with ticket:
         first = await context.run_stage("decode", job.start)
         denoised = await context.engine.denoise(ticket, first, job.resume, job.model.name) if first else None
         return await context.run_stage("encode", lambda: render(job.finish(denoised)))

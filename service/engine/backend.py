@@ -11,6 +11,7 @@ import torch
 from models.methods import Method, load_method, method_names
 from models.steps import run_through
 from service.engine import selftest
+from service.engine.throughput import USUAL_SIDE
 from service.errors import DeviceFault, DeviceOutOfMemory, NonFiniteResult, NotReady
 from service.imaging.picture import Plane
 from service.settings import DEFAULT_MODEL, MIB, Settings
@@ -140,16 +141,11 @@ class Backend:
         reference: Plane = self._load_reference().denoise(noisy, selftest.SIGMA).numpy()
         return reference
 
-    def warm_up(self) -> tuple[int, float]:
-        """Denoise a plane of typical size twice, because the first run in a process is slow.
-
-        Returns:
-            (pixels, seconds) of the second run.
-        """
-        plane = np.full((256, 256), 0.5, np.float32)
-        self.denoise(plane, selftest.SIGMA)
+    def time_pass(self, model: str) -> tuple[int, float]:
+        """Denoise a plane of the usual size with a model; return (pixels, seconds). The first pass in a process is slow."""
+        plane = np.full((USUAL_SIDE, USUAL_SIDE), 0.5, np.float32)
         began = time.monotonic()
-        self.denoise(plane, selftest.SIGMA)
+        run_through(self.steps(plane, selftest.SIGMA, model))
         return plane.size, time.monotonic() - began
 
     def memory(self) -> tuple[int, int]:

@@ -20,6 +20,9 @@ from service.settings import DEFAULT_MODEL
 from service.telemetry.logs import log
 from service.telemetry.metrics import Metrics
 
+MEASURE_SECONDS = 30.0
+"""Minimum time between two measurements of doubtful rates, so that requests cannot keep the device busy with them."""
+
 
 class ComputeThread:
     """The one thread that owns the device, and the queue in front of it.
@@ -35,14 +38,14 @@ class ComputeThread:
 
     Attributes:
         queue: The admitted tickets.
-        throughput: How fast the device computes.
+        throughputs: How fast the device computes each model, by its name.
         models: The models that are loaded, the default first; empty until they are loaded.
         state: "loading" until the first self-test passes, then "ready"; "lost" after the device is lost.
     """
 
     def __init__(self, load_backend: Callable[[], Backend], interleave: int, idle_seconds: float, metrics: Metrics) -> None:
         self.queue: FairQueue[Ticket] = FairQueue(interleave)
-        self.throughput = Throughput()
+        self.throughputs = {DEFAULT_MODEL: Throughput()}
         self.models: Mapping[str, ModelInfo] = {}
         self.state: Literal["loading", "ready", "lost"] = "loading"
         self._load_backend = load_backend
@@ -50,6 +53,8 @@ class ComputeThread:
         self._metrics = metrics
         self._changed = threading.Condition()
         self._stopping = False
+        self._doubted: set[str] = set()
+        self._measure_at = 0.0  # on the monotonic clock
         self._strip_began: float | None = None
 
     def start(self) -> None:
@@ -71,10 +76,17 @@ class ComputeThread:
         began = self._strip_began
         return 0.0 if began is None else time.monotonic() - began
 
-    def finishes(self, pixels: int, deadline: float) -> list[tuple[float, float]]:
-        """Predict what would happen if an image of the given size arrived now; see `FairQueue.finishes`."""
+    def finishes(self, work: float, deadline: float) -> list[tuple[float, float]]:
+        """Predict what would happen if an image with the given work arrived now; see `FairQueue.finishes`."""
         with self._changed:
-            return self.queue.finishes(pixels, deadline)
+            return self.queue.finishes(work, deadline)
+
+    def measure_again(self, model: str) -> float:
+        """Measure the rate of a model again as soon as nothing is runnable; return how long to wait for that at least."""
+        with self._changed:
+            self._doubted.add(model)
+            self._changed.notify()
+        return max(0.0, self._measure_at - time.monotonic())
 
     def add(self, ticket: Ticket) -> None:
         """Add a ticket to the queue; nothing is computed for it before `submit`."""
@@ -105,7 +117,8 @@ class ComputeThread:
             DeviceLost: If the device is lost.
         """
         steps = self._run_passes(first, resume, model)
-        run = PlaneRun(steps, model, first.plane.size * first.count, self._loop.create_future(), on_begun)
+        size = self.models[model].network_pixels(*first.plane.shape)
+        run = PlaneRun(steps, model, size * first.count, size, self._loop.create_future(), on_begun)
         with self._changed:
             if self.state == "lost":
                 raise DeviceLost
@@ -120,22 +133,26 @@ class ComputeThread:
             self._backend = self._load_backend()
             self._announce(self._backend)
             self._self_test()
-            with self._watched():
-                pixels, seconds = self._backend.warm_up()
-            self.throughput.add(pixels, seconds)
+            self._time_pass(DEFAULT_MODEL)  # slow, because it is the first one
+            self._time_pass(DEFAULT_MODEL)
             self.state = "ready"
             if not self._stopping:  # as when the server could not bind its port
-                log().info("ready", pixels_per_second=round(self.throughput.pixels_per_second or 0))
+                log().info("ready", pixels_per_second=round(self.throughputs[DEFAULT_MODEL].pixels_per_second or 0))
             while not self._stopping:
                 ticket = self._next()
                 if ticket and ticket.run:
                     self._compute_strip(ticket, ticket.run)
+                elif self._may_measure():
+                    self._measure_doubted()
                 elif not self._stopping:
                     self._self_test()
+                    self._doubt_slow_models()
         except Exception as error:
             self._lose(error)
 
     def _announce(self, backend: Backend) -> None:
+        for name in backend.models:
+            self.throughputs.setdefault(name, Throughput(assumed=self.throughputs[DEFAULT_MODEL]))
         self.models = backend.models
         metrics, default = self._metrics, self.models[DEFAULT_MODEL]
         metrics.build.labels(version(), backend.torch_version, platform.python_version()).set(1)
@@ -161,9 +178,12 @@ class ComputeThread:
             current = resume(denoised)
 
     def _next(self) -> Ticket | None:
-        """Wait for a runnable ticket; return None after the idle time, or when stopping."""
+        """Wait for a runnable ticket; return None after the idle time, for a measurement, or when stopping."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stopping or self.queue.take(), self._idle_seconds)
+            seconds = self._idle_seconds
+            if self._doubted:
+                seconds = min(seconds, max(0.0, self._measure_at - time.monotonic()))
+            self._changed.wait_for(lambda: self._stopping or self._may_measure() or self.queue.take(), seconds)
             return self.queue.take()
 
     def _compute_strip(self, ticket: Ticket, run: PlaneRun) -> None:
@@ -181,21 +201,19 @@ class ComputeThread:
             except Exception:
                 log().exception("computation failed")
                 outcome = InternalError("The computation failed.")
-        self._account(ticket, run.model, max(0.0, run.fraction - before) * run.pixels, time.monotonic() - began)
+        self._account(ticket, run, max(0.0, run.fraction - before) * run.pixels, time.monotonic() - began)
         if outcome is not None:
             self._settle(ticket, run, outcome)
         if isinstance(outcome, DeviceFailure):
-            log().warning("device failure", error=outcome.code, exc_info=outcome.__cause__)
-            # The image itself may have caused the failure; a device that also fails the self-test is lost.
-            self._self_test()
+            self._test_after(outcome)
 
-    def _account(self, ticket: Ticket, model: str, pixels: float, seconds: float) -> None:
+    def _account(self, ticket: Ticket, run: PlaneRun, pixels: float, seconds: float) -> None:
         ticket.computing += seconds
-        self.throughput.add(pixels, seconds)
+        self.throughputs[run.model].add(pixels, seconds, pass_pixels=run.pass_pixels)
         with self._changed:
             self.queue.serve(ticket, pixels)
         self._metrics.strip_seconds.observe(seconds)
-        self._metrics.pixels.labels(model, self.models[model].device).inc(pixels)
+        self._metrics.pixels.labels(run.model, self.models[run.model].device).inc(pixels)
 
     def _settle(self, ticket: Ticket, run: PlaneRun, outcome: Plane | ServiceError) -> None:
         """Hand the outcome of a run to the event loop."""
@@ -213,11 +231,38 @@ class ComputeThread:
             ticket.run, ticket.runnable = None, False
         self._loop.call_soon_threadsafe(on_loop)
 
+    def _test_after(self, failure: DeviceFailure) -> None:
+        """Run the self-test after a failure that the image may have caused; a device that fails the self-test as well is lost."""
+        log().warning("device failure", error=failure.code, exc_info=failure.__cause__)
+        self._self_test()
+
     def _self_test(self) -> None:
         self._metrics.selftest.set(0)
         with self._watched():
             self._backend.check()
         self._metrics.selftest.set(1)
+
+    def _time_pass(self, model: str) -> None:
+        with self._watched():
+            pixels, seconds = self._backend.time_pass(model)
+        self.throughputs[model].start_again(pixels, seconds)
+
+    def _may_measure(self) -> bool:
+        return bool(self._doubted) and time.monotonic() >= self._measure_at
+
+    def _measure_doubted(self) -> None:
+        with self._changed:
+            doubted, self._doubted = self._doubted, set()
+        for model in doubted:
+            try:
+                self._time_pass(model)
+            except DeviceFailure as error:
+                self._test_after(error)
+        self._measure_at = time.monotonic() + MEASURE_SECONDS
+
+    def _doubt_slow_models(self) -> None:
+        with self._changed:
+            self._doubted |= {model for model in self.models if self.throughputs[model].doubtful}
 
     @contextmanager
     def _watched(self) -> Iterator[float]:

@@ -55,7 +55,7 @@ class Engine:
         metrics.queue_jobs.set_function(lambda: len(thread.queue.places))
         metrics.queue_pixels.set_function(lambda: thread.queue.pixels)
         metrics.in_progress.set_function(lambda: sum(ticket.started for ticket in thread.queue.places))
-        metrics.rate.set_function(lambda: thread.throughput.pixels_per_second or 0.0)
+        metrics.rate.set_function(lambda: self.pixels_per_second or 0.0)
         metrics.ready.set_function(lambda: self.trouble is None)
         metrics.draining.set_function(lambda: self.draining)
 
@@ -91,12 +91,16 @@ class Engine:
 
     @property
     def throughput(self) -> Throughput:
-        """How fast the device computes."""
-        return self._thread.throughput
+        """How fast the device computes the default model."""
+        return self.throughput_of(DEFAULT_MODEL)
+
+    def throughput_of(self, model: str) -> Throughput:
+        """Return how fast the device computes a model."""
+        return self._thread.throughputs[model]
 
     @property
     def pixels_per_second(self) -> float | None:
-        """The device's measured rate; None until it is measured."""
+        """The measured rate of the default model; None until it is measured."""
         return self.throughput.pixels_per_second
 
     @property
@@ -111,7 +115,7 @@ class Engine:
 
     def backlog_seconds(self) -> float:
         """Return how long the device will take for the work that is admitted and not yet computed."""
-        return self.throughput.seconds_for(self._thread.queue.pixels)
+        return self.throughput.seconds_for(self._thread.queue.work)
 
     @property
     def lost(self) -> bool:
@@ -147,13 +151,25 @@ class Engine:
         if len(self.tickets) >= self.settings.queue_requests:
             raise QueueFull("The maximum number of requests is in progress.", **self._backlog())
 
-    def admit(self, pixels: int, arrived: float, *, held: int | None = None) -> Ticket:
+    def admit(
+        self,
+        pixels: int,
+        arrived: float,
+        *,
+        held: int | None = None,
+        model: str = DEFAULT_MODEL,
+        passes: int = 1,
+        image_pixels: int | None = None,
+    ) -> Ticket:
         """Give a request a place in the queue if there is room, and if it and all requests admitted before it will end in time.
 
         Args:
-            pixels: Network pixels: those of the image times the number of runs of the network it needs; 0 for none.
+            pixels: Network pixels of all passes of the model; 0 if it needs none.
             arrived: When the request arrived, on the monotonic clock; its deadline counts from then.
             held: Pixels of all images that the request keeps in memory; `pixels` by default.
+            model: One of `models`.
+            passes: Number of passes of the model.
+            image_pixels: Pixels of the image, for the limit that a refusal states; `pixels` by default.
 
         Returns:
             The ticket, a context manager that gives the place back. Leave it when the response is encoded: memory is held until
@@ -161,22 +177,30 @@ class Engine:
 
         Raises:
             Refused: As `check`, or if the request itself or an admitted one would miss its deadline.
-            TooManyPixels: If the image alone would take longer than a request may.
+            TooManyPixels: If the image alone would take longer than a request may even at the best rate that the model has had.
         """
         self.check()
-        now, throughput = time.monotonic(), self.throughput
+        now, throughput = time.monotonic(), self.throughput_of(model)
         held = pixels if held is None else held
         held_before = sum(ticket.held for ticket in self.tickets)
         if held_before and held_before + held > self.settings.queue_pixels:
             raise QueueFull("The requests in progress hold the maximum number of pixels.", **self._backlog())
         deadline = arrived + self.settings.timeout_seconds
-        if SAFETY_FACTOR * throughput.seconds_for(pixels) > self.settings.timeout_seconds:
-            limit = int((throughput.pixels_per_second or 0) * self.settings.timeout_seconds / SAFETY_FACTOR)
-            raise TooManyPixels("At the device's measured speed, this image would exceed the time limit.", limit_pixels=limit)
-        for ahead, due in self._thread.finishes(pixels, deadline):
-            if now + SAFETY_FACTOR * throughput.seconds_for(ahead) > due:
+        allowed = self.settings.timeout_seconds / SAFETY_FACTOR
+        if (least := throughput.least_seconds_for(pixels)) > allowed:
+            raise TooManyPixels(
+                "Even at its best speed, this device would exceed the time limit with this image and these options. "
+                "The command `n3denoise denoise` has no time limit.",
+                limit_pixels=int((pixels if image_pixels is None else image_pixels) * allowed / least),
+            )
+        if throughput.seconds_for(pixels, passes) > allowed:
+            wait = self._thread.measure_again(model)
+            raise WouldMissDeadline("At its present speed, this device would exceed the time limit.", **self._backlog(wait))
+        cost = throughput.cost(pixels, passes, of=self.throughput)
+        for ahead, due in self._thread.finishes(pixels * cost, deadline):
+            if now + SAFETY_FACTOR * self.throughput.seconds_for(ahead) > due:
                 raise WouldMissDeadline("With the work already admitted, a request would miss its deadline.", **self._backlog())
-        ticket = Ticket(pixels=pixels, deadline=deadline, held=held, give_back=self._give_back)
+        ticket = Ticket(pixels=pixels, cost=cost, deadline=deadline, held=held, give_back=self._give_back)
         self._thread.add(ticket)
         current_record().pixels = held
         self.metrics.input_pixels.observe(held)
@@ -224,6 +248,6 @@ class Engine:
         note_stage(self.metrics, record, "queue", (ticket.begun_at or time.monotonic()) - ticket.admitted_at)
         note_stage(self.metrics, record, "infer", ticket.computing)
 
-    def _backlog(self) -> dict[str, Any]:
-        """Return what a refusal says about the work ahead."""
-        return {"retry_after": self.backlog_seconds(), "queued_pixels": round(self._thread.queue.pixels)}
+    def _backlog(self, wait: float = 0.0) -> dict[str, Any]:
+        """Return what a refusal says about the work ahead: try again these seconds after it is done."""
+        return {"retry_after": self.backlog_seconds() + wait, "queued_pixels": round(self._thread.queue.pixels)}

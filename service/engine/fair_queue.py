@@ -9,8 +9,9 @@ class Place:
     """One image in the queue.
 
     Attributes:
-        pixels: All the work for the image, in network pixels.
+        pixels: All the work for the image, in network pixels of its model.
         deadline: When the caller stops waiting, on the monotonic clock.
+        cost: Work per pixel. A pixel of the default model is one unit of work.
         left: Pixels not yet computed; kept by the queue.
         due: Virtual time at which equal sharing would finish the image; kept by the queue.
         runnable: Whether the image has a plane to compute; False until it is decoded.
@@ -19,6 +20,7 @@ class Place:
 
     pixels: int
     deadline: float
+    cost: float = 1.0
     left: float = 0.0
     due: float = 0.0
     runnable: bool = False
@@ -29,9 +31,9 @@ P = TypeVar("P", bound=Place)
 
 
 class FairQueue(Generic[P]):
-    """Fair queue over images, measured in pixels served; not thread-safe.
+    """Fair queue over images, measured in work done; not thread-safe.
 
-    A virtual clock runs as if the device served all images in the queue at once, with an equal share of the pixels for each.
+    A virtual clock runs as if the device served all images in the queue at once, with an equal share of the work for each.
     An image is due when this sharing would finish it, and the device always takes a strip of the image that is due first.
     So a small image overtakes a large one within a strip, no image ends later than under equal sharing (a large one cannot
     starve), and images end one after another instead of all late together (the fair sojourn protocol of Friedman and
@@ -53,9 +55,14 @@ class FairQueue(Generic[P]):
         """Pixels admitted and not yet computed."""
         return sum(place.left for place in self.places)
 
+    @property
+    def work(self) -> float:
+        """Work admitted and not yet done."""
+        return sum(place.left * place.cost for place in self.places)
+
     def add(self, place: P) -> None:
         """Add an image; its due time counts from now."""
-        place.left, place.due = float(place.pixels), self._clock + place.pixels
+        place.left, place.due = float(place.pixels), self._clock + place.pixels * place.cost
         for line in (self.places, self._sharing):
             line.append(place)
             line.sort(key=lambda each: each.due)
@@ -86,29 +93,30 @@ class FairQueue(Generic[P]):
         """Record that the device computed a strip of an image, and advance the virtual clock."""
         place.started = True
         place.left = max(0.0, place.left - pixels)
-        while pixels > 0 and self._sharing:
+        work = pixels * place.cost
+        while work > 0 and self._sharing:
             first = self._sharing[0]
-            advance = min(pixels / len(self._sharing), first.due - self._clock)
-            pixels -= advance * len(self._sharing)
+            advance = min(work / len(self._sharing), first.due - self._clock)
+            work -= advance * len(self._sharing)
             self._clock += advance
             if self._clock >= first.due:
                 self._sharing.pop(0)
 
-    def finishes(self, pixels: int, deadline: float) -> list[tuple[float, float]]:
-        """Predict what would happen if an image of the given size arrived now.
+    def finishes(self, work: float, deadline: float) -> list[tuple[float, float]]:
+        """Predict what would happen if an image with the given work arrived now.
 
         Args:
-            pixels: All the work for the new image, in network pixels.
+            work: All the work for the new image.
             deadline: Deadline of the new image, on the monotonic clock.
 
         Returns:
-            (pixels to compute until it ends, deadline) for the new image, then for each image that would end after it.
+            (work to do until it ends, deadline) for the new image, then for each image that would end after it.
         """
-        due = self._clock + pixels
-        ahead = pixels + sum(place.left for place in self.places if place.due <= due)
+        due = self._clock + work
+        ahead = work + sum(place.left * place.cost for place in self.places if place.due <= due)
         ends = [(ahead, deadline)]
         for place in self.places:
             if place.due > due:
-                ahead += place.left
+                ahead += place.left * place.cost
                 ends.append((ahead, place.deadline))
         return ends

@@ -38,6 +38,7 @@ class PlaneRun:
         steps: The computation: it yields the fraction done after each strip and returns the denoised plane of the last pass.
         model: Name of the model.
         pixels: Network pixels of all passes.
+        pass_pixels: Network pixels of one pass.
         result: Future for what `steps` returns. Only the event loop may set it.
         on_begun: Callback for the ticket's first strip. Only the event loop may call it.
         fraction: Fraction of the computation that is done.
@@ -46,6 +47,7 @@ class PlaneRun:
     steps: Generator[float, None, Plane]
     model: str
     pixels: int
+    pass_pixels: int
     result: asyncio.Future[Plane]
     on_begun: Callable[[], None]
     fraction: float = 0.0

@@ -80,7 +80,7 @@ class Metrics:
         self.queue_pixels = gauge("denoise_queue_pixels", "Network pixels admitted and not yet computed.")
         self.pixels = counter("denoise_pixels", "Network pixels computed, by model and device.", "model", "device")
         self.rate = gauge(
-            "denoise_pixels_per_second", "Measured speed of the device, on which admission and Retry-After are based."
+            "denoise_pixels_per_second", "Measured speed of the default model, on which admission and Retry-After are based."
         )
         self.input_pixels = histogram(
             "denoise_input_pixels", "Number of pixels that each admitted request holds in memory.", buckets=PIXELS

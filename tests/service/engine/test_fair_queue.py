@@ -122,6 +122,17 @@ def test_finishes_foresees_who_is_delayed() -> None:
     assert queue.pixels == 400
 
 
+def test_images_whose_pixels_cost_less_are_due_earlier() -> None:
+    queue, cheap = Queue(4), Place(pixels=400, cost=0.1, deadline=1.0, runnable=True)
+    queue.add(place(100, deadline=2.0))
+    queue.add(cheap)
+    assert queue.take() is cheap
+    assert (queue.pixels, queue.work) == (500, 140)
+    assert queue.finishes(50, 3.0) == [(90, 3.0), (190, 2.0)]
+    queue.serve(cheap, 400)
+    assert (queue.pixels, queue.work) == (100, 100)
+
+
 def test_an_image_that_left_delays_nobody() -> None:
     queue, gone, stays = Queue(4), place(10), place(1000)
     queue.add(gone)
