@@ -37,7 +37,8 @@ class Settings(BaseSettings):
         ge=1,
         description=(
             "Working memory for denoising in MiB, not counting the images; by default a quarter of the free memory, at "
-            "most 1 GiB on a CPU and 4 GiB on a GPU."
+            "most 1 GiB on a CPU and 4 GiB on a GPU. The service refuses to start with a budget that would make the network many "
+            "times slower; the message has the least budget."
         ),
     )
 

@@ -1,5 +1,6 @@
 """How an image is cut so that denoising it stays within a memory budget: strips of rows and, if it is too wide, panels."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,10 @@ BATCH = 8
 """Blocks of queries that a CPU computes at a time if the budget allows."""
 CUDA_BATCH = 64
 """Blocks of queries that a GPU computes at a time if the budget allows."""
+LEAST_WIDTH = 1000
+"""Columns that one panel must hold. Panels overlap by hundreds of columns, so narrow ones repeat most of the work."""
+LEAST_ROWS = 8
+"""Rows that the strips of such a panel must have: with fewer, the fixed time of each strip matters."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,20 @@ def make_plan(
     affordable = (remaining - columns * kept) // (columns * per_row)
     rows = max(1, min(strip_pixels // columns, affordable, height))
     return Plan(tuple(panels), rows, max(1, rows // config.stride) if fused else side, batch, fused)
+
+
+def least_budget(config: N3NetConfig, *, strip_pixels: int = STRIP_PIXELS, batch: int = BATCH, fused: bool = False) -> int:
+    """Return the smallest budget, in bytes but a whole number of MiB, at which denoising does not slow down.
+
+    It is the smallest one with which `make_plan` cuts an image of `LEAST_WIDTH` columns into one panel with strips of at least
+    `LEAST_ROWS` rows. See `make_plan` for the arguments.
+    """
+
+    def suffices(budget: int) -> bool:
+        plan = make_plan(config, LEAST_ROWS, LEAST_WIDTH, budget, strip_pixels=strip_pixels, batch=batch, fused=fused)
+        return len(plan.panels) == 1 and plan.rows == LEAST_ROWS
+
+    return next(filter(suffices, itertools.count(1 << 20, 1 << 20)))
 
 
 def cut_panels(config: N3NetConfig, width: int, widest: int) -> Iterator[Panel]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models import machine
 from models.images.noise import check_sigma
-from models.inference.cut_plan import BATCH, CUDA_BATCH, CUDA_STRIP_PIXELS, STRIP_PIXELS, Plan, make_plan
+from models.inference.cut_plan import BATCH, CUDA_BATCH, CUDA_STRIP_PIXELS, STRIP_PIXELS, Plan, least_budget, make_plan
 from models.inference.device import DType, choose_device, choose_dtype, default_budget, device_name
 from models.inference.folding import fold
 from models.inference.fused_block import unfused_reason
@@ -90,18 +90,19 @@ class Denoiser:
 
         Raises:
             WeightsError: If the weights cannot be loaded.
-            ValueError: If the device or the dtype is unknown, the device does not exist, or the budget is not positive.
+            ValueError: If the device or the dtype is unknown, the device does not exist, or the budget is so small that
+                denoising would take many times as long (`models.inference.cut_plan.least_budget`).
         """
         machine.flush_denormals()
         torch.set_num_threads(min(torch.get_num_threads(), machine.usable_cores()))
         chosen, reason = choose_device(device)
         torch.backends.cudnn.allow_tf32 = False  # convolutions in float32 keep the precision of float32 on a GPU too
-        if memory_budget is None:
-            memory_budget = default_budget(chosen)
-        if memory_budget < 1:
-            raise ValueError(f"the memory budget must be positive, but is {memory_budget}")
+        budget = default_budget(chosen) if memory_budget is None else memory_budget
         loaded = load_weights(weights)
-        return cls(loaded, chosen, choose_dtype(dtype, chosen), memory_budget, name=name, fallback_reason=reason)
+        denoiser = cls(loaded, chosen, choose_dtype(dtype, chosen), budget, name=name, fallback_reason=reason)
+        if memory_budget is not None and memory_budget < (least := denoiser.least_budget):
+            raise ValueError(f"the memory budget must be at least {least >> 20} MiB for the network {loaded.name}")
+        return denoiser
 
     @property
     def info(self) -> ModelInfo:
@@ -116,6 +117,7 @@ class Denoiser:
             device_name=device_name(self.device),
             dtype=str(self.dtype).removeprefix("torch."),
             fallback_reason=self._fallback_reason,
+            smallest_side=self.config.smallest_side,
         )
 
     def denoise(self, noisy: Tensor, sigma: float) -> Tensor:
@@ -152,12 +154,23 @@ class Denoiser:
         return self._steps(noisy, sigma, self.plan(height, width, shrink))
 
     def planned_steps(self, noisy: Tensor, sigma: float, plan: Plan) -> Generator[float, None, Tensor]:
-        """Do what `steps` does with a plan of the caller's, on which the result does not depend except for rounding.
+        """Denoise one image like `steps`, but with a given plan. The result does not depend on the plan, except for rounding.
 
-        The plan is one for the size of the image, but with at least `config.smallest_side` pixels along each side.
+        The plan must be for the size of the image, or for `config.smallest_side` along each side that is shorter.
         """
         self._check(noisy, sigma)
         return self._steps(noisy, sigma, plan)
+
+    @property
+    def least_budget(self) -> int:
+        """The smallest budget in bytes at which denoising does not slow down on this device."""
+        cuda = self.device.type == "cuda"
+        return least_budget(
+            self.config,
+            strip_pixels=CUDA_STRIP_PIXELS if cuda else STRIP_PIXELS,
+            batch=CUDA_BATCH if cuda else BATCH,
+            fused=self.unfused_reason is None,
+        )
 
     def plan(self, height: int, width: int, shrink: int = 1, *, fused: bool | None = None) -> Plan:
         """Return how an image is cut.

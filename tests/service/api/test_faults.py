@@ -234,6 +234,14 @@ def test_weights_that_do_not_load_end_the_process(weights: Path) -> None:
         assert service.server.exit_code == EXIT_LOST
 
 
+def test_a_memory_budget_that_is_too_small_ends_the_process(capsys: pytest.CaptureFixture[str]) -> None:
+    with live(settings_for("default", memory_budget_mib=64), ready=False) as service:
+        service.thread.join(PATIENCE)
+        assert service.server.exit_code == EXIT_LOST
+    output = capsys.readouterr()
+    assert "the memory budget must be at least" in output.out + output.err
+
+
 def test_a_denoiser_that_computes_nonsense_never_becomes_ready(weights: Path) -> None:
     def script(strip: Strip) -> None:
         strip.noisy.add_(0.1)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner
 
-from models.methods import ModelInfo
+from models.model_info import ModelInfo
 from service.__main__ import app
 from service.cli.files import Denoise, FileDenoiser, Outcome, Progress, Source, denoise_files, find_sources
 from service.denoising.job import OutputOptions
@@ -174,3 +174,11 @@ def test_another_method_can_be_asked_for(tmp_path: Path) -> None:
     assert "model=dncnn" in software
     assert "weights=sha256:" in software
     assert CliRunner().invoke(app, [*command, "--model", "magic", "--force"]).exit_code == 2
+
+
+def test_a_memory_budget_that_is_too_small_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(size=(24, 24)))
+    command = ["denoise", str(tmp_path / "a.png"), "-o", str(tmp_path / "out"), "--memory-budget", "64"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2
+    assert "the memory budget must be at least" in " ".join(result.output.split())
