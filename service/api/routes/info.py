@@ -1,4 +1,4 @@
-"""GET /v1/models and /v1/info: the models, and what runs here within which limits."""
+"""GET /v1/models and /v1/info: the models; the versions, the device and the limits."""
 
 import platform
 from importlib import metadata
@@ -34,7 +34,7 @@ async def models(request: Request) -> Models:
     return Models(models=cards)
 
 
-@router.get("/v1/info", response_description="What runs here.", responses=problems(NotReady, Draining, DeviceLost))
+@router.get("/v1/info", response_description="The versions, the device and the limits.", responses=problems(NotReady, Draining, DeviceLost))
 async def info(request: Request) -> Info:
     """Return the device and the reason for it, the versions, and the limits."""
     context = context_of(request)
