@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from models.images.noise_level import WARNINGS, NoiseEstimate
 from models.model_info import ModelInfo
-from service.api.schemas import Denoised, Evaluated, EvaluateOptions, FigurePair, Noise, Warned
+from service.api.schemas import Denoised, Evaluated, EvaluateOptions, FigurePair, Noise, PlaneLevel, Warned
 from service.denoising.evaluation_job import EvaluationResult
 from service.denoising.job import DenoisingResult
 from service.denoising.quality import Figures, gain
@@ -23,9 +23,9 @@ _MODEL_HEADERS = {
     "Server-Timing": "Milliseconds by stage.",
 }
 _PSNR = "PSNR in dB of the {} against the {} picture, with white as 1; inf if they are identical."
-_SSIM = "SSIM of the {} against the {} picture; absent for a side under 11 pixels."
+_SSIM = "SSIM of the {} against the {} picture; absent if a side is below 11 pixels."
 DENOISE_HEADERS = {
-    "X-Sigma": "Standard deviation of the noise on the 0-255 scale: as given, or estimated.",
+    "X-Sigma": "Noise level of a channel on the 0-255 scale: the sigma given, or the estimate, averaged over the planes.",
     "X-Sigma-Confidence": "Confidence in the estimate, from 0 to 1; absent if sigma was given.",
     "X-Warnings": "Codes of reasons to doubt the estimate, separated by commas; absent if there are none.",
     "X-PSNR-Noisy": _PSNR.format("input", "reference"),
@@ -60,6 +60,7 @@ def denoised_json(result: DenoisingResult, model: ModelInfo) -> Response:
         width=picture.width,
         height=picture.height,
         sigma=result.denoised.sigma,
+        sigmas=[PlaneLevel(plane=each.plane, sigma=each.sigma) for each in result.denoised.sigmas],
         noise=noise(estimate) if estimate else None,
         model=model.name,
         weights_sha256=model.weights_sha256,

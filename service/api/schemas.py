@@ -85,6 +85,15 @@ class Noise(BaseModel):
     warnings: list[Warned]
 
 
+class PlaneLevel(BaseModel):
+    """The noise level that was used for one plane."""
+
+    plane: str = Field(description="gray; luma, red-blue or magenta-green for RGB; channel-1 and so on for unrelated channels.")
+    sigma: float | None = Field(
+        description="Standard deviation of the noise of this plane, on the 0-255 scale; null if the plane was left unchanged."
+    )
+
+
 class Denoised(BaseModel):
     """Result of POST /v1/denoise for a caller that accepts JSON."""
 
@@ -92,7 +101,10 @@ class Denoised(BaseModel):
     media_type: str
     width: int
     height: int
-    sigma: float = Field(description="Noise level used, on the 0-255 scale.")
+    sigma: float = Field(
+        description="Noise level of a channel, on the 0-255 scale: the sigma given, or the estimate, averaged over the planes."
+    )
+    sigmas: list[PlaneLevel] = Field(description="Noise level used for each plane that is denoised on its own.")
     noise: Noise | None = Field(description="The estimate, if sigma was auto.")
     model: str
     weights_sha256: str | None = Field(description="SHA-256 of the weights; null for a method without weights.")

@@ -25,6 +25,7 @@ ColorMode = Literal["gray", "rgb"]
 SigmaRange = tuple[float, float]
 
 _LARGEST_GAIN = 2.0
+_COLOR_PLANES = ("luma", "red-blue", "magenta-green")  # the planes of `color.separate`
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +63,34 @@ class Pass:
 
 
 @dataclass(frozen=True, slots=True)
+class PlaneSigma:
+    """The noise level that was used for one plane.
+
+    Attributes:
+        plane: "gray"; "luma", "red-blue" or "magenta-green" for RGB; "channel-1" and so on for unrelated channels.
+        sigma: Standard deviation of its noise on the 0-255 scale; None if the plane was left unchanged.
+    """
+
+    plane: str
+    sigma: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class DenoisedPicture:
     """A picture after denoising.
 
     Attributes:
         picture: The denoised picture, neither rounded nor clipped.
         noisy: The picture that was denoised: the input, in gray if gray was asked for.
-        sigma: The noise level used, on the 0-255 scale.
+        sigma: The noise level of a channel on the 0-255 scale: the one that was given, or the estimate, averaged over the planes.
+        sigmas: The noise level that was used for each plane.
         estimate: The estimated noise, on the 0-255 scale, if sigma was not given.
     """
 
     picture: Picture
     noisy: Picture
     sigma: float
+    sigmas: tuple[PlaneSigma, ...]
     estimate: NoiseEstimate | None = None
 
 
@@ -127,9 +143,10 @@ def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: Si
     if scale.is_unit:
         scale = content_range(noisy.planes, sigma / 255)
         planes, levels = _network_planes(noisy, scale), [level if level is None else level / scale.span for level in levels]
+    sigmas = _used(levels, noisy, scale.span, sigma_range)
     count = sum(level is not None for level in levels) * (8 if options.ensemble else 1) if options.strength else 0
     if not count:
-        return DenoisedPicture(noisy, noisy, sigma, estimate)
+        return DenoisedPicture(noisy, noisy, sigma, sigmas, estimate)
 
     indices = iter(range(count))
     denoised = np.empty_like(planes)
@@ -144,7 +161,7 @@ def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: Si
         denoised = noisy.planes + np.float32(options.strength) * (denoised - noisy.planes)
     if noisy.alpha is not None:
         denoised = np.where(noisy.alpha > 0, denoised, noisy.planes)
-    return DenoisedPicture(replace(noisy, planes=denoised), noisy, sigma, estimate)
+    return DenoisedPicture(replace(noisy, planes=denoised), noisy, sigma, sigmas, estimate)
 
 
 def estimate_sigma(picture: Picture, color_mode: ColorMode, sigma_range: SigmaRange) -> NoiseEstimate:
@@ -163,6 +180,19 @@ def _network_planes(picture: Picture, scale: ValueRange) -> Planes:
 
 def _noise_factors(picture: Picture) -> list[float]:
     return [float(factor) for factor in color.NOISE] if picture.rgb else [1.0] * picture.channels
+
+
+def _used(levels: list[float | None], picture: Picture, span: float, sigma_range: SigmaRange) -> tuple[PlaneSigma, ...]:
+    """Return the noise level that is used for each plane, given the levels on the [0, 1] scale of the network's planes."""
+    names = _COLOR_PLANES if picture.rgb else tuple(f"channel-{index + 1}" for index in range(picture.channels))
+    names = ("gray",) if picture.channels == 1 else names
+
+    def used(level: float) -> float:
+        fitting, gain = _fitted(level, sigma_range)
+        return fitting / gain * 255 * span
+
+    pairs = zip(names, levels, strict=True)
+    return tuple(PlaneSigma(name, None if level is None else used(level)) for name, level in pairs)
 
 
 def _joined(estimates: list[NoiseEstimate], rgb: bool, span: float, sigma_range: SigmaRange) -> NoiseEstimate:
@@ -187,9 +217,8 @@ def _denoise_plane(
 
     A plane whose noise is outside the model's range, as that of luma may be, is stretched about middle gray until it fits.
     """
-    least, most = (bound / 255 for bound in sigma_range)
-    fitting = min(max(level, least), most)
-    gain = np.float32(min(fitting / level, _LARGEST_GAIN) if level else 1)
+    fitting, stretch = _fitted(level, sigma_range)
+    gain = np.float32(stretch)
     stretched = np.float32(0.5) + (plane - np.float32(0.5)) * gain if gain != 1 else plane
     total = np.zeros(plane.shape, np.float64 if ensemble else np.float32)
     symmetries = SYMMETRIES if ensemble else (IDENTITY,)
@@ -198,3 +227,10 @@ def _denoise_plane(
         total += symmetry.undo(denoised)
     mean = (total / len(symmetries)).astype(np.float32)
     return np.float32(0.5) + (mean - np.float32(0.5)) / gain if gain != 1 else mean
+
+
+def _fitted(level: float, sigma_range: SigmaRange) -> tuple[float, float]:
+    """Return the noise level within the model's range that stands for a level, and the factor by which to stretch the plane."""
+    least, most = (bound / 255 for bound in sigma_range)
+    fitting = min(max(level, least), most)
+    return fitting, min(fitting / level, _LARGEST_GAIN) if level else 1.0

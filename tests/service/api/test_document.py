@@ -128,7 +128,11 @@ def test_a_client_made_from_the_document_works(service: Live, key: dict[str, str
 
     denoised = ask("denoise", {"sigma": 30, "color": "gray", "format": "tiff", "depth": "16"}, "image", "reference")
     assert (denoised["sigma"], denoised["media_type"], denoised["noisy"]["ssim"]) == (30, "image/tiff", 1)
+    assert denoised["sigmas"] == [{"plane": "gray", "sigma": pytest.approx(30)}]
     assert base64.b64decode(denoised["image"])[:2] in (b"II", b"MM")
+    headers = {"X-API-Key": KEY, "Accept": "application/json"}
+    in_color = service.client.post("/v1/denoise?color=rgb", content=png(80, 80, 3), headers=headers).json()
+    assert [each["plane"] for each in in_color["sigmas"]] == ["luma", "red-blue", "magenta-green"]
     evaluated = ask("evaluate", {"sigma": 20, "seed": 3}, "image")
     assert (evaluated["sigma"], evaluated["seed"]) == (20, 3)
     assert ask("noise", {}, "image")["confidence"] > 0

@@ -151,6 +151,38 @@ def test_sigma_is_found_out(channels: int, color: str) -> None:
     assert result.estimate.warnings == ()
 
 
+def used(result: DenoisedPicture) -> dict[str, float | None]:
+    return {each.plane: each.sigma for each in result.sigmas}
+
+
+def test_the_level_that_each_plane_is_denoised_with_is_told() -> None:
+    seen = Seen()
+    factors = np.array([1, 0.5, 1.5], np.float32)[:, None, None]  # unlike white noise, so each plane gets an estimate of its own
+    picture = Picture(0.5 + (noisy(20, 3) - 0.5) * factors, rgb=True, depth="float")
+    result = denoise_with(denoise_picture(picture, DenoisingOptions(None, "rgb"), RANGE), seen)
+    luma, *differences = (each.sigma * 255 for each in seen)
+    assert used(result) == pytest.approx({"luma": luma, "red-blue": differences[0], "magenta-green": differences[1]})
+    assert result.sigma == pytest.approx(np.sqrt((3 * luma**2 + differences[0] ** 2 + differences[1] ** 2) / 3))
+    assert abs(differences[0] / result.sigma - 1) > 0.05, "giving X-Sigma by hand is something else"
+
+
+def test_a_sigma_that_was_given_is_told_for_each_plane() -> None:
+    given = denoise_with(denoise_picture(rgb(), DenoisingOptions(30, "rgb"), RANGE), same)
+    assert used(given) == pytest.approx({"luma": 30 / 3**0.5, "red-blue": 30, "magenta-green": 30})
+    stretched = denoise_with(denoise_picture(rgb(), DenoisingOptions(25, "rgb"), (25, 25)), same)
+    assert used(stretched) == pytest.approx({"luma": 25 / 3**0.5, "red-blue": 25, "magenta-green": 25})
+    assert used(denoise_with(denoise_picture(rgb(), DenoisingOptions(30), RANGE), same)) == pytest.approx({"gray": 30})
+    channels = Picture(planes(2, 7, 5) * 4000, format="tiff", depth="float")
+    scaled = denoise_with(denoise_picture(channels, DenoisingOptions(30_000), RANGE), same)
+    assert used(scaled) == pytest.approx({"channel-1": 30_000, "channel-2": 30_000})
+
+
+def test_a_plane_that_is_left_unchanged_has_no_level() -> None:
+    picture = Picture(np.concatenate([noisy(20), np.full((1, 80, 80), 0.5, np.float32)]), format="tiff", depth="float")
+    result = denoise_with(denoise_picture(picture, DenoisingOptions(None), RANGE), same)
+    assert used(result) == {"channel-1": pytest.approx(20, abs=1), "channel-2": None}
+
+
 def test_a_noise_out_of_range_is_told_and_the_nearest_sigma_taken() -> None:
     seen = Seen()
     result = denoise_with(denoise_picture(Picture(noisy(60)), DenoisingOptions(None), (5, 50)), seen)

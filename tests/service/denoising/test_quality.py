@@ -24,7 +24,7 @@ def picture(channels: int, seed: int, size: int = 24) -> Picture:
 def test_figures_are_scikit_images_on_what_is_returned(channels: int, kind: Format) -> None:
     clean, noisy, denoised = (picture(channels, seed) for seed in range(3))
     file = encode(denoised, kind)
-    quality = compare(DenoisedPicture(denoised, noisy, 25), decode(file, DecodeLimits()), clean)
+    quality = compare(DenoisedPicture(denoised, noisy, 25, ()), decode(file, DecodeLimits()), clean)
     returned = decode(file, DecodeLimits()).planes[:channels]
     for measured, planes in ((quality.noisy, noisy.planes), (quality.floats, denoised.planes), (quality.denoised, returned)):
         assert measured.psnr == pytest.approx(peak_signal_noise_ratio(clean.planes, planes, data_range=1), abs=1e-4)
@@ -38,14 +38,14 @@ def test_figures_are_scikit_images_on_what_is_returned(channels: int, kind: Form
 
 def test_identical_pictures_have_no_gain_and_no_nan() -> None:
     clean = picture(1, 0)
-    quality = compare(DenoisedPicture(clean, clean, 0), clean, clean)
+    quality = compare(DenoisedPicture(clean, clean, 0, ()), clean, clean)
     assert quality.noisy.psnr == quality.denoised.psnr == math.inf
     assert quality.gain.psnr == 0
 
 
 def test_small_pictures_have_no_ssim() -> None:
     clean, noisy = picture(1, 0, 10), picture(1, 1, 10)
-    quality = compare(DenoisedPicture(clean, noisy, 0), clean, clean)
+    quality = compare(DenoisedPicture(clean, noisy, 0, ()), clean, clean)
     assert quality.noisy.ssim is quality.gain.ssim is None
 
 
