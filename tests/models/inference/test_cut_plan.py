@@ -1,5 +1,7 @@
 """The smallest memory budget with which an image is not cut into many narrow panels of thin strips."""
 
+from typing import Any
+
 import pytest
 
 from models.inference.cut_plan import CUDA_BATCH, CUDA_STRIP_PIXELS, LEAST_ROWS, LEAST_WIDTH, least_budget, make_plan
@@ -16,7 +18,7 @@ MIB = 1 << 20
     ids=["cpu", "cuda", "fused"],
 )
 @pytest.mark.parametrize("config", [N3NetConfig(), N3NetConfig(blocks=0), N3NetConfig(**SMALL)], ids=["n3net", "dncnn", "small"])
-def test_no_budget_from_the_smallest_on_cuts_panels_or_thin_strips(config: N3NetConfig, device: dict[str, int]) -> None:
+def test_no_budget_from_the_smallest_on_cuts_panels_or_thin_strips(config: N3NetConfig, device: dict[str, Any]) -> None:
     least = least_budget(config, **device)
     assert least % MIB == 0
     for budget in range(least, least + 1024 * MIB, MIB):
