@@ -195,6 +195,11 @@ class NotReady(Refused):
         """Return the error for a computation that takes longer than any should."""
         return cls("The compute device has not responded for too long.", retry_after=30)
 
+    @classmethod
+    def stuck(cls) -> Self:
+        """Return the error for reading, decoding or encoding an image that takes longer than any should."""
+        return cls("Reading, decoding or encoding an image has not finished for too long.", retry_after=30)
+
 
 class Draining(Refused):
     status, code, title = 503, "draining", "The service is shutting down"

@@ -38,7 +38,7 @@ class Settings(BaseSettings):
         description=(
             "Working memory for denoising in MiB, not counting the images; by default a quarter of the free memory, at "
             "most 1 GiB on a CPU and 4 GiB on a GPU. The service refuses to start with a budget that would make the network many "
-            "times slower; the message has the least budget."
+            "times slower; the message names the smallest budget that works."
         ),
     )
 
@@ -109,7 +109,12 @@ class Settings(BaseSettings):
 
     idle_selftest_seconds: float = Field(300, gt=0, description="Idle time after which the self-test of the device runs again.")
     hang_seconds: float = Field(
-        60, gt=0, description="Time after which the computation of a strip counts as hung; then `/livez` returns 503."
+        60,
+        gt=0,
+        description=(
+            "Time after which the computation of a strip counts as hung; then `/livez` returns 503. After the same time, "
+            "reading, decoding or encoding one image counts as stuck; then `/readyz` returns 503."
+        ),
     )
     drain_delay_seconds: float = Field(
         3,

@@ -5,11 +5,13 @@ import contextvars
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Literal, ParamSpec, TypeVar, get_args
 
 from starlette.requests import HTTPConnection
 
 from service.engine.engine import Engine
+from service.errors import NotReady, ServiceError
 from service.imaging.picture import DecodeLimits
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
@@ -43,6 +45,9 @@ class AppContext:
         self.engine = engine
         self.limits = DecodeLimits(settings.max_pixels, settings.max_channels)
         self.uploads_bytes = 0
+        self._began: dict[object, float] = {}  # the functions that run on the threads now, and since when
+        metrics.ready.set_function(lambda: self.trouble is None)
+        metrics.stuck_threads.set_function(lambda: self.stuck_threads)
         self._threads = {
             (stage, size): ThreadPoolExecutor(settings.codec_threads, thread_name_prefix=f"{stage}-{size}")
             for stage in get_args(PooledStage)
@@ -60,10 +65,31 @@ class AppContext:
         record.stages.setdefault(name, 0.0)  # so that Server-Timing lists it before the stages inside
         start, timed_before = time.monotonic(), sum(record.stages.values())
         try:
-            return await asyncio.get_running_loop().run_in_executor(threads, lambda: context.run(func, *args, **kwargs))
+            return await asyncio.get_running_loop().run_in_executor(
+                threads, context.run, partial(self._watched, func, *args, **kwargs)
+            )
         finally:
             timed_inside = sum(record.stages.values()) - timed_before
             note_stage(self.metrics, record, name, max(0.0, time.monotonic() - start - timed_inside))
+
+    def _watched(self, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        call = object()
+        self._began[call] = time.monotonic()
+        try:
+            return func(*args, **kwargs)
+        finally:
+            del self._began[call]
+
+    @property
+    def stuck_threads(self) -> int:
+        """Number of threads that have worked on one stage of one request for longer than any should."""
+        latest = time.monotonic() - self.settings.hang_seconds
+        return sum(began < latest for began in list(self._began.values()))
+
+    @property
+    def trouble(self) -> ServiceError | None:
+        """Why the service should get no new work; None when ready."""
+        return self.engine.trouble or (NotReady.stuck() if self.stuck_threads else None)
 
     def close(self) -> None:
         """Stop the threads after their current work."""

@@ -15,14 +15,11 @@ from PIL import Image
 
 from models.images.color import GRAY_WEIGHTS
 from service.errors import InvalidParameter, TooManyPixels, UndecodableImage, UnsupportedFormat, UnsupportedMode
-from service.imaging.decode_errors import DAMAGE, undecodable
 from service.imaging.metadata import exif_block, profile_for, read_metadata
 from service.imaging.picture import DEPTHS, LEVELS, LONGEST_SIDE, DecodeLimits, Depth, Format, Header, Picture
-from service.imaging.png import bits_per_sample, decode_png, encode_png, has_gray_samples
+from service.imaging.pillow_image import PillowImage
+from service.imaging.png import encode_png
 from service.imaging.tiff import TiffImage, encode_tiff
-
-# The limits count pixels from the header, so Pillow's own guard, which only warns at first, has nothing left to say.
-Image.MAX_IMAGE_PIXELS = None
 
 _SIGNATURES: tuple[tuple[bytes, int, Format], ...] = (
     (b"\x89PNG\r\n\x1a\n", 0, "png"),
@@ -32,7 +29,6 @@ _SIGNATURES: tuple[tuple[bytes, int, Format], ...] = (
     (b"MM\0*", 0, "tiff"),
     (b"BM", 0, "bmp"),
 )
-_CHANNELS = {"1": 1, "L": 1, "LA": 1, "I;16": 1, "RGB": 3, "RGBA": 3, "P": 3}
 # The EXIF orientations as (transpose, flip rows, flip columns), applied in that order.
 _TURNS = {
     1: (False, False, False),
@@ -104,7 +100,7 @@ def open_image(data: bytes, limits: DecodeLimits) -> ImageFile:
     name = sniff(data)
     if name is None or name not in limits.formats:
         raise UnsupportedFormat(f"Send one of {', '.join(limits.formats)}; the content decides, not the name.")
-    file = ImageFile(TiffImage(data) if name == "tiff" else _PillowImage(data, name))
+    file = ImageFile(TiffImage(data) if name == "tiff" else PillowImage(data, name))
     header = file.header
     if not header.width * header.height:
         raise UndecodableImage("The image has no pixels.")
@@ -207,59 +203,6 @@ def to_gray(picture: Picture) -> Picture:
     if levels is not None:
         gray = np.rint(gray * levels) / levels
     return replace(picture, planes=gray[None].astype(np.float32), rgb=False)
-
-
-class _PillowImage:
-    """A PNG, JPEG, WebP or BMP file, opened by Pillow."""
-
-    def __init__(self, data: bytes, name: Format) -> None:
-        """Read the header."""
-        with undecodable():
-            self._image = Image.open(io.BytesIO(data), formats=[name.upper()])
-            self.header = _header(self._image, name, data)
-        self._data = data
-
-    def decode(self) -> tuple[NDArray[Any], Image.Exif, Mapping[Any, Any]]:
-        """Decode the samples."""
-        with undecodable(), self._image as image:
-            image.load()
-            deep = self.header.depth == "16"  # Pillow reads 16-bit color as 8-bit
-            return decode_png(self._data) if deep else _samples(image), _exif(image), image.info
-
-
-def _header(image: Image.Image, name: Format, data: bytes) -> Header:
-    # A phone's JPEG may carry a second view; the first one is the picture.
-    if getattr(image, "n_frames", 1) != 1 and image.format != "MPO":
-        raise UnsupportedMode("Send a single frame; animated images are not supported.")
-    if image.mode not in _CHANNELS:
-        raise UnsupportedMode("Send 8-bit gray, RGB or palette, or 16-bit PNG or TIFF; alpha is supported, CMYK is not.")
-    deep = name == "png" and bits_per_sample(data) == 16
-    # Pillow calls 16-bit gray with alpha RGBA.
-    channels = 1 if deep and has_gray_samples(data) else _CHANNELS[image.mode]
-    depth: Depth = "16" if deep else "8"
-    return Header(name, image.width, image.height, channels, depth, channels == 3, image.has_transparency_data)
-
-
-def _exif(image: Image.Image) -> Image.Exif:
-    """Return the EXIF block; a damaged one is no reason to refuse the pixels."""
-    try:
-        return image.getexif()
-    except DAMAGE:
-        return Image.Exif()
-
-
-def _samples(image: Image.Image) -> NDArray[np.uint8]:
-    """Return samples (H, W, C), alpha last; two levels become 0 and 255, a palette becomes RGB, a color key becomes alpha."""
-    if image.mode == "1":
-        white = np.asarray(image)
-        opaque = [white != bool(image.info["transparency"])] if image.has_transparency_data else []
-        return np.stack([white, *opaque], axis=2) * np.uint8(255)
-    if image.has_transparency_data and image.mode in ("L", "RGB", "P"):
-        image = image.convert("LA" if image.mode == "L" else "RGBA")
-    elif image.mode == "P":
-        image = image.convert("RGB")
-    samples = np.asarray(image)
-    return samples.reshape(*samples.shape[:2], -1)
 
 
 def _encode_with_pillow(samples: NDArray[Any], picture: Picture, file_format: Format) -> bytes:

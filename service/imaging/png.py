@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 
 from service.imaging.metadata import profile_for
 from service.imaging.picture import Metadata
+from service.imaging.structure import png_chunks
 
 _AFTER_HEADER = 8 + 25  # the signature and the IHDR chunk
+_SIGNATURE = 8
+_DECODED = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _INCH = 0.0254
 
 
@@ -26,7 +29,9 @@ def has_gray_samples(data: bytes) -> bool:
 
 def decode_png(data: bytes) -> NDArray[np.uint16]:
     """Decode a 16-bit PNG to (H, W, C): gray, gray and alpha, RGB, or RGBA; a color key becomes alpha."""
-    samples: NDArray[np.uint16] = imagecodecs.png_decode(data)
+    # The library unpacks every text and color profile, so leave these out.
+    chunks = [data[start:end] for kind, start, end in png_chunks(data) if kind in _DECODED]
+    samples: NDArray[np.uint16] = imagecodecs.png_decode(data[:_SIGNATURE] + b"".join(chunks))
     return samples.reshape(*samples.shape[:2], -1)
 
 

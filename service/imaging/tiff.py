@@ -1,4 +1,4 @@
-"""TIFF with samples of 8 bits, 16 bits or 32-bit float, as gray, RGB, or any number of channels."""
+"""TIFF with samples of 1, 8, 12 or 16 bits or 32-bit float, as gray, RGB, or any number of channels."""
 
 import io
 import logging
@@ -13,20 +13,34 @@ from numpy.typing import NDArray
 
 from service.errors import UndecodableImage, UnsupportedMode
 from service.imaging.decode_errors import undecodable
+from service.imaging.jpeg import read_structure
 from service.imaging.metadata import Exif, directory_bytes, exif_of_tiff, profile_for, tiff_tags
 from service.imaging.picture import Depth, Header, Picture
+from service.imaging.tiff_directory import full_pages, with_first_page, with_only_page
 
 # A damaged file deserves an answer, not endless lines in the log.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
-# Codecs that are told beforehand how many bytes to return; a JPEG inside a TIFF, for example, could unpack to any size.
-_COMPRESSIONS = {1, 5, 8, 32773, 32946, 50000}
-_DEPTHS: dict[tuple[str, int], Depth] = {("uint8", 8): "8", ("uint16", 16): "16", ("float32", 32): "float"}
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE = 0, 1, 2, 3
+_DEPTHS: dict[tuple[str, int], Depth] = {
+    ("bool", 1): "8",
+    ("uint8", 8): "8",
+    ("uint16", 12): "16",
+    ("uint16", 16): "16",
+    ("float32", 32): "float",
+}
+_LOSSLESS, _FAX, _JPEG = {1, 5, 8, 32773, 32946, 50000}, {2, 3, 4}, 7
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _STRAIGHT, _UNSPECIFIED = 2, 0
 _MOST_TILE_SAMPLES = 1 << 28
 _ANY_TILE_SAMPLES = 1 << 22  # writers use one tile size for all images: this allows 1024 x 1024 RGBA for the smallest
+_ANY_SAMPLES = 1 << 24  # of all tiles together
 _LONG = 4
+_APART = 2  # the planar configuration in which every channel has its own strips or tiles
+# The entries that say how the pixels are stored. tifffile sees no others, because it reads the private ones of many makers.
+_TAGS = frozenset(
+    {*range(254, 260), 262, 266, 273, 274, *range(277, 280), 282, 283, 284, 292, 293, 296, 317, 320, *range(322, 326)}
+    | {338, 339, 347, 530, 531, 532, 32997, 32998, 34675}
+)
 
 
 class TiffImage:
@@ -40,30 +54,32 @@ class TiffImage:
         """Read the directory.
 
         Raises:
-            UnsupportedMode: If there are several pages, or samples that are not supported; the message says which ones are.
+            UnsupportedMode: If there are several full pages, or samples that are not supported; the message says which ones are.
             UndecodableImage: If the directory cannot be read.
         """
+        pages = full_pages(data)
+        if not pages:
+            raise UndecodableImage("The file has no page.")
+        if len(pages) > 1:
+            raise UnsupportedMode("Send a single page; multi-page images are not supported.")
         with undecodable():
-            self._page = _only_page(tifffile.TiffFile(io.BytesIO(data)))
+            self._page = tifffile.TiffFile(io.BytesIO(with_only_page(data, pages[0], _TAGS))).pages[0]
             self.header = _header(self._page)
-        self._data = data
+        self._data, self._directory = data, pages[0]
 
     def decode(self) -> tuple[NDArray[Any], Exif, Mapping[Any, Any]]:
-        """Decode the samples: look up a palette, and invert white-is-zero.
+        """Decode the samples: look up a palette, invert white-is-zero, and scale two levels to 8 bits and 12 bits to 16.
 
         Returns:
             Samples (H, W, C) in their own type, alpha last; EXIF; the color profile and the resolution by Pillow's names.
 
         Raises:
-            UndecodableImage: If a strip is damaged or missing.
+            UndecodableImage: If a strip or tile is damaged or missing.
+            UnsupportedMode: If a strip or tile is a JPEG of another size, or with too many scans.
         """
         page, header = self._page, self.header
         with undecodable():
-            if any(
-                offset == 0 or count == 0 or offset + count > len(self._data)
-                for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)
-            ):
-                raise UndecodableImage("The file is damaged or truncated.")
+            _check_chunks(page, self._data)
             samples = page.asarray(maxworkers=1)
             if page.axes == "SYX":
                 samples = samples.transpose(1, 2, 0)
@@ -73,7 +89,11 @@ class TiffImage:
             if page.photometric == _WHITE_IS_ZERO:
                 samples = 1 - samples if header.depth == "float" else ~samples
             info = {"icc_profile": page.tags.valueof(34675), "dpi": _resolution(page)}
-        return np.asarray(samples), exif_of_tiff(self._data), info
+            if samples.dtype == np.bool_:
+                samples = samples * np.uint8(255)
+            if page.bitspersample == 12:
+                samples = samples << 4 | samples >> 8
+        return np.asarray(samples), exif_of_tiff(with_first_page(self._data, self._directory)), info
 
 
 def encode_tiff(samples: NDArray[Any], picture: Picture) -> bytes:
@@ -121,12 +141,43 @@ def _appended(data: bytes, directories: dict[int, dict[int, Any]]) -> bytes:
     return bytes(grown)
 
 
-def _only_page(file: Any) -> Any:
-    try:
-        file.pages[1]
-    except IndexError:
-        return file.pages[0]
-    raise UnsupportedMode("Send a single page; multi-page images are not supported.")
+def _check_chunks(page: Any, data: bytes) -> None:
+    """Check that every strip or tile is there, and that none unpacks to more than its place in the picture.
+
+    Raises:
+        UndecodableImage: If a strip or tile is missing.
+        UnsupportedMode: If one is a JPEG of another size, or with too many scans.
+    """
+    chunks = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+    if (
+        len(chunks) != math.prod(page.chunked)
+        or any(offset == 0 or count == 0 or offset + count > len(data) for offset, count in chunks)
+        or (page.compression == 1 and sum(count for _, count in chunks) < _stored_bytes(page))
+    ):
+        raise UndecodableImage("The file is damaged or truncated.")
+    if page.compression != _JPEG:
+        return
+    if sum(count for _, count in chunks) > len(data):
+        raise UndecodableImage("The file is damaged: its strips or tiles overlap.")
+    height, width = page.chunks[-3:-1] if page.axes == "YXS" else page.chunks[-2:]
+    tables = page.jpegtables
+    if tables and read_structure(tables).components:
+        raise UndecodableImage("The file is damaged or truncated.")
+    for offset, count in chunks:
+        inner = read_structure(data[offset : offset + count])
+        if not inner.complete:
+            raise UndecodableImage("The file is damaged or truncated.")
+        if inner.width > width or inner.height > height or inner.components not in (1, page.samplesperpixel):
+            raise UnsupportedMode("The strips or tiles of the file are larger than their places in the picture.")
+
+
+def _stored_bytes(page: Any) -> int:
+    """Return the bytes that the uncompressed strips or tiles of a page take; every row starts at a whole byte."""
+    together, apart = (1, page.samplesperpixel) if page.planarconfig == _APART else (page.samplesperpixel, 1)
+    width, rows = page.imagewidth, page.imagelength
+    if page.is_tiled:
+        width, rows = page.tilewidth, page.tilelength * math.prod(page.chunked) // apart
+    return -(-width * together * page.bitspersample // 8) * int(rows) * int(apart)
 
 
 def _resolution(page: Any) -> tuple[float, float] | None:
@@ -143,9 +194,11 @@ def _header(page: Any) -> Header:
         raise UndecodableImage("The file is damaged or truncated.")
     depth = _DEPTHS.get((str(page.dtype), page.bitspersample if isinstance(page.bitspersample, int) else 0))
     if depth is None:
-        raise UnsupportedMode("Send TIFF samples of 8 or 16 bits, unsigned, or of 32-bit float.")
-    if page.axes not in ("YX", "YXS", "SYX") or page.compression not in _COMPRESSIONS:
-        raise UnsupportedMode("Send TIFF uncompressed or compressed by LZW, deflate, PackBits or Zstandard.")
+        raise UnsupportedMode("Send TIFF samples of 1, 8, 12 or 16 bits, unsigned, or of 32-bit float.")
+    if page.axes not in ("YX", "YXS", "SYX") or not _is_read(page):
+        raise UnsupportedMode(
+            "Send TIFF uncompressed or compressed by LZW, deflate, PackBits, Zstandard, JPEG (8 bits) or CCITT (two levels)."
+        )
     extra = [int(kind) for kind in page.extrasamples]
     straight = extra[-1:] == [_STRAIGHT]
     others = extra[:-1] if straight else extra
@@ -154,14 +207,30 @@ def _header(page: Any) -> Header:
         _WHITE_IS_ZERO: channels == 1,
         _BLACK_IS_ZERO: channels > 0 and all(kind == _UNSPECIFIED for kind in others),
         _RGB: channels == 3,
-        _PALETTE: channels == 1 and depth == "8" and not straight,
+        _PALETTE: channels == 1 and page.bitspersample == 8 and not straight,
+        _YCBCR: channels == 3 and not extra and page.compression == _JPEG,
     }
     if not read.get(int(page.photometric), False):
         raise UnsupportedMode("Send TIFF as gray, RGB, palette or plain channels, with straight alpha or none.")
-    if page.is_tiled and _tile_samples(page) > min(_MOST_TILE_SAMPLES, max(_ANY_TILE_SAMPLES, 4 * _samples(page))):
+    if page.is_tiled and (
+        _tile_samples(page) > min(_MOST_TILE_SAMPLES, max(_ANY_TILE_SAMPLES, 4 * _samples(page)))
+        or _tile_samples(page) * math.prod(page.chunked) > max(_ANY_SAMPLES, 4 * _samples(page))
+    ):
         raise UnsupportedMode("The tiles of the file are too large.")
     channels = 3 if page.photometric == _PALETTE else channels
-    return Header("tiff", page.imagewidth, page.imagelength, channels, depth, page.photometric in (_RGB, _PALETTE), straight)
+    rgb = page.photometric in (_RGB, _PALETTE, _YCBCR)
+    return Header("tiff", page.imagewidth, page.imagelength, channels, depth, rgb, straight)
+
+
+def _is_read(page: Any) -> bool:
+    """Tell whether the compression is one that is read here, for samples of this kind."""
+    if page.bitspersample == 1 and page.samplesperpixel > 1:
+        return False
+    return (
+        page.compression in _LOSSLESS
+        or (page.compression in _FAX and page.bitspersample == 1)
+        or (page.compression == _JPEG and page.bitspersample == 8)
+    )
 
 
 def _tile_samples(page: Any) -> int:

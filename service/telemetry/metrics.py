@@ -103,6 +103,10 @@ class Metrics:
             "Time that the device takes for one strip, which is how long a small image or a cancellation has to wait.",
             buckets=SHORT,
         )
+        self.stuck_threads = gauge(
+            "denoise_stuck_threads",
+            "Number of threads that read, decode or encode one image for longer than `N3DENOISE_HANG_SECONDS`.",
+        )
         self.loop_lag = histogram(
             "denoise_event_loop_lag_seconds", "Delay with which the event loop runs its timers.", buckets=SHORT
         )

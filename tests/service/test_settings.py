@@ -51,7 +51,7 @@ def test_invalid_values_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, 
 
 
 def test_names_contain_the_unit_and_every_setting_is_described() -> None:
-    units = ("_seconds", "_mib", "_kib", "_megapixels", "_requests", "_images", "_threads", "_fields")
+    units = ("_seconds", "_mib", "_kib", "_megapixels", "_requests", "_images", "_threads", "_fields", "_channels")
     for name, field in Settings.model_fields.items():
         if field.annotation in (int, float, int | None) and name not in ("port", "web_concurrency"):
             assert name.endswith(units), name

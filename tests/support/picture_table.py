@@ -145,6 +145,7 @@ def rows() -> Iterator[Row]:
     file = pil(two, "png", transparency=1)
     yield Row("png, two levels, white is transparent", file, (two * 255).astype(np.uint8)[..., None], np.where(two, 0, 255))
     yield Row("bmp, RGBA comes back as PNG", bmp_with_alpha(color, alpha), color, alpha, rgb=True)
+    yield from scanned(gray, color, two)
     for name in ("lzw", "deflate", "zstd", "packbits"):
         yield Row(f"tiff, {name}", tiff(deep, compression=name), deep[..., None])
     yield Row(
@@ -184,6 +185,43 @@ def two_bit_gray() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(packed)) + chunk(b"IEND", b"")
 
 
+def scanned(gray: Array, color: Array, two: Array) -> Iterator[Row]:
+    """TIFF files as scanners write them."""
+    for name in ("raw", "group3", "group4", "tiff_ccitt", "packbits", "tiff_lzw"):
+        yield Row(f"tiff, two levels, {name}", pil(two, "tiff", compression=name), (two * 255).astype(np.uint8)[..., None])
+    faxed = pil(two, "tiff", compression="group4", tiffinfo={262: 0})
+    yield Row("tiff, two levels, white is zero", faxed, (two * 255).astype(np.uint8)[..., None])
+    for name, samples in (("gray", gray), ("color", color)):
+        file = pil(samples, "tiff", compression="jpeg", quality=95)
+        yield Row(f"tiff, {name}, JPEG", file, decoded(file).reshape(9, 12, -1), rgb=name == "color")
+    ycbcr = tiff(levels(40, 50, 3), compression="jpeg", photometric="ycbcr", tile=(16, 32))
+    with tifffile.TiffFile(io.BytesIO(ycbcr)) as opened:
+        yield Row("tiff, YCbCr, JPEG in tiles", ycbcr, opened.pages[0].asarray(), rgb=True)
+    twelve = levels(9, 12, dtype=np.uint16) >> 4
+    yield Row("tiff, 12 bits", twelve_bits(twelve), (twelve << 4 | twelve >> 8)[..., None])
+    sizes = (1, gray[:4, :4]), (0, gray)
+    for name, order in (("before", sizes), ("after", sizes[::-1])):
+        pages = io.BytesIO()
+        with tifffile.TiffWriter(pages) as writer:
+            for subfile_type, samples in order:
+                writer.write(samples, subfiletype=subfile_type, metadata=None)
+        yield Row(f"tiff, a thumbnail {name} the picture", pages.getvalue(), gray[..., None])
+
+
+def twelve_bits(samples: Array) -> bytes:
+    """A TIFF file of packed 12-bit samples: the same file with 16 bits, whose strip and depth are exchanged."""
+    bits = "".join(f"{value:012b}" for value in samples.ravel())
+    packed = int(bits, 2).to_bytes(len(bits) // 8, "big")
+    file = bytearray(tiff(samples, byteorder="<"))
+    with tifffile.TiffFile(io.BytesIO(bytes(file))) as opened:
+        tags = opened.pages[0].tags
+        (start,), entries = tags[273].value, {code: tags[code].offset + 8 for code in (258, 279)}
+    struct.pack_into("<H", file, entries[258], 12)
+    struct.pack_into("<I", file, entries[279], len(packed))
+    file[start : start + len(packed)] = packed
+    return bytes(file)
+
+
 def bmp_with_alpha(color: Array, alpha: Array) -> bytes:
     """A BMP file whose version-4 header names the bits of alpha, from the bottom row to the top."""
     pixels = np.dstack([color[..., ::-1], alpha])[::-1].tobytes()
@@ -208,12 +246,10 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
     "tiff, YCbCr": (pil(levels(8, 8, 3), "tiff", "YCbCr"), 415, "gray, RGB"),
     "tiff, premultiplied alpha": (tiff(levels(8, 8, 4), photometric="rgb", extrasamples=[1]), 415, "straight alpha"),
     "tiff, RGB and something unsaid": (tiff(levels(8, 8, 4), photometric="rgb", extrasamples=[0]), 415, "straight alpha"),
-    "tiff, 32-bit integers": (tiff(levels(8, 8, dtype=np.int32)), 415, "8 or 16 bits"),
-    "tiff, 64-bit floats": (tiff(levels(8, 8, dtype=np.float32).astype(np.float64)), 415, "8 or 16 bits"),
-    "tiff, 16-bit floats": (tiff(levels(8, 8, dtype=np.float32).astype(np.float16)), 415, "8 or 16 bits"),
-    "tiff, signed": (tiff(levels(8, 8, dtype=np.int16)), 415, "8 or 16 bits"),
-    "tiff, JPEG inside": (tiff(levels(16, 16), compression="jpeg"), 415, "LZW"),
-    "tiff, two levels": (pil(levels(8, 8), "tiff", "1"), 415, "8 or 16 bits"),
+    "tiff, 32-bit integers": (tiff(levels(8, 8, dtype=np.int32)), 415, "12 or 16 bits"),
+    "tiff, 64-bit floats": (tiff(levels(8, 8, dtype=np.float32).astype(np.float64)), 415, "12 or 16 bits"),
+    "tiff, 16-bit floats": (tiff(levels(8, 8, dtype=np.float32).astype(np.float16)), 415, "12 or 16 bits"),
+    "tiff, signed": (tiff(levels(8, 8, dtype=np.int16)), 415, "12 or 16 bits"),
     "png, animated": (several("png"), 415, "single frame"),
     "webp, animated": (several("webp"), 415, "single frame"),
     "tiff, pages": (several("tiff"), 415, "single page"),
@@ -225,6 +261,7 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
     "jpeg, cut": (pil(levels(64, 64, 3), "jpeg")[:900], 422, "damaged"),
     "webp, cut": (pil(levels(64, 64, 3), "webp")[:900], 422, "damaged"),
     "bmp, cut": (pil(levels(64, 64, 3), "bmp")[:900], 422, "damaged"),
+    "jpeg, cut, with an end marker": (pil(levels(64, 64, 3), "jpeg")[:4000] + b"\xff\xd9", 422, "damaged"),
     "tiff, cut": (tiff(levels(64, 64))[:900], 422, "damaged"),
     "tiff, packed and cut": (tiff(levels(64, 64), compression="deflate")[:900], 422, "damaged"),
     "tiff of 16 bits, cut": (tiff(levels(64, 64, dtype=np.uint16))[:4000], 422, "damaged"),

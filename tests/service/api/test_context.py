@@ -17,7 +17,7 @@ from service.imaging import codec
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_record import current_record
 from tests.support.faulty import scripted
-from tests.support.live import PATIENCE, live, png, png_of, settings_for
+from tests.support.live import PATIENCE, live, png, png_of, settings_for, wait_for
 
 LARGE = png_of(np.full((1000, SMALL_PIXELS // 1000), 100, np.uint8))
 THREADS = 2
@@ -66,6 +66,27 @@ def opened() -> Iterator[threading.Event]:
     event = threading.Event()
     yield event
     event.set()
+
+
+def test_a_stuck_thread_is_noticed(opened: threading.Event, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode = codec.ImageFile.decode
+
+    def slow(image: codec.ImageFile) -> Any:
+        assert opened.wait(PATIENCE)
+        return decode(image)
+
+    monkeypatch.setattr(codec.ImageFile, "decode", slow)
+    with live(settings_for(weights, hang_seconds=5)) as service, ThreadPoolExecutor(1) as clients:
+        assert service.client.get("/readyz").status_code == 200
+        answer = clients.submit(service.denoise)
+        wait_for(lambda: service.client.get("/readyz").status_code == 503)
+        assert "decoding" in service.client.get("/readyz").json()["detail"]
+        assert (service.metric("denoise_stuck_threads"), service.metric("denoise_ready")) == (1, 0)
+        assert service.client.get("/livez").status_code == 200
+        opened.set()
+        assert answer.result(PATIENCE).status_code == 200
+        assert service.client.get("/readyz").status_code == 200
+        assert (service.metric("denoise_stuck_threads"), service.metric("denoise_ready")) == (0, 1)
 
 
 @pytest.mark.parametrize("blocked", get_args(PooledStage))

@@ -10,6 +10,7 @@ import torch
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.api.context import AppContext
 from service.engine.backend import Backend
 from service.telemetry.metrics import Metrics
 from tests.support.faulty import Gate, Strip, scripted
@@ -72,6 +73,7 @@ def seen(weights: Path) -> Iterator[Seen]:
         gate.wait()
         assert service.denoise().status_code == 429
         half_done = read(service.client.get("/metrics").text)
+        patch.setattr(AppContext, "stuck_threads", 1)
         gate.open()
         assert waiting.result(PATIENCE).status_code == 200
         wait_for(lambda: service.metric("denoise_event_loop_lag_seconds_count"))
