@@ -34,7 +34,11 @@ async def models(request: Request) -> Models:
     return Models(models=cards)
 
 
-@router.get("/v1/info", response_description="The versions, the device and the limits.", responses=problems(NotReady, Draining, DeviceLost))
+@router.get(
+    "/v1/info",
+    response_description="The versions, the device and the limits.",
+    responses=problems(NotReady, Draining, DeviceLost),
+)
 async def info(request: Request) -> Info:
     """Return the device and the reason for it, the versions, and the limits."""
     context = context_of(request)
