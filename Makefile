@@ -38,6 +38,13 @@ endurance: .venv/tested ## run 20 terminations, a soak test and 100,000 bad requ
 studies: .venv/tested ## run the studies; writes docs/studies/
 	$(BIN)/python -m studies
 
+lock: .venv/bin/pip ## write docker/requirements.lock, the versions and hashes for the container, from requirements.lock
+	$(PYTHON) -m venv .venv/lock
+	.venv/lock/bin/pip install --quiet --disable-pip-version-check pip-tools==7.6.2
+	CUSTOM_COMPILE_COMMAND="make lock" .venv/lock/bin/pip-compile --quiet --generate-hashes --strip-extras --no-annotate \
+	  --no-emit-options --no-emit-index-url --no-emit-find-links --build-deps-for wheel --unsafe-package torch \
+	  --constraint requirements.lock --output-file docker/requirements.lock pyproject.toml
+
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv
 
@@ -54,4 +61,4 @@ studies: .venv/tested ## run the studies; writes docs/studies/
 	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev,bench]'
 	@touch $@ .venv/tested .venv/served
 
-.PHONY: help serve test check fix train bench load endurance studies
+.PHONY: help serve test check fix train bench load endurance studies lock

@@ -2,12 +2,15 @@
 
 import json
 import re
+import tomllib
 from fnmatch import fnmatch
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
@@ -52,7 +55,8 @@ def test_what_is_copied_exists_and_is_in_the_context() -> None:
 def test_the_process_gets_the_signals_and_has_no_rights() -> None:
     stages = [index for index, (name, _) in enumerate(instructions()) if name == "FROM"]
     assert len(stages) == 2
-    assert all("slim" in arguments for name, arguments in instructions() if name == "FROM")
+    assert all("${BASE_IMAGE}" in arguments for name, arguments in instructions() if name == "FROM")
+    assert "slim" in instructions()[0][1]
     assert json.loads(last("ENTRYPOINT")) == ["n3denoise"]
     assert json.loads(last("CMD")) == ["serve"]
     assert last("STOPSIGNAL") == "SIGTERM"
@@ -65,6 +69,69 @@ def test_another_build_of_torch_can_be_asked_for() -> None:
     assert ("ARG", 'TORCH_INDEX_URL=""') in instructions()
     (install,) = [arguments for name, arguments in instructions() if name == "RUN" and "TORCH_INDEX_URL" in arguments]
     assert '${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"}' in install
+
+
+def test_base_images_have_a_tag_and_can_be_pinned_by_digest() -> None:
+    (name, default), *_ = instructions()
+    assert (name, default) == ("ARG", "BASE_IMAGE=python:3.11-slim-bookworm")
+    assert [arguments.split()[0] for name, arguments in instructions() if name == "FROM"] == ["${BASE_IMAGE}"] * 2
+    services = load("compose.yaml")["services"]
+    assert services["n3denoise"]["build"]["args"] == ["BASE_IMAGE", "TORCH_INDEX_URL"], "no value: from the environment, if set"
+    assert re.fullmatch(r"\$\{PROMETHEUS_IMAGE:-prom/prometheus:v\d+\.\d+\.\d+\}", services["prometheus"]["image"])
+
+
+def pinned(path: Path) -> dict[str, str]:
+    """Return the versions that a lock file pins, by normalized name."""
+    lines = re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in lines}
+
+
+def needed(name: str, found: set[str]) -> set[str]:
+    """Return the normalized names of a package and of all that it needs without extras, as installed here."""
+    key = re.sub(r"[-_.]+", "-", name).lower()
+    if key not in found:
+        found.add(key)
+        for text in metadata.requires(name) or []:
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                needed(requirement.name, found)
+    return found
+
+
+def test_the_container_verifies_the_hash_of_every_package_except_pytorch() -> None:
+    hashed = ROOT / "docker" / "requirements.lock"
+    everyday = pinned(ROOT / "requirements.lock")
+    versions = pinned(hashed)
+    assert versions == {name: everyday[name] for name in versions}, "run `make lock`"
+    assert "torch" not in versions
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names: set[str] = set()
+    for text in project["dependencies"]:
+        needed(Requirement(text).name, names)
+    assert {name for name in names if not name.startswith(("torch", "triton", "nvidia-", "cuda-"))} <= versions.keys(), (
+        "run `make lock`"
+    )
+    entries = re.split(r"^(?=[a-z])", hashed.read_text(), flags=re.MULTILINE)[1:]
+    assert len(entries) == len(versions)
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry) for entry in entries)
+    assert "://" not in hashed.read_text()
+
+
+def test_the_build_downloads_nothing_without_a_hash_but_pytorch() -> None:
+    installs = [command for name, line in instructions() if name == "RUN" for command in line.split("&&") if "pip " in command]
+    verified, torch, wheel, package, check = (command.strip() for command in installs)
+    assert verified == "pip install --require-hashes -r hashed.lock"
+    assert "grep '^torch==' requirements.lock" in torch
+    assert "--no-index" in wheel
+    assert "--no-build-isolation" in wheel
+    assert "--no-index" in package
+    assert check == "pip check"
+
+
+def test_the_build_tool_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    for path in (ROOT / "requirements.lock", ROOT / "docker" / "requirements.lock"):
+        assert project["build-system"]["requires"] == [f"setuptools=={pinned(path)['setuptools']}"]
 
 
 def test_arenas_are_bounded_and_settings_in_the_image_exist() -> None:
