@@ -177,7 +177,7 @@ def _stored_bytes(page: Any) -> int:
     width, rows = page.imagewidth, page.imagelength
     if page.is_tiled:
         width, rows = page.tilewidth, page.tilelength * math.prod(page.chunked) // apart
-    return -(-width * together * page.bitspersample // 8) * int(rows) * int(apart)
+    return int(-(-width * together * page.bitspersample // 8) * rows * apart)
 
 
 def _resolution(page: Any) -> tuple[float, float] | None:

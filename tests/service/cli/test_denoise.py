@@ -83,5 +83,5 @@ def test_one_name_for_several_files_is_refused(tmp_path: Path) -> None:
     for inputs in ([source, source], [tmp_path / "in"]):
         done = denoise(*inputs, "-o", tmp_path / "result.png")
         assert done.exit_code == 2
-        assert "the name of one file" in " ".join(done.output.split())
+        assert "names one file, but there are several inputs" in " ".join(done.output.replace("│", " ").split())
         assert not (tmp_path / "result.png").exists()
