@@ -95,9 +95,8 @@ async function denoise() {
     const suffix = result.type.replace("image/", "").replace("jpeg", "jpg");
     by("download").download = `${(image.name || "picture").replace(/\.[^.]*$/, "")}-denoised.${suffix}`;
     figures(answer.headers, seconds);
-    const warnings = advise(answer.headers);
     by("result").hidden = false;
-    say(`Done in ${seconds.toFixed(1)} seconds: the result is below. ${warnings.join(" ")}`);
+    say(`Done in ${seconds.toFixed(1)} seconds: the result is below. ${advice(answer.headers)}`);
   } catch (error) {
     if (running !== current) return; // stopped because another picture was chosen
     const stopped = error.name === "AbortError";
@@ -117,12 +116,10 @@ function finish() {
   if (focused) by("go").focus();
 }
 
-// Show each warning in words, with what to do about it, and return the words.
-function advise(headers) {
+// Return the warnings in words, with what to do about them.
+function advice(headers) {
   const codes = (headers.get("X-Warnings") || "").split(",").map((code) => code.trim()).filter(Boolean);
-  const texts = codes.map((code) => ADVICE[code] || `The service warns: ${code}.`);
-  by("warnings").replaceChildren(...texts.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
-  return texts;
+  return codes.map((code) => ADVICE[code] || `The service warns: ${code}.`).join(" ");
 }
 
 function figures(headers, seconds) {
