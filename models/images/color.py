@@ -39,7 +39,8 @@ def separate(rgb: Planes) -> Planes:
         (3, H, W). Plane i has `NOISE[i]` times the noise of a channel.
     """
     mixed = np.tensordot(MATRIX.astype(np.float32), rgb, axes=1)
-    return np.asarray(mixed + OFFSET.astype(np.float32)[:, None, None])
+    mixed += OFFSET.astype(np.float32)[:, None, None]
+    return np.asarray(mixed)
 
 
 def merge(planes: Planes) -> Planes:

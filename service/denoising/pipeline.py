@@ -142,7 +142,8 @@ def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: Si
         levels = [sigma / scale.span / 255 * factor for factor in _noise_factors(noisy)]
     if scale.is_unit:
         scale = content_range(noisy.planes, sigma / 255)
-        planes, levels = _network_planes(noisy, scale), [level if level is None else level / scale.span for level in levels]
+        if not scale.is_unit:
+            planes, levels = _network_planes(noisy, scale), [level if level is None else level / scale.span for level in levels]
     sigmas = _used(levels, noisy, scale.span, sigma_range)
     count = sum(level is not None for level in levels) * (8 if options.ensemble else 1) if options.strength else 0
     if not count:
@@ -155,12 +156,13 @@ def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: Si
             out[:] = plane
         else:
             out[:] = yield from _denoise_plane(plane, level, options.ensemble, sigma_range, indices, count)
+    del planes, plane, out  # to save memory on large pictures
     denoised = color.merge(denoised) if noisy.rgb else denoised
     denoised = scale.from_unit(denoised)
     if options.strength < 1:
         denoised = noisy.planes + np.float32(options.strength) * (denoised - noisy.planes)
     if noisy.alpha is not None:
-        denoised = np.where(noisy.alpha > 0, denoised, noisy.planes)
+        np.copyto(denoised, noisy.planes, where=noisy.alpha == 0)
     return DenoisedPicture(replace(noisy, planes=denoised), noisy, sigma, sigmas, estimate)
 
 

@@ -29,6 +29,7 @@ _SIGNATURES: tuple[tuple[bytes, int, Format], ...] = (
     (b"MM\0*", 0, "tiff"),
     (b"BM", 0, "bmp"),
 )
+_SAMPLE_TYPES: dict[Depth, Any] = {"8": np.uint8, "16": np.uint16, "float": np.float32}
 # The EXIF orientations as (transpose, flip rows, flip columns), applied in that order.
 _TURNS = {
     1: (False, False, False),
@@ -182,11 +183,12 @@ def encode(picture: Picture, file_format: Format | None = None, depth: Depth | N
 
 def quantized(picture: Picture, depth: Depth) -> NDArray[Any]:
     """Return samples (H, W, C) at a depth, alpha last: integers rounded and clipped, floats unchanged."""
-    stack = picture.planes if picture.alpha is None else np.concatenate([picture.planes, picture.alpha[None]])
+    planes = [*picture.planes] if picture.alpha is None else [*picture.planes, picture.alpha]
     levels = LEVELS[depth]
-    if levels is not None:
-        stack = np.rint(np.clip(stack, 0, 1) * np.float32(levels)).astype(np.uint8 if depth == "8" else np.uint16)
-    return np.ascontiguousarray(stack.transpose(1, 2, 0))
+    samples = np.empty((picture.height, picture.width, len(planes)), _SAMPLE_TYPES[depth])
+    for channel, plane in enumerate(planes):  # one by one, to save memory on large pictures
+        samples[..., channel] = plane if levels is None else np.rint(np.clip(plane, 0, 1) * np.float32(levels))
+    return samples
 
 
 def to_gray(picture: Picture) -> Picture:

@@ -57,7 +57,9 @@ class PillowImage:
             samples = decode_png(self._data) if deep else _samples(image)
             if self._jpeg_end is not None:
                 self._check_last_scan(samples, self._jpeg_end)
-            return samples, _exif(image), image.info
+            exif, info = _exif(image), image.info
+            image.close()  # to free its pixels: the job keeps this object until it ends
+            return samples, exif, info
 
     def _check_last_scan(self, samples: NDArray[Any], end: int) -> None:
         """Refuse a JPEG file whose last scan was cut short, which no library reports."""
