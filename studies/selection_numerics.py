@@ -115,7 +115,7 @@ def membership(report: Report, number: int) -> None:
         curves["paper, summed"].append(soft_neighbors(points, apart, t, "paper")[0].sum(2))
         curves["code, summed"].append(soft_neighbors(points, apart, t, "code")[0].sum(2))
         curves["code, exact, summed"].append(exact_code(apart, t).sum(2))
-    with report.figure("selection-membership") as figure:
+    with report.figure("selection-membership", height=3.6) as figure:
         bars, peak, off = figure.subplots(1, 3)
         chosen, t = number // 3, 0.03
         near = apart[chosen].topk(9, largest=False).indices.sort().values
@@ -129,7 +129,7 @@ def membership(report: Report, number: int) -> None:
         off.set(title="share outside the hard set", xscale="log", xlabel="temperature T")
         for axis in (peak, off):
             axis.invert_xaxis()
-        off.legend(loc="upper right")
+        figure.legend(*peak.get_legend_handles_labels(), loc="outside upper center", ncols=len(curves))
     rows = []
     for name, values in curves.items():
         sums_off = max((v.sum(1) - K).abs().max().item() for v in values)
