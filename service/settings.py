@@ -86,8 +86,8 @@ class Settings(BaseSettings):
         200,
         gt=0,
         description=(
-            "Maximum size in megapixels of all admitted images together, which take 4 to 16 bytes of memory per pixel; a "
-            "request beyond it gets status 429."
+            "Maximum size in megapixels of all admitted images together, references included; every further four channels "
+            "of an image count as much again; a request beyond it gets status 429."
         ),
     )
     interleave_images: int = Field(

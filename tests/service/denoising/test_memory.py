@@ -1,0 +1,72 @@
+"""The memory that a job takes at its peak, in a process of its own: `docs/operations.md` states the bounds."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+
+SIDE = 1200
+SCRIPT = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+import psutil
+from models.model_info import ModelInfo
+from service.denoising.job import DenoisingJob, OutputOptions, run
+from service.denoising.pipeline import DenoisingOptions
+from service.imaging.picture import DecodeLimits
+
+MODEL = ModelInfo("n3net", "n3net", "ab" * 32, {}, (0.0, 75.0), "cpu", "CPU", "float32", None)
+
+def go(name, reference):
+    data = Path(name).read_bytes()
+    options = DenoisingOptions(25, "rgb")
+    job = DenoisingJob(data, data if reference else None, MODEL, options, OutputOptions(), DecodeLimits())
+    run(job, lambda each: each.plane + np.float32(0.001))
+
+small, large, reference = sys.argv[1], sys.argv[2], sys.argv[3] == "True"
+go(small, reference)
+before = psutil.Process().memory_info().rss
+go(large, reference)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+"""
+WRITER = """
+import sys
+from pathlib import Path
+import numpy as np
+from service.imaging.codec import encode
+from service.imaging.picture import Picture
+
+kind, depth, channels, alpha, side, name = sys.argv[1:]
+shape = (int(channels), int(side), int(side))
+planes = np.random.default_rng(0).uniform(0.4, 0.5, shape).astype(np.float32)
+mask = np.full(shape[1:], 0.5, np.float32) if alpha == "True" else None
+Path(name).write_bytes(encode(Picture(planes, shape[0] == 3, mask, kind, depth)))
+"""
+
+
+def python(script: str, *arguments: object) -> str:
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "depth", "channels", "alpha", "reference", "most"),
+    [
+        ("png", "8", 1, False, False, 40),
+        ("png", "16", 3, True, False, 100),
+        ("tiff", "float", 3, True, False, 100),
+        ("png", "8", 1, False, True, 170),
+        ("tiff", "float", 3, True, True, 280),
+    ],
+)
+def test_bytes_per_pixel_at_the_peak(
+    tmp_path: Path, kind: str, depth: str, channels: int, alpha: bool, reference: bool, most: int
+) -> None:
+    files = [tmp_path / "small", tmp_path / "large"]
+    for side, file in zip((32, SIDE), files, strict=True):
+        python(WRITER, kind, depth, channels, alpha, side, file)
+    assert int(python(SCRIPT, *files, reference)) / SIDE**2 < most
