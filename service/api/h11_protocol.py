@@ -14,6 +14,9 @@ from service.telemetry.metrics import Metrics
 from service.telemetry.request_record import open_record
 
 HALF_CLOSED_PROBE_SECONDS = 0.25
+FREE_CHUNKS = 2000
+SMALLEST_MEAN_CHUNK = 64
+"""A body may have `FREE_CHUNKS` chunks and one more for this many bytes; each chunk costs some microseconds."""
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 
 
@@ -35,6 +38,8 @@ class TimedH11Protocol(H11Protocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._chunks = self._chunk_bytes = 0
+        self._parse_event, self.conn.next_event = self.conn.next_event, self._next_event  # type: ignore[method-assign]
         self.access_log = False  # uvicorn's log would contain paths; ours contains routes
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -71,6 +76,22 @@ class TimedH11Protocol(H11Protocol):
         if self.conn.our_state is h11.SEND_RESPONSE:
             self.transport.write(self.conn.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
         self._probe_clock = self.loop.call_later(HALF_CLOSED_PROBE_SECONDS, self._probe_half_closed)
+
+    def _next_event(self) -> Any:
+        """Return the next event of the connection, and refuse bodies in a great many tiny chunks.
+
+        Raises:
+            h11.RemoteProtocolError: If the chunks are too small, or the client breaks HTTP otherwise.
+        """
+        event = self._parse_event()
+        if isinstance(event, h11.Request):
+            self._chunks = self._chunk_bytes = 0
+        elif isinstance(event, h11.Data):
+            self._chunks += 1
+            self._chunk_bytes += len(event.data)
+            if self._chunks > FREE_CHUNKS + self._chunk_bytes / SMALLEST_MEAN_CHUNK:
+                raise h11.RemoteProtocolError("the chunks of the body are too small")
+        return event
 
     def handle_events(self) -> None:
         """Check the headers of the next request before h11 parses them, because h11 is too lenient."""

@@ -15,6 +15,7 @@ from service.imaging.tiff_directory import holds_too_much
 MOST_SCANS = 50  # encoders write about ten for a progressive color picture
 _MOST_SEGMENTS = 2000
 _MOST_FILL_BYTES = 10_000
+_WINDOW = 1 << 18  # bytes searched at a time, so that a file of fill bytes is refused early
 # A marker other than the restart markers. In entropy-coded data, 0xFF is followed by 0 or is a restart marker.
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _START, _END, _TEMPORARY = 0xD8, 0xD9, 0x01
@@ -106,12 +107,16 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
     """Yield the markers with their segments and offsets, up to the end marker."""
     position, fill_bytes = 2, 0
     for _ in range(_MOST_SEGMENTS):
-        found = _MARKER.search(data, position)
-        if found is None:
-            return
-        fill_bytes += data.count(b"\xff\xff", position, found.end())
-        if fill_bytes > _MOST_FILL_BYTES:
-            raise UndecodableImage("The file is damaged: it has too many fill bytes.")
+        found = None
+        while found is None:
+            if position >= len(data):
+                return
+            found = _MARKER.search(data, position, position + _WINDOW + 1)
+            searched = found.end() if found else position + _WINDOW
+            fill_bytes += data.count(b"\xff\xff", position, searched)
+            if fill_bytes > _MOST_FILL_BYTES:
+                raise UndecodableImage("The file is damaged: it has too many fill bytes.")
+            position = searched
         marker, position = data[found.end() - 1], found.end()
         if marker in (_START, _TEMPORARY):
             continue

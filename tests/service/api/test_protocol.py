@@ -1,5 +1,6 @@
 """HTTP as strangers speak it: odd framing, half-closed connections, HEAD, and the Accept header."""
 
+import contextlib
 import gzip
 import io
 import json
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from service.api.h11_protocol import FREE_CHUNKS, SMALLEST_MEAN_CHUNK
 from tests.support.faulty import Gate, scripted
 from tests.support.live import PATIENCE, Live, live, png, settings_for, wait_for
 
@@ -199,3 +201,28 @@ def test_the_format_option_wins_where_the_accept_header_allows_it(service: Live)
         "/v1/denoise?sigma=25&format=tiff", content=png(), headers={"accept": "image/jpeg, image/*;q=0.1"}
     )
     assert answer.headers["content-type"] == "image/tiff"
+
+
+def chunked(size: int, count: int) -> bytes:
+    chunk = b"%x\r\n%s\r\n" % (size, b"a" * size)
+    return b"POST /v1/noise HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * count + b"0\r\n\r\n"
+
+
+def test_a_body_in_a_great_many_tiny_chunks_is_refused(service: Live) -> None:
+    with socket.create_connection(("127.0.0.1", service.port), PATIENCE) as connection:
+        request = chunked(1, 4 * FREE_CHUNKS)
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(request)
+        received = b""
+        with contextlib.suppress(ConnectionError):
+            while part := connection.recv(65536):
+                received += part
+    assert not received or b" 400 " in received.partition(b"\r\n")[0]
+    assert service.client.get("/livez").status_code == 200
+
+
+def test_a_body_in_chunks_of_a_sensible_size_is_read(service: Live) -> None:
+    sent = chunked(SMALLEST_MEAN_CHUNK, 2 * FREE_CHUNKS).replace(b"Host: x", b"Host: x\r\nConnection: close")
+    head, body = exchange(service, sent)
+    assert b" 415 " in head.partition(b"\r\n")[0], "the body is no image, but it is read"
+    assert json.loads(body)["type"] == "urn:n3denoise:error:unsupported-format"

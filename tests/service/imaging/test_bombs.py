@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from service.errors import ServiceError
+from service.errors import ServiceError, UndecodableImage
 from service.imaging.codec import decode, open_image
 from service.imaging.jpeg import MOST_SCANS
 from service.imaging.picture import DecodeLimits
@@ -123,3 +123,9 @@ def test_a_tiff_with_fewer_strips_or_tiles_than_it_needs_is_refused(layout: dict
         struct.pack_into("<I", data, entry + 4, struct.unpack_from("<I", data, entry + 4)[0] - 1)
     with pytest.raises(ServiceError, match="damaged"):
         decode(bytes(data), DecodeLimits())
+
+
+@pytest.mark.parametrize("end", [b"", b"\0", b"\xff\xd9"])
+def test_a_jpeg_of_fill_bytes_is_refused_from_its_start(end: bytes) -> None:
+    with pytest.raises(UndecodableImage, match="fill bytes"):
+        open_image(b"\xff\xd8" + b"\xff" * 40_000 + end, DecodeLimits())
