@@ -6,10 +6,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from service.denoising.pipeline import ColorMode
 from service.imaging.metadata import Keep
-from service.imaging.picture import Depth, Format
+from service.imaging.picture import FORMAT_ALIASES, Depth, Format
 
 Model = Literal["n3net", "dncnn", "nlm"]
-_FORMAT_ALIASES = {"jpg": "jpeg", "tif": "tiff"}
 
 
 class TreatmentOptions(BaseModel):
@@ -54,7 +53,7 @@ class DenoiseOptions(TreatmentOptions):
 
     format: Annotated[
         Format | None,
-        BeforeValidator(lambda name: _FORMAT_ALIASES.get(name, name)),
+        BeforeValidator(lambda name: FORMAT_ALIASES.get(name, name)),
         Field(description="Format of the result; by default that of the input. jpg means jpeg, and tif means tiff."),
     ] = None
     depth: Annotated[Depth | None, Field(description="Depth of the result; by default that of the input.")] = None

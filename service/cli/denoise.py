@@ -32,6 +32,16 @@ def sigma_or_auto(text: str) -> float:
     return sigma
 
 
+def format_or_alias(text: str) -> str:
+    """Parse the name of a file format, or an alias such as "jpg"."""
+    from service.imaging.picture import FORMAT_ALIASES, FORMATS
+
+    name = FORMAT_ALIASES.get(text, text)
+    if name not in FORMATS:
+        raise typer.BadParameter(f"must be one of {', '.join((*FORMATS, *FORMAT_ALIASES))}")
+    return name
+
+
 def denoise(
     inputs: Annotated[
         list[Path],
@@ -69,7 +79,13 @@ def denoise(
     ] = False,
     file_format: Annotated[
         Literal["png", "jpeg", "webp", "tiff", "bmp"] | None,
-        typer.Option("--format", help="File format of the output.", show_default="same as the input"),
+        typer.Option(
+            "--format",
+            parser=format_or_alias,
+            metavar="[png|jpeg|webp|tiff|bmp]",
+            help="File format of the output; jpg means jpeg, and tif means tiff.",
+            show_default="same as the input",
+        ),
     ] = None,
     depth: Annotated[
         Literal["8", "16", "float"] | None,

@@ -27,6 +27,8 @@ _SIGNATURES: tuple[tuple[bytes, int, Format], ...] = (
     (b"WEBP", 8, "webp"),
     (b"II*\0", 0, "tiff"),
     (b"MM\0*", 0, "tiff"),
+    (b"II+\0", 0, "tiff"),  # BigTIFF, which is refused with a message of its own
+    (b"MM\0+", 0, "tiff"),
     (b"BM", 0, "bmp"),
 )
 _SAMPLE_TYPES: dict[Depth, Any] = {"8": np.uint8, "16": np.uint16, "float": np.float32}

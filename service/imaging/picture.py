@@ -17,6 +17,7 @@ Planes = NDArray[np.float32]  # (C, H, W)
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 MEDIA_TYPES: dict[Format, str] = {name: f"image/{name}" for name in FORMATS}
+FORMAT_ALIASES: dict[str, Format] = {"jpg": "jpeg", "tif": "tiff"}
 SUFFIXES: dict[Format, tuple[str, ...]] = {
     "png": (".png",),
     "jpeg": (".jpg", ".jpeg"),

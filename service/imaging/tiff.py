@@ -28,7 +28,8 @@ _DEPTHS: dict[tuple[str, int], Depth] = {
     ("uint16", 16): "16",
     ("float32", 32): "float",
 }
-_LOSSLESS, _FAX, _JPEG = {1, 5, 8, 32773, 32946, 50000}, {2, 3, 4}, 7
+# CCITT (2 to 4) is left out: its decoders fill in what they cannot read, and report no damage.
+_LOSSLESS, _JPEG = {1, 5, 8, 32773, 32946, 50000}, 7
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _STRAIGHT, _UNSPECIFIED = 2, 0
 _MOST_TILE_SAMPLES = 1 << 28
@@ -38,7 +39,7 @@ _LONG = 4
 _APART = 2  # the planar configuration in which every channel has its own strips or tiles
 # The entries that say how the pixels are stored. tifffile sees no others, because it reads the private ones of many makers.
 _TAGS = frozenset(
-    {*range(254, 260), 262, 266, 273, 274, *range(277, 280), 282, 283, 284, 292, 293, 296, 317, 320, *range(322, 326)}
+    {*range(254, 260), 262, 266, 273, 274, *range(277, 280), 282, 283, 284, 296, 317, 320, *range(322, 326)}
     | {338, 339, 347, 530, 531, 532, 32997, 32998, 34675}
 )
 
@@ -197,7 +198,8 @@ def _header(page: Any) -> Header:
         raise UnsupportedMode("Send TIFF samples of 1, 8, 12 or 16 bits, unsigned, or of 32-bit float.")
     if page.axes not in ("YX", "YXS", "SYX") or not _is_read(page):
         raise UnsupportedMode(
-            "Send TIFF uncompressed or compressed by LZW, deflate, PackBits, Zstandard, JPEG (8 bits) or CCITT (two levels)."
+            "Send TIFF uncompressed or compressed by LZW, deflate, PackBits, Zstandard or JPEG (8 bits). CCITT (fax) is not supported; "
+            "save the picture with LZW instead."
         )
     extra = [int(kind) for kind in page.extrasamples]
     straight = extra[-1:] == [_STRAIGHT]
@@ -226,11 +228,7 @@ def _is_read(page: Any) -> bool:
     """Tell whether the compression is one that is read here, for samples of this kind."""
     if page.bitspersample == 1 and page.samplesperpixel > 1:
         return False
-    return (
-        page.compression in _LOSSLESS
-        or (page.compression in _FAX and page.bitspersample == 1)
-        or (page.compression == _JPEG and page.bitspersample == 8)
-    )
+    return page.compression in _LOSSLESS or (page.compression == _JPEG and page.bitspersample == 8)
 
 
 def _tile_samples(page: Any) -> int:

@@ -16,6 +16,7 @@ _MOST_NUMBERS = 200_000  # in one entry; bytes and text may be longer
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _BYTES = {1, 2, 6, 7}
 _SHORT = 3
+_BIG = 43  # the version of BigTIFF; that of classic TIFF is 42
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE = 254, 255
 _REDUCED, _MASK = 1, 4
 _CHUNK_TAGS = {273, 279, 324, 325}  # offsets and byte counts of strips and tiles
@@ -48,9 +49,11 @@ def full_pages(data: bytes) -> list[Page]:
     """Return the pages of a TIFF file that are neither a reduced version nor a mask of another page.
 
     Raises:
-        UnsupportedMode: If there are too many directories, strips, tiles, or numbers in an entry.
+        UnsupportedMode: If it is BigTIFF, or there are too many directories, strips, tiles, or numbers in an entry.
         UndecodableImage: If a directory is cut off, or the directories hold more than the file.
     """
+    if _BIG in data[2:4]:
+        raise UnsupportedMode("BigTIFF is not supported; save the picture as a classic TIFF file, or as PNG.")
     try:
         return [page for page in _Reader(data).pages() if _is_full(page.entries)]
     except struct.error:

@@ -187,10 +187,10 @@ def two_bit_gray() -> bytes:
 
 def scanned(gray: Array, color: Array, two: Array) -> Iterator[Row]:
     """TIFF files as scanners write them."""
-    for name in ("raw", "group3", "group4", "tiff_ccitt", "packbits", "tiff_lzw"):
+    for name in ("raw", "packbits", "tiff_lzw"):
         yield Row(f"tiff, two levels, {name}", pil(two, "tiff", compression=name), (two * 255).astype(np.uint8)[..., None])
-    faxed = pil(two, "tiff", compression="group4", tiffinfo={262: 0})
-    yield Row("tiff, two levels, white is zero", faxed, (two * 255).astype(np.uint8)[..., None])
+    inverted = pil(two, "tiff", compression="packbits", tiffinfo={262: 0})
+    yield Row("tiff, two levels, white is zero", inverted, (two * 255).astype(np.uint8)[..., None])
     for name, samples in (("gray", gray), ("color", color)):
         file = pil(samples, "tiff", compression="jpeg", quality=95)
         yield Row(f"tiff, {name}, JPEG", file, decoded(file).reshape(9, 12, -1), rgb=name == "color")
@@ -250,6 +250,11 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
     "tiff, 64-bit floats": (tiff(levels(8, 8, dtype=np.float32).astype(np.float64)), 415, "12 or 16 bits"),
     "tiff, 16-bit floats": (tiff(levels(8, 8, dtype=np.float32).astype(np.float16)), 415, "12 or 16 bits"),
     "tiff, signed": (tiff(levels(8, 8, dtype=np.int16)), 415, "12 or 16 bits"),
+    "tiff, group 3": (pil(levels(9, 12) > 127, "tiff", compression="group3"), 415, "save the picture with LZW"),
+    "tiff, group 4": (pil(levels(9, 12) > 127, "tiff", compression="group4"), 415, "save the picture with LZW"),
+    "tiff, modified Huffman": (pil(levels(9, 12) > 127, "tiff", compression="tiff_ccitt"), 415, "save the picture with LZW"),
+    "bigtiff": (tiff(levels(8, 8), bigtiff=True, byteorder="<"), 415, "save the picture as a classic TIFF file"),
+    "bigtiff, big-endian": (tiff(levels(8, 8), bigtiff=True, byteorder=">"), 415, "save the picture as a classic TIFF file"),
     "png, animated": (several("png"), 415, "single frame"),
     "webp, animated": (several("webp"), 415, "single frame"),
     "tiff, pages": (several("tiff"), 415, "single page"),

@@ -71,6 +71,19 @@ def test_the_suffix_of_the_result_chooses_its_format(tmp_path: Path) -> None:
     assert "--format" in wrong.output
 
 
+@pytest.mark.parametrize(("name", "suffix"), [("jpg", ".jpg"), ("jpeg", ".jpg"), ("tif", ".tif"), ("tiff", ".tif")])
+def test_formats_have_the_aliases_of_the_api(name: str, suffix: str, tmp_path: Path) -> None:
+    done = denoise(save(tmp_path / "noisy.png", picture()), "-o", tmp_path / "out", "--format", name)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "out" / f"noisy{suffix}").is_file()
+
+
+def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    done = denoise(save(tmp_path / "noisy.png", picture()), "-o", tmp_path / "out", "--format", "gif")
+    assert done.exit_code == 2
+    assert "png, jpeg, webp, tiff, bmp, jpg, tif" in " ".join(done.output.replace("│", " ").split())
+
+
 def test_an_existing_folder_is_a_folder_whatever_its_name(tmp_path: Path) -> None:
     (tmp_path / "out.png").mkdir()
     assert denoise(save(tmp_path / "noisy.png", picture()), "-o", tmp_path / "out.png").exit_code == 0
