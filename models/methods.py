@@ -25,7 +25,7 @@ class Method(Protocol):
 
     @property
     def can_shrink(self) -> bool:
-        """Whether `steps` needs less memory with a larger `shrink`."""
+        """Whether `steps` with `shrink` 2 needs less memory and is not many times slower."""
 
     def steps(self, noisy: Tensor, sigma: float, *, shrink: int = 1) -> Generator[float, None, Tensor]:
         """Denoise an image piece by piece.

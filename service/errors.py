@@ -13,6 +13,7 @@
     │   ├── UnsupportedFormat    415  a file format that the service does not read
     │   ├── UnsupportedEncoding  415  a compressed request body
     │   ├── UnsupportedMode      415  a known format, but an unsupported depth, mode or frame count
+    │   ├── ExpectationFailed    417  an Expect header other than 100-continue
     │   ├── InvalidParameter     422
     │   ├── SigmaOutOfRange      422
     │   ├── UndecodableImage     422
@@ -142,6 +143,10 @@ class UnsupportedEncoding(ClientError):
 
 class UnsupportedMode(ClientError):
     status, code, title = 415, "unsupported-mode", "The depth, color mode or frame count of the image is not supported"
+
+
+class ExpectationFailed(ClientError):
+    status, code, title = 417, "expectation-failed", "The Expect header is not supported"
 
 
 class InvalidParameter(ClientError):

@@ -34,8 +34,6 @@ class Denoiser:
         unfused_reason: Why the N3 blocks cannot run as one fused kernel; None if they can.
     """
 
-    can_shrink = True
-
     def __init__(
         self,
         weights: Weights,
@@ -160,6 +158,11 @@ class Denoiser:
         """
         self._check(noisy, sigma)
         return self._steps(noisy, sigma, plan)
+
+    @property
+    def can_shrink(self) -> bool:
+        """Whether `steps` may be called with `shrink` 2: half of the budget is still enough to denoise at full speed."""
+        return self.memory_budget // 2 >= self.least_budget
 
     @property
     def least_budget(self) -> int:

@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from service import version
 from service.api.context import AppContext
 from service.api.error_responses import handle
-from service.api.middleware import ApiKeys, Cors, ErrorRendering, RequestLog
+from service.api.middleware import ApiKeys, Cors, ErrorRendering, RequestLog, ServerOptions
 from service.api.openapi import complete
 from service.api.routes import denoise, evaluate, health, info, noise, page
 from service.api.upload_limits import UploadLimits
@@ -39,14 +39,14 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         engine.start()
-        lag = asyncio.create_task(_watch_loop(context.metrics))
+        watch = asyncio.create_task(_watch(context))
         yield
-        lag.cancel()
+        watch.cancel()
         await engine.stop()
         context.close()
 
     cors = [Middleware(Cors, settings.cors_origins)] if settings.cors_origins else []
-    inner = [Middleware(each, context) for each in (ErrorRendering, ApiKeys, UploadLimits)]
+    inner = [Middleware(each, context) for each in (ServerOptions, ErrorRendering, ApiKeys, UploadLimits)]
     app = FastAPI(
         title="n3denoise",
         summary="Denoise images with Neural Nearest Neighbors Networks.",
@@ -65,9 +65,10 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     return app
 
 
-async def _watch_loop(metrics: Metrics) -> None:
-    """Measure how late the event loop wakes up, which shows whether something computes on it."""
+async def _watch(context: AppContext) -> None:
+    """Measure how late the event loop wakes up, which shows whether something computes on it, and log stuck threads."""
     while True:
         due = time.monotonic() + _LAG_SECONDS
         await asyncio.sleep(_LAG_SECONDS)
-        metrics.loop_lag.observe(max(0.0, time.monotonic() - due))
+        context.metrics.loop_lag.observe(max(0.0, time.monotonic() - due))
+        context.report_stuck()

@@ -5,6 +5,7 @@ import contextvars
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal, ParamSpec, TypeVar, get_args
 
@@ -14,6 +15,7 @@ from service.engine.engine import Engine
 from service.errors import NotReady, ServiceError
 from service.imaging.picture import DecodeLimits
 from service.settings import Settings
+from service.telemetry.logs import log
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_record import current_record, note_stage
 
@@ -22,6 +24,23 @@ T = TypeVar("T")
 
 PooledStage = Literal["read", "decode", "encode"]
 SMALL_PIXELS = 1_000_000
+
+
+@dataclass(eq=False)
+class _Call:
+    """A function that runs on a thread now.
+
+    Attributes:
+        stage: The stage that it is part of.
+        request_id: ID of its request.
+        began: When it began, on the monotonic clock.
+        reported: Whether the log says that it is stuck.
+    """
+
+    stage: PooledStage
+    request_id: str
+    began: float
+    reported: bool = False
 
 
 class AppContext:
@@ -45,7 +64,7 @@ class AppContext:
         self.engine = engine
         self.limits = DecodeLimits(settings.max_pixels, settings.max_channels)
         self.uploads_bytes = 0
-        self._began: dict[object, float] = {}  # the functions that run on the threads now, and since when
+        self._calls: set[_Call] = set()
         metrics.ready.set_function(lambda: self.trouble is None)
         metrics.stuck_threads.set_function(lambda: self.stuck_threads)
         self._threads = {
@@ -66,25 +85,36 @@ class AppContext:
         start, timed_before = time.monotonic(), sum(record.stages.values())
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                threads, context.run, partial(self._watched, func, *args, **kwargs)
+                threads, context.run, partial(self._watched, name, func, *args, **kwargs)
             )
         finally:
             timed_inside = sum(record.stages.values()) - timed_before
             note_stage(self.metrics, record, name, max(0.0, time.monotonic() - start - timed_inside))
 
-    def _watched(self, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        call = object()
-        self._began[call] = time.monotonic()
+    def _watched(self, stage: PooledStage, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        call = _Call(stage, current_record().request_id, time.monotonic())
+        self._calls.add(call)
         try:
             return func(*args, **kwargs)
         finally:
-            del self._began[call]
+            self._calls.remove(call)
+
+    def _stuck(self) -> list[_Call]:
+        latest = time.monotonic() - self.settings.hang_seconds
+        return [call for call in list(self._calls) if call.began < latest]
 
     @property
     def stuck_threads(self) -> int:
         """Number of threads that have worked on one stage of one request for longer than any should."""
-        latest = time.monotonic() - self.settings.hang_seconds
-        return sum(began < latest for began in list(self._began.values()))
+        return len(self._stuck())
+
+    def report_stuck(self) -> None:
+        """Log each stuck thread once."""
+        for call in self._stuck():
+            if not call.reported:
+                call.reported = True
+                seconds = round(time.monotonic() - call.began, 1)
+                log().warning("stuck thread", id=call.request_id, stage=call.stage, seconds=seconds)
 
     @property
     def trouble(self) -> ServiceError | None:

@@ -38,7 +38,8 @@ def _of_framework(error: HTTPException) -> ServiceError:
     if error.status_code == 404:
         return NotFound("There is nothing at this address.")
     if error.status_code == 405:
-        return MethodNotAllowed((error.headers or {}).get("Allow", ""))
+        allowed = (error.headers or {}).get("Allow", "")
+        return MethodNotAllowed(allowed.replace("GET", "GET, HEAD"))  # HEAD works wherever GET does
     if 400 <= error.status_code < 500:
         return BadRequest("The request cannot be read.")
     return InternalError()

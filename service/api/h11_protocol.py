@@ -1,15 +1,15 @@
 """HTTP/1.1 connections with a deadline for everything a client does, and problem details for broken requests."""
 
 import asyncio
-import re
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from service.api.error_responses import response_to
+from service.api.framing import StrictBuffer, head_error, in_origin_form
 from service.api.middleware import common_headers, record_response
-from service.errors import BadRequest, HeadersTooLarge, ServiceError
+from service.errors import BadRequest, ServiceError
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_record import open_record
 
@@ -17,7 +17,6 @@ HALF_CLOSED_PROBE_SECONDS = 0.25
 FREE_CHUNKS = 2000
 SMALLEST_MEAN_CHUNK = 64
 """A body may have `FREE_CHUNKS` chunks and one more for this many bytes; each chunk costs some microseconds."""
-_BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 
 
 class TimedH11Protocol(H11Protocol):
@@ -39,6 +38,9 @@ class TimedH11Protocol(H11Protocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._chunks = self._chunk_bytes = 0
+        self._half_closed = False
+        self._refusal: ServiceError = BadRequest("That is not valid HTTP.")
+        self._received = self.conn._receive_buffer = StrictBuffer()  # noqa: SLF001 (h11 has no public way to be strict)
         self._parse_event, self.conn.next_event = self.conn.next_event, self._next_event  # type: ignore[method-assign]
         self.access_log = False  # uvicorn's log would contain paths; ours contains routes
 
@@ -58,58 +60,55 @@ class TimedH11Protocol(H11Protocol):
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keep the connection of a client that sent its whole request and then closed its sending side.
 
-        A client that closed the connection altogether looks the same until something is sent to it.
+        A client that closed the connection altogether looks the same until something is sent to it. HTTP/1.0 has no informational
+        responses, so such a client is noticed only when its response is sent.
 
         Returns:
             Whether to keep the connection open for writing.
         """
-        answerable = self.conn.their_state is h11.DONE and self.conn.our_state is h11.SEND_RESPONSE
-        if not answerable or self.conn.their_http_version != b"1.1":  # HTTP/1.0 has no informational responses
+        if not self._awaits_response:
             return False
-        self._probe_half_closed()
+        self._half_closed = True
+        if (self.conn.their_http_version or b"") >= b"1.1":
+            self._probe_half_closed()
         return True
+
+    @property
+    def _awaits_response(self) -> bool:
+        """Whether the client has sent a whole request and not yet got the whole response."""
+        sent_all = self.conn.their_state in (h11.DONE, h11.MUST_CLOSE)
+        return sent_all and self.conn.our_state in (h11.SEND_RESPONSE, h11.SEND_BODY)
 
     def _probe_half_closed(self) -> None:
         """Send informational responses until the response begins: they fail if the client has closed the connection."""
         if self.transport.is_closing():
             return
         if self.conn.our_state is h11.SEND_RESPONSE:
-            self.transport.write(self.conn.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+            probe = h11.InformationalResponse(status_code=100, headers=[], reason="Continue")
+            self.transport.write(self.conn.send(probe) or b"")
         self._probe_clock = self.loop.call_later(HALF_CLOSED_PROBE_SECONDS, self._probe_half_closed)
 
     def _next_event(self) -> Any:
-        """Return the next event of the connection, and refuse bodies in a great many tiny chunks.
+        """Return the next event of the connection; refuse heads that h11 would accept, and bodies in a great many tiny chunks.
 
         Raises:
-            h11.RemoteProtocolError: If the chunks are too small, or the client breaks HTTP otherwise.
+            h11.RemoteProtocolError: If the head is refused, the chunks are too small, or the client breaks HTTP otherwise.
         """
+        if self.conn.their_state is h11.IDLE:
+            error = head_error(self._received.head(), self.config.h11_max_incomplete_event_size or 0)
+            if error:
+                self._refusal = error
+                raise h11.RemoteProtocolError(error.detail)
         event = self._parse_event()
         if isinstance(event, h11.Request):
             self._chunks = self._chunk_bytes = 0
-        elif isinstance(event, h11.Data):
+            return in_origin_form(event)
+        if isinstance(event, h11.Data):
             self._chunks += 1
             self._chunk_bytes += len(event.data)
             if self._chunks > FREE_CHUNKS + self._chunk_bytes / SMALLEST_MEAN_CHUNK:
                 raise h11.RemoteProtocolError("the chunks of the body are too small")
         return event
-
-    def handle_events(self) -> None:
-        """Check the headers of the next request before h11 parses them, because h11 is too lenient."""
-        if self.conn.their_state is h11.IDLE and (error := self._head_error()):
-            self._refuse(error)
-        else:
-            super().handle_events()
-
-    def _head_error(self) -> ServiceError | None:
-        """Return what is wrong with the request line and the headers that have arrived, or None."""
-        buffered, _ = self.conn.trailing_data
-        head, _, _ = buffered.partition(b"\r\n\r\n")
-        limit = self.config.h11_max_incomplete_event_size or 0
-        if len(head) > limit:  # h11 applies its limit only to headers that arrive in pieces
-            return HeadersTooLarge(f"The limit is {limit} bytes.", limit_bytes=limit)
-        if _BARE_LINE_FEED.search(head):
-            return BadRequest("Lines of the request must end with CRLF.")
-        return None
 
     def data_received(self, data: bytes) -> None:
         """Run the clock while the headers of a request are incomplete; keep the clock of a body that was answered early."""
@@ -125,7 +124,7 @@ class TimedH11Protocol(H11Protocol):
     def on_response_complete(self) -> None:
         """Start the clocks for the rest of a request that was answered before its body arrived, and for reading the response."""
         super().on_response_complete()
-        if self._probe_clock is not None:  # the client can send nothing more
+        if self._half_closed and not self._awaits_response:  # the client can send nothing more
             self.transport.close()
         if self._answered_early and not self.transport.is_closing():
             self._start_clock(self.body_seconds)
@@ -167,14 +166,11 @@ class TimedH11Protocol(H11Protocol):
             self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 (our error has a type of its own)
-        """Answer a request that is not valid HTTP or whose headers are too long."""
+        """Answer a request that is not valid HTTP or whose headers are too long, and close the connection."""
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # this is the rest of a body that was answered
             self.transport.close()
             return
-        self._refuse(BadRequest("That is not valid HTTP."))
-
-    def _refuse(self, error: ServiceError) -> None:
-        record = open_record(None)
+        error, record = self._refusal, open_record(None)
         response = response_to(error)
         response.headers.update(common_headers(record, path="") | {"cache-control": "no-store", "connection": "close"})
         head = h11.Response(status_code=error.status, headers=response.raw_headers)

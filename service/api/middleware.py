@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.context import AppContext
 from service.api.error_responses import as_service_error, response_to
-from service.errors import BadRequest, Draining, Unauthorized
+from service.errors import BadRequest, Draining, ExpectationFailed, ServiceError, Unauthorized
 from service.telemetry.logs import log
 from service.telemetry.metrics import HTTP_METHODS, Metrics
 from service.telemetry.request_record import Record, open_record
@@ -92,8 +92,7 @@ class RequestLog:
         request_headers = Headers(scope=scope)
         record = open_record(request_headers.get("x-request-id"))
         status = 0
-        # Two proxies may disagree about where such a request ends (RFC 9112, section 6.1).
-        ambiguous = "transfer-encoding" in request_headers and "content-length" in request_headers
+        refusal = _refusal(request_headers)
         # A HEAD request is a GET request whose response the server sends without its body.
         method = scope["method"]
         inner = {**scope, "method": "GET"} if method == "HEAD" else scope
@@ -105,22 +104,27 @@ class RequestLog:
                 headers = MutableHeaders(scope=message)
                 headers.update(common_headers(record, scope["path"]))
                 headers.setdefault("cache-control", "no-store")
-                if self.context.engine.draining or ambiguous:
+                if self.context.engine.draining or refusal:
                     headers["connection"] = "close"
             await send(message)
 
         with self.context.metrics.http_active.track_inprogress():
             try:
-                await (_refuse_ambiguous if ambiguous else self.app)(inner, receive, send_with_headers)
+                await (response_to(refusal) if refusal else self.app)(inner, receive, send_with_headers)
             finally:
                 # Only now is the route known.
                 route = getattr(inner.get("route"), "path", None) or (scope["path"] if scope["path"] in PLAIN else "unmatched")
                 record_response(self.context.metrics, record, method, route, status)
 
 
-async def _refuse_ambiguous(scope: Scope, receive: Receive, send: Send) -> None:
-    error = BadRequest("Send either Content-Length or Transfer-Encoding, not both.")
-    await response_to(error)(scope, receive, send)
+def _refusal(headers: Headers) -> ServiceError | None:
+    """Return why a request with these headers is refused on every route, or None."""
+    if "transfer-encoding" in headers and "content-length" in headers:
+        # Two proxies may disagree about where such a request ends (RFC 9112, section 6.1).
+        return BadRequest("Send either Content-Length or Transfer-Encoding, not both.")
+    if any(value.strip().lower() != "100-continue" for value in headers.getlist("expect")):
+        return ExpectationFailed("The only expectation that the service supports is 100-continue.")
+    return None
 
 
 class Cors(CORSMiddleware):
@@ -137,6 +141,19 @@ class Cors(CORSMiddleware):
         if response.status_code < 400:
             return response
         return response_to(BadRequest("The service does not take that origin, method or header from other sites."))
+
+
+class ServerOptions:
+    """Answer `OPTIONS *`, which asks about the whole server and matches no route (RFC 9110, section 9.3.7)."""
+
+    def __init__(self, app: ASGIApp, context: AppContext) -> None:  # noqa: ARG002 (all layers inside CORS are made alike)
+        """Wrap an application."""
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request (ASGI)."""
+        asked = scope["type"] == "http" and scope["method"] == "OPTIONS" and scope["path"] == "*"
+        await (Response(None, 204, {"allow": "GET, HEAD, OPTIONS, POST"}) if asked else self.app)(scope, receive, send)
 
 
 class ErrorRendering:

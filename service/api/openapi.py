@@ -14,7 +14,7 @@ from service.imaging.picture import MEDIA_TYPES
 
 Json = dict[str, Any]
 
-ALWAYS = (errors.Unauthorized, errors.HeadersTooLarge, errors.InternalError)
+ALWAYS = (errors.Unauthorized, errors.ExpectationFailed, errors.HeadersTooLarge, errors.InternalError)
 READING = (
     errors.BadRequest,
     errors.UnsupportedEncoding,

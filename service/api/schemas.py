@@ -1,5 +1,6 @@
 """Options of requests and bodies of responses."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -9,6 +10,17 @@ from service.imaging.metadata import Keep
 from service.imaging.picture import FORMAT_ALIASES, Depth, Format
 
 Model = Literal["n3net", "dncnn", "nlm"]
+_NUMBER = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
+
+
+def _plain_number(value: object) -> object:
+    """Refuse what pydantic would take for a number, such as 1_0 or one with a line feed; no option may be negative."""
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):
+        raise ValueError("not a number")
+    return value
+
+
+_PLAIN = BeforeValidator(_plain_number)
 
 
 class TreatmentOptions(BaseModel):
@@ -17,12 +29,14 @@ class TreatmentOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sigma: Annotated[
-        Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["auto"],
+        Annotated[float, Field(ge=0, allow_inf_nan=False), _PLAIN] | Literal["auto"],
         Field(description="Standard deviation of the noise on the 0-255 scale, or auto to estimate it."),
     ] = "auto"
     model: Annotated[Model, Field(description="Name of the model; /v1/models lists the available ones.")] = "n3net"
     color: Annotated[ColorMode, Field(description="gray converts color to gray, as the paper does; rgb keeps color.")] = "gray"
-    strength: Annotated[float, Field(ge=0, le=1, description="Blend of the input (0) and the denoised picture (1).")] = 1.0
+    strength: Annotated[float, Field(ge=0, le=1, description="Blend of the input (0) and the denoised picture (1)."), _PLAIN] = (
+        1.0
+    )
     ensemble: Annotated[bool, Field(description="Average over all eight flips and rotations; takes eight times as long.")] = False
 
 
@@ -40,9 +54,11 @@ class EvaluateOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sigma: Annotated[
-        float, Field(gt=0, allow_inf_nan=False, description="Standard deviation of the added noise, 0-255 scale.")
+        float, Field(gt=0, allow_inf_nan=False, description="Standard deviation of the added noise, 0-255 scale."), _PLAIN
     ] = 25.0
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1, description="Seed of the noise; the same seed gives the same noise.")] = 0
+    seed: Annotated[
+        int, Field(ge=0, le=2**63 - 1, description="Seed of the noise; the same seed gives the same noise."), _PLAIN
+    ] = 0
     model: Annotated[Model, Field(description="Name of the model; /v1/models lists the available ones.")] = "n3net"
     color: Annotated[ColorMode, Field(description="gray converts color to gray, as the paper does; rgb keeps color.")] = "gray"
     ensemble: Annotated[bool, Field(description="Average over all eight flips and rotations; takes eight times as long.")] = False
@@ -160,6 +176,7 @@ class Limits(BaseModel):
 
     max_body_bytes: int
     max_pixels: int
+    max_channels: int
     formats: list[str]
     queue_requests: int
     interleave_images: int

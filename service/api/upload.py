@@ -56,14 +56,17 @@ class RawUpload:
         """Split the body into its parts. A body that is not a form is the image, whatever its content type.
 
         Raises:
-            BadRequest: If the form is malformed or has too many parts, or there is no image.
+            BadRequest: If the form is malformed, has no boundary or too many parts, or there is no image.
             InvalidParameter: If an option or a file is given twice.
         """
         media_type, parameters = parse_options_header(self.content_type)
         files: list[tuple[str, bytes]] = [("image", self.body)] if self.body else []
         options = list(self.query)
         if media_type == b"multipart/form-data":
-            parts = read_form(self.body, parameters.get(b"boundary", b""), self.max_parts)
+            boundary = parameters.get(b"boundary")
+            if not boundary:
+                raise BadRequest("The Content-Type of a form needs a boundary.")
+            parts = read_form(self.body, boundary, self.max_parts)
             files = [part for part in parts if part[0] in FILES]
             try:
                 options += [(name, data.decode()) for name, data in parts if name not in FILES]

@@ -30,17 +30,12 @@ class UploadLimits:
         with self._account() as account:
             body = _Body(receive, self.context.settings.body_seconds)
             if declared.isdigit() and int(declared) > limit:
-                # Many clients read no response before they have sent everything, so discard some of the body first, unless
-                # the client asks before it sends.
-                if "expect" not in headers:
-                    await body.discard(limit)
                 raise self._too_large()
 
             async def receive_bounded() -> Message:
                 message = await body.receive()
                 account.add(len(message.get("body", b"")))
                 if body.bytes > limit:
-                    await body.discard(limit)
                     raise self._too_large()
                 return message
 
@@ -95,8 +90,3 @@ class _Body:
         self.bytes += len(message.get("body", b""))
         self.complete = not message.get("more_body", False)
         return message
-
-    async def discard(self, most: int) -> None:
-        end = self.bytes + most
-        while not self.complete and self.bytes < end:
-            await self.receive()

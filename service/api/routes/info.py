@@ -57,6 +57,7 @@ async def info(request: Request) -> Info:
         limits=Limits(
             max_body_bytes=settings.max_body_bytes,
             max_pixels=settings.max_pixels,
+            max_channels=settings.max_channels,
             formats=list(context.limits.formats),
             queue_requests=settings.queue_requests,
             interleave_images=settings.interleave_images,

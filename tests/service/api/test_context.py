@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from service.api.context import SMALL_PIXELS, AppContext, PooledStage
 from service.engine.engine import Engine
@@ -76,17 +77,26 @@ def test_a_stuck_thread_is_noticed(opened: threading.Event, weights: Path, monke
         return decode(image)
 
     monkeypatch.setattr(codec.ImageFile, "decode", slow)
-    with live(settings_for(weights, hang_seconds=5)) as service, ThreadPoolExecutor(1) as clients:
+    with (
+        capture_logs() as lines,
+        live(settings_for(weights, hang_seconds=5)) as service,
+        ThreadPoolExecutor(1) as clients,
+    ):
         assert service.client.get("/readyz").status_code == 200
         answer = clients.submit(service.denoise)
         wait_for(lambda: service.client.get("/readyz").status_code == 503)
         assert "decoding" in service.client.get("/readyz").json()["detail"]
         assert (service.metric("denoise_stuck_threads"), service.metric("denoise_ready")) == (1, 0)
         assert service.client.get("/livez").status_code == 200
+        wait_for(lambda: any(line["event"] == "stuck thread" for line in lines))
         opened.set()
         assert answer.result(PATIENCE).status_code == 200
         assert service.client.get("/readyz").status_code == 200
         assert (service.metric("denoise_stuck_threads"), service.metric("denoise_ready")) == (0, 1)
+    (line,) = [line for line in lines if line["event"] == "stuck thread"]
+    assert (line["log_level"], line["stage"]) == ("warning", "decode")
+    assert line["id"] == answer.result().headers["x-request-id"]
+    assert line["seconds"] >= 5
 
 
 @pytest.mark.parametrize("blocked", get_args(PooledStage))

@@ -46,10 +46,17 @@ def test_every_option_has_a_rule() -> None:
         assert MARKER not in detail
 
 
-@pytest.mark.parametrize("value", ["-1", "nan", "inf", ""])
+@pytest.mark.parametrize("value", ["-1", "nan", "inf", "", "1_0", "1\n", " 1", "-0", "+1", "0x1", "١", "1e", "."])
 def test_numbers_out_of_range_get_the_range(value: str) -> None:
     assert refusal(DenoiseOptions, {"strength": value})[0] == "strength must be a number from 0 to 1."
     assert refusal(DenoiseOptions, {"sigma": value})[0] == "sigma must be a number of at least 0 or auto."
+    assert refusal(EvaluateOptions, {"sigma": value})[0] == "sigma must be a number above 0."
+    assert refusal(EvaluateOptions, {"seed": value})[0].startswith("seed must be a whole number from 0 to ")
+
+
+@pytest.mark.parametrize(("value", "number"), [("25", 25), ("25.5", 25.5), (".5", 0.5), ("25.", 25), ("2.5E+1", 25), ("0", 0)])
+def test_numbers_are_read_as_usual(value: str, number: float) -> None:
+    assert parse(DenoiseOptions, {"sigma": value}).sigma == number
 
 
 def test_an_unknown_option_is_named_beside_the_known_ones() -> None:

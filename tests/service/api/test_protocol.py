@@ -1,20 +1,17 @@
-"""HTTP as strangers speak it: odd framing, half-closed connections, HEAD, and the Accept header."""
+"""HTTP as strangers speak it: odd framing, HEAD, and the Accept header."""
 
 import contextlib
 import gzip
-import io
 import json
 import socket
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from service.api.h11_protocol import FREE_CHUNKS, SMALLEST_MEAN_CHUNK
-from tests.support.faulty import Gate, scripted
-from tests.support.live import PATIENCE, Live, live, png, settings_for, wait_for
+from tests.support.live import PATIENCE, Live, live, png, settings_for
+from tests.support.raw_http import exchange
 
 HEADER_KIB = 4
 
@@ -23,26 +20,6 @@ HEADER_KIB = 4
 def service(weights: Path) -> Iterator[Live]:
     with live(settings_for(weights, max_header_kib=HEADER_KIB)) as running:
         yield running
-
-
-def exchange(service: Live, sent: bytes, *, half_close: bool = False) -> tuple[bytes, bytes]:
-    """Send bytes; return the head and the body of everything that comes back until the server closes the connection."""
-    with socket.create_connection(("127.0.0.1", service.port), PATIENCE) as connection:
-        connection.sendall(sent)
-        if half_close:
-            connection.shutdown(socket.SHUT_WR)
-        received = b""
-        while part := connection.recv(65536):
-            received += part
-    while received.startswith(b"HTTP/1.1 100 "):
-        received = received.partition(b"\r\n\r\n")[2]
-    head, _, body = received.partition(b"\r\n\r\n")
-    return head, body
-
-
-def post(body: bytes, *headers: bytes) -> bytes:
-    lines = (b"POST /v1/denoise?sigma=25 HTTP/1.1", b"Host: x", *headers, b"Content-Length: %d" % len(body), b"", body)
-    return b"\r\n".join(lines)
 
 
 @pytest.mark.parametrize("spread", [False, True], ids=["at once", "in pieces"])
@@ -89,42 +66,6 @@ def test_a_request_with_two_framings_is_refused_and_the_connection_closed(servic
     assert b" 400 " in head.partition(b"\r\n")[0]
     assert b"connection: close" in head.lower()
     assert b"HTTP/1.1" not in body, "the second request, which may be a smuggled one, has no response"
-
-
-def test_a_client_that_half_closes_gets_its_response(service: Live) -> None:
-    head, body = exchange(service, post(png()), half_close=True)
-    assert b" 200 " in head.partition(b"\r\n")[0]
-    assert Image.open(io.BytesIO(body)).format == "PNG"
-
-
-def test_a_client_that_closes_is_still_noticed(weights: Path) -> None:
-    gate = Gate()
-    with live(settings_for(weights), scripted(weights, gate)) as service:
-        connection = socket.create_connection(("127.0.0.1", service.port), PATIENCE)
-        connection.sendall(post(png(32, 32)))
-        gate.wait()
-        connection.close()
-        wait_for(lambda: service.metric("denoise_jobs_total", model="n3net", outcome="cancelled") == 1)
-        gate.open(2)
-        wait_for(lambda: not service.engine.busy)
-
-
-def test_a_half_closed_client_waits_through_the_queue(weights: Path) -> None:
-    gate = Gate()
-    with live(settings_for(weights), scripted(weights, gate)) as service, ThreadPoolExecutor(1) as clients:
-        waiting = clients.submit(exchange, service, post(png(32, 32)), half_close=True)
-        gate.wait()
-        wait_for(lambda: service.engine.busy)
-        gate.open(2)
-        head, _ = waiting.result(PATIENCE)
-        assert b" 200 " in head.partition(b"\r\n")[0]
-
-
-def test_an_http_1_0_client_gets_no_informational_response(service: Live) -> None:
-    body = png()
-    request = b"POST /v1/denoise?sigma=25 HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(body)
-    head, _ = exchange(service, request + body)
-    assert head.startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/v1/info", "/v1/models", "/", "/openapi.json", "/docs"])
