@@ -6,11 +6,12 @@ import math
 import numpy as np
 from starlette.responses import JSONResponse, Response
 
-from models.images.noise_level import WARNINGS, NoiseEstimate
+from models.images.noise_level import NoiseEstimate
 from models.model_info import ModelInfo
 from service.api.schemas import Denoised, Evaluated, EvaluateOptions, FigurePair, Noise, PlaneLevel, Warned
 from service.denoising.evaluation_job import EvaluationResult
 from service.denoising.job import DenoisingResult
+from service.denoising.pipeline import WARNINGS
 from service.denoising.quality import Figures, gain
 from service.imaging.codec import encode
 from service.imaging.picture import MEDIA_TYPES, Picture
@@ -27,7 +28,7 @@ _SSIM = "SSIM of the {} against the {} picture; absent if a side is below 11 pix
 DENOISE_HEADERS = {
     "X-Sigma": "Noise level of a channel on the 0-255 scale: the sigma given, or the estimate, averaged over the planes.",
     "X-Sigma-Confidence": "Confidence in the estimate, from 0 to 1; absent if sigma was given.",
-    "X-Warnings": "Codes of reasons to doubt the estimate, separated by commas; absent if there are none.",
+    "X-Warnings": "Codes of reasons to doubt the estimate or the result, separated by commas; absent if there are none.",
     "X-PSNR-Noisy": _PSNR.format("input", "reference"),
     "X-PSNR-Denoised": _PSNR.format("returned pixels", "reference"),
     "X-PSNR-Gain": "X-PSNR-Denoised minus X-PSNR-Noisy.",
@@ -62,6 +63,7 @@ def denoised_json(result: DenoisingResult, model: ModelInfo) -> Response:
         sigma=result.denoised.sigma,
         sigmas=[PlaneLevel(plane=each.plane, sigma=each.sigma) for each in result.denoised.sigmas],
         noise=noise(estimate) if estimate else None,
+        warnings=_in_words(result.denoised.warnings),
         model=model.name,
         weights_sha256=model.weights_sha256,
         device=model.device,
@@ -104,8 +106,11 @@ def evaluated_json(result: EvaluationResult, model: ModelInfo, options: Evaluate
 
 def noise(estimate: NoiseEstimate) -> Noise:
     """Return an estimate with its warnings in words."""
-    warnings = [Warned(code=code, detail=WARNINGS[code]) for code in estimate.warnings]
-    return Noise(sigma=estimate.sigma, confidence=estimate.confidence, warnings=warnings)
+    return Noise(sigma=estimate.sigma, confidence=estimate.confidence, warnings=_in_words(estimate.warnings))
+
+
+def _in_words(codes: tuple[str, ...]) -> list[Warned]:
+    return [Warned(code=code, detail=WARNINGS[code]) for code in codes]
 
 
 def _png(like: Picture, planes: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> bytes:
@@ -132,8 +137,8 @@ def _denoise_headers(result: DenoisingResult, model: ModelInfo) -> dict[str, str
     headers = {"x-sigma": f"{result.denoised.sigma:.4g}", **_model_headers(model)}
     if estimate:
         headers["x-sigma-confidence"] = f"{estimate.confidence:.2f}"
-        if estimate.warnings:
-            headers["x-warnings"] = ", ".join(estimate.warnings)
+    if result.denoised.warnings:
+        headers["x-warnings"] = ", ".join(result.denoised.warnings)
     if quality:
         headers |= _quality_headers(quality.noisy, quality.denoised) | {"x-psnr-gain": f"{quality.gain.psnr:.3f}"}
     return headers

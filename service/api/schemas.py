@@ -86,7 +86,7 @@ class FigurePair(BaseModel):
 
 
 class Warned(BaseModel):
-    """A reason to doubt an estimate."""
+    """A reason to doubt an estimate or a result."""
 
     code: str
     detail: str
@@ -121,6 +121,7 @@ class Denoised(BaseModel):
     )
     sigmas: list[PlaneLevel] = Field(description="Noise level used for each plane that is denoised on its own.")
     noise: Noise | None = Field(description="The estimate, if sigma was auto.")
+    warnings: list[Warned] = Field(description="Reasons to doubt the result, including those to doubt the estimate.")
     model: str
     weights_sha256: str | None = Field(description="SHA-256 of the weights; null for a method without weights.")
     device: str

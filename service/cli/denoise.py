@@ -206,5 +206,6 @@ def line_of(outcome: "Outcome") -> str:
         return f"FAILED {outcome.source.path}: {outcome.problem}"
     notes = [f"sigma {outcome.denoised.sigma:.1f}"]
     if outcome.denoised.estimate:
-        notes += [f"estimated with confidence {outcome.denoised.estimate.confidence:.2f}", *outcome.denoised.estimate.warnings]
+        notes.append(f"estimated with confidence {outcome.denoised.estimate.confidence:.2f}")
+    notes += outcome.denoised.warnings
     return f"{outcome.source.path} -> {outcome.target} ({', '.join(notes)})"

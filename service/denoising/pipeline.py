@@ -14,15 +14,26 @@ import numpy as np
 
 from models.images import color
 from models.images.noise import in_sigma_range
-from models.images.noise_level import WARNINGS, NoiseEstimate, estimate_noise
+from models.images.noise_level import WARNINGS as NOISE_WARNINGS
+from models.images.noise_level import NoiseEstimate, estimate_noise
 from models.images.symmetries import IDENTITY, SYMMETRIES
-from service.denoising.value_range import ValueRange, content_range, whole_range
+from service.denoising.value_range import ValueRange, content_range, is_set_by_outliers, whole_range
 from service.errors import SigmaOutOfRange
 from service.imaging.codec import to_gray
 from service.imaging.picture import Header, Picture, Plane, Planes
 
 ColorMode = Literal["gray", "rgb"]
 SigmaRange = tuple[float, float]
+
+_OUTLIERS = "outliers"
+WARNINGS = {
+    **NOISE_WARNINGS,
+    _OUTLIERS: (
+        "A few samples lie far outside the range of all others, so the whole picture was denoised at very low contrast. "
+        "Replace these samples, which may be hot pixels, and send the picture again."
+    ),
+}
+"""Reasons to doubt a result or an estimate: codes, and what they mean."""
 
 _LARGEST_GAIN = 2.0
 _COLOR_PLANES = ("luma", "red-blue", "magenta-green")  # the planes of `color.separate`
@@ -85,6 +96,7 @@ class DenoisedPicture:
         sigma: The noise level of a channel on the 0-255 scale: the one that was given, or the estimate, averaged over the planes.
         sigmas: The noise level that was used for each plane.
         estimate: The estimated noise, on the 0-255 scale, if sigma was not given.
+        warnings: Reasons to doubt the result, those to doubt the estimate included: codes from `WARNINGS`.
     """
 
     picture: Picture
@@ -92,6 +104,7 @@ class DenoisedPicture:
     sigma: float
     sigmas: tuple[PlaneSigma, ...]
     estimate: NoiseEstimate | None = None
+    warnings: tuple[str, ...] = ()
 
 
 Passes = Generator[Pass, Plane, DenoisedPicture]
@@ -128,12 +141,13 @@ def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: Si
     scale = whole_range(noisy.planes)
     planes = _network_planes(noisy, scale)
     estimate = None
+    warnings = (_OUTLIERS,) if is_set_by_outliers(scale, noisy.planes) else ()
     levels: list[float | None]  # None: the plane is left unchanged
     if options.sigma is None:
         estimates = [estimate_noise(plane) for plane in planes]
         levels = [None if {"looks-clean", "too-small"} & {*each.warnings} else each.sigma for each in estimates]
-        estimate = _joined(estimates, noisy.rgb, scale.span, sigma_range)
-        sigma = estimate.sigma
+        estimate = _joined(estimates, warnings, noisy.rgb, scale.span, sigma_range)
+        sigma, warnings = estimate.sigma, estimate.warnings
     else:
         sigma = options.sigma
         least, most = sigma_range
@@ -147,7 +161,7 @@ def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: Si
     sigmas = _used(levels, noisy, scale.span, sigma_range)
     count = sum(level is not None for level in levels) * (8 if options.ensemble else 1) if options.strength else 0
     if not count:
-        return DenoisedPicture(noisy, noisy, sigma, sigmas, estimate)
+        return DenoisedPicture(noisy, noisy, sigma, sigmas, estimate, warnings)
 
     indices = iter(range(count))
     denoised = np.empty_like(planes)
@@ -163,15 +177,16 @@ def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: Si
         denoised = noisy.planes + np.float32(options.strength) * (denoised - noisy.planes)
     if noisy.alpha is not None:
         np.copyto(denoised, noisy.planes, where=noisy.alpha == 0)
-    return DenoisedPicture(replace(noisy, planes=denoised), noisy, sigma, sigmas, estimate)
+    return DenoisedPicture(replace(noisy, planes=denoised), noisy, sigma, sigmas, estimate, warnings)
 
 
 def estimate_sigma(picture: Picture, color_mode: ColorMode, sigma_range: SigmaRange) -> NoiseEstimate:
     """Estimate the noise of a picture, on the 0-255 scale, as `denoise_picture` does."""
     picture = to_gray(picture) if color_mode == "gray" else picture
     scale = whole_range(picture.planes)
+    warnings = (_OUTLIERS,) if is_set_by_outliers(scale, picture.planes) else ()
     estimates = [estimate_noise(plane) for plane in _network_planes(picture, scale)]
-    return _joined(estimates, picture.rgb, scale.span, sigma_range)
+    return _joined(estimates, warnings, picture.rgb, scale.span, sigma_range)
 
 
 def _network_planes(picture: Picture, scale: ValueRange) -> Planes:
@@ -197,8 +212,10 @@ def _used(levels: list[float | None], picture: Picture, span: float, sigma_range
     return tuple(PlaneSigma(name, None if level is None else used(level)) for name, level in pairs)
 
 
-def _joined(estimates: list[NoiseEstimate], rgb: bool, span: float, sigma_range: SigmaRange) -> NoiseEstimate:
-    """Combine the estimates of the planes: the root of their mean variance, and the worst warning of any plane."""
+def _joined(
+    estimates: list[NoiseEstimate], warnings: tuple[str, ...], rgb: bool, span: float, sigma_range: SigmaRange
+) -> NoiseEstimate:
+    """Combine the estimates of the planes: the root of their mean variance, and the warnings about the picture and any plane."""
     variances = np.array([estimate.sigma**2 for estimate in estimates])
     # Merging weights luma threefold and each difference once, and three channels share them.
     variance = float(variances @ (np.array([3, 1, 1]) / 3) if rgb else variances.mean())
@@ -208,7 +225,7 @@ def _joined(estimates: list[NoiseEstimate], rgb: bool, span: float, sigma_range:
     level = math.sqrt(variance) * 255
     if codes.isdisjoint({"looks-clean", "too-small"}) and not in_sigma_range(level, sigma_range):
         codes.add("out-of-range")
-    ordered = tuple(code for code in WARNINGS if code in codes)
+    ordered = tuple(code for code in WARNINGS if code in {*codes, *warnings})
     return NoiseEstimate(level * span, min(estimate.confidence for estimate in estimates), ordered)
 
 

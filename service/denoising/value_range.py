@@ -14,6 +14,7 @@ from service.imaging.picture import Planes
 _NEAR = (-1.0, 2.0)
 _TAIL, _TAIL_SIGMAS = 0.001, 3.09  # a thousandth of white noise lies more than 3.09 sigma below its mean
 _TOLERANCE = 0.02
+_NARROW = 0.1  # of the range; a picture that fills less of it loses 1 dB at sigma 25, and 6 dB if it fills a fiftieth
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,12 @@ def whole_range(planes: Planes) -> ValueRange:
     if _NEAR[0] <= low and high <= _NEAR[1]:
         return ValueRange()
     return ValueRange(min(low, 0.0), max(high, 1.0) - min(low, 0.0))
+
+
+def is_set_by_outliers(value_range: ValueRange, planes: Planes) -> bool:
+    """Tell whether a few samples set the range: nearly all others, and 0 and 1, lie within a small part of it around 0."""
+    narrow = _NARROW * value_range.span
+    return narrow > 1 and np.count_nonzero(np.abs(planes) > narrow) < _TAIL * planes.size
 
 
 def content_range(planes: Planes, sigma: float) -> ValueRange:

@@ -16,7 +16,7 @@ from PIL import Image
 from models.images.color import GRAY_WEIGHTS
 from service.errors import InvalidParameter, TooManyPixels, UndecodableImage, UnsupportedFormat, UnsupportedMode
 from service.imaging.metadata import exif_block, profile_for, read_metadata
-from service.imaging.picture import DEPTHS, LEVELS, LONGEST_SIDE, DecodeLimits, Depth, Format, Header, Picture
+from service.imaging.picture import COUNTED_SIDE, DEPTHS, LEVELS, LONGEST_SIDE, DecodeLimits, Depth, Format, Header, Picture
 from service.imaging.pillow_image import PillowImage
 from service.imaging.png import encode_png
 from service.imaging.tiff import TiffImage, encode_tiff
@@ -110,7 +110,10 @@ def open_image(data: bytes, limits: DecodeLimits) -> ImageFile:
     if header.channels > limits.channels:
         raise UnsupportedMode(f"The limit is {limits.channels} channels.", limit_channels=limits.channels)
     if header.counted_pixels > limits.pixels:
-        raise TooManyPixels(f"The limit is {limits.pixels} pixels.", limit_pixels=limits.pixels)
+        raise TooManyPixels(
+            f"The limit is {limits.pixels} pixels. Sides below {COUNTED_SIDE} pixels count as {COUNTED_SIDE}.",
+            limit_pixels=limits.pixels,
+        )
     return file
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from service.errors import UndecodableImage, UnsupportedMode
 from service.imaging.tiff_directory import holds_too_much
 
-# Encoders write about ten for a progressive color picture. 30 scans of 40 megapixels cost 2 seconds, a hundredth of the time that a
-# CPU needs to denoise them.
+# Encoders write about ten for a progressive color picture. 30 scans of 40 megapixels cost 2 seconds of computing, a hundredth of
+# what denoising them costs on a CPU.
 MOST_SCANS = 30
 _MOST_SEGMENTS = 2000
 _MOST_FILL_BYTES = 10_000

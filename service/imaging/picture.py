@@ -38,6 +38,9 @@ LEVELS: dict[Depth, int | None] = {"8": 255, "16": 65535, "float": None}
 # The longest side in pixels that each writer accepts.
 LONGEST_SIDE: dict[Format, int] = {"png": 1_000_000, "jpeg": 65_500, "webp": 16_383, "tiff": 2**32 - 1, "bmp": 2**31 - 1}
 MOST_CHANNELS = 16
+# The limits count shorter sides as this long, because the networks extend them, to 20 or 24 pixels: a picture of one row takes as
+# much memory as one of 20 rows.
+COUNTED_SIDE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class DecodeLimits:
     """Which files are accepted, judged by the header before anything is decoded.
 
     Attributes:
-        pixels: Maximum of width x height; every further four channels, alpha included, count as much again.
+        pixels: Maximum of `Header.counted_pixels`.
         channels: Maximum number of color channels, without alpha.
         formats: Accepted formats, by content.
     """
@@ -84,8 +87,11 @@ class Header:
 
     @property
     def counted_pixels(self) -> int:
-        """Pixels as the limits count them: every further four channels, alpha included, count as much again."""
-        return self.pixels * -(-(self.channels + self.alpha) // 4)
+        """Pixels as the limits count them.
+
+        Sides below 32 pixels count as 32, and every further four channels, alpha included, count as much again.
+        """
+        return max(self.width, COUNTED_SIDE) * max(self.height, COUNTED_SIDE) * -(-(self.channels + self.alpha) // 4)
 
     @property
     def output_format(self) -> Format:

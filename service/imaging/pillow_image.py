@@ -40,6 +40,8 @@ class PillowImage:
         with undecodable():
             self._image = Image.open(io.BytesIO(data), formats=[name.upper()])
             self.header = _header(self._image, name, data)
+            if name == "png":
+                _extend_color_key(self._image, bits_per_sample(data))
         self._data = data
 
     def decode(self) -> tuple[NDArray[Any], Image.Exif, Mapping[Any, Any]]:
@@ -90,6 +92,12 @@ def _header(image: Image.Image, name: Format, data: bytes) -> Header:
     channels = 1 if deep and has_gray_samples(data) else _CHANNELS[image.mode]
     depth: Depth = "16" if deep else "8"
     return Header(name, image.width, image.height, channels, depth, channels == 3, image.has_transparency_data)
+
+
+def _extend_color_key(image: Image.Image, bits: int) -> None:
+    """Extend the color key of a gray PNG of 2 or 4 bits to 8 bits, as Pillow does with the samples, but not with the key."""
+    if image.mode == "L" and bits in (2, 4) and image.has_transparency_data:
+        image.info["transparency"] *= 255 // (2**bits - 1)
 
 
 def _exif(image: Image.Image) -> Image.Exif:

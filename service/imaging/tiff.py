@@ -198,8 +198,8 @@ def _header(page: Any) -> Header:
         raise UnsupportedMode("Send TIFF samples of 1, 8, 12 or 16 bits, unsigned, or of 32-bit float.")
     if page.axes not in ("YX", "YXS", "SYX") or not _is_read(page):
         raise UnsupportedMode(
-            "Send TIFF uncompressed or compressed by LZW, deflate, PackBits, Zstandard or JPEG (8 bits). CCITT (fax) is not supported; "
-            "save the picture with LZW instead."
+            "Send TIFF uncompressed or compressed by LZW, deflate, PackBits, Zstandard or JPEG (8 bits). "
+            "CCITT (fax) is not supported; save the picture with LZW instead."
         )
     extra = [int(kind) for kind in page.extrasamples]
     straight = extra[-1:] == [_STRAIGHT]

@@ -11,6 +11,7 @@ const ADVICE = {
   "not-white": `The estimate is uncertain: the noise was smoothed or compressed, or there is texture everywhere. If the result is too smooth or still noisy, ${BY_HAND}.`,
   "signal-dependent": `The noise differs between dark and bright parts, so no single sigma fits the whole picture. If one part is still noisy, ${BY_HAND}.`,
   "out-of-range": `The noise is stronger or weaker than the model was trained for, so the nearest sigma of its range was used. To try another one, ${BY_HAND}.`,
+  "outliers": `A few samples lie far outside the range of all others, so the whole picture was denoised at very low contrast. Replace these samples, which may be hot pixels, and send the picture again.`,
 };
 
 const say = (text, error = false) => {

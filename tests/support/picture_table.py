@@ -128,6 +128,7 @@ def rows() -> Iterator[Row]:
     key[2:4] = 0
     yield Row("png, color key", pil(keyed, "png", transparency=(100, 110, 120)), keyed, key, rgb=True)
     yield Row("png, 2-bit gray", two_bit_gray(), TWO_BIT[..., None])
+    yield Row("png, 2-bit gray, color key", two_bit_gray(key=2), TWO_BIT[..., None], np.where(TWO_BIT == 2 * 85, 0, 255))
     yield Row("bmp, gray", pil(gray, "bmp"), gray[..., None])
     yield Row("webp, gray comes back as three equal channels", pil(gray, "webp"), np.dstack([gray] * 3), rgb=True)
     yield Row("png, gray of 16 bits", pil(deep, "png"), deep[..., None])
@@ -172,8 +173,8 @@ def rows() -> Iterator[Row]:
 TWO_BIT = (np.arange(9 * 12).reshape(9, 12) % 4 * 85).astype(np.uint8)
 
 
-def two_bit_gray() -> bytes:
-    """A gray PNG of four levels, which no writer at hand makes."""
+def two_bit_gray(key: int | None = None) -> bytes:
+    """A gray PNG of four levels, one of which may be transparent; no writer at hand makes such files."""
     packed = b"".join(
         b"\0" + bytes(sum((row[4 * i + j] // 85) << (6 - 2 * j) for j in range(4)) for i in range(3)) for row in TWO_BIT.tolist()
     )
@@ -182,7 +183,9 @@ def two_bit_gray() -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     header = struct.pack(">IIBBBBB", 12, 9, 2, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(packed)) + chunk(b"IEND", b"")
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+    transparent = b"" if key is None else chunk(b"tRNS", struct.pack(">H", key))
+    return start + transparent + chunk(b"IDAT", zlib.compress(packed)) + chunk(b"IEND", b"")
 
 
 def scanned(gray: Array, color: Array, two: Array) -> Iterator[Row]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from models.images.noise_level import WARNINGS
 from service.api.routes.page import MEDIA_TYPES
+from service.denoising.pipeline import WARNINGS
 from tests.support.live import Live, live, settings_for
 
 
@@ -50,6 +50,7 @@ def test_every_warning_has_words_that_say_what_to_do(service: Live) -> None:
     script = service.client.get("/web/page.js").text
     advice = dict(re.findall(r'^  "([\w-]+)": `(.+)`,$', script, re.MULTILINE))
     assert advice.keys() == WARNINGS.keys()
+    assert "Replace these samples" in advice.pop("outliers")
     assert all(text.endswith("${BY_HAND}.") for text in advice.values())
 
 

@@ -59,23 +59,23 @@ def test_the_result_is_measured_against_the_reference_on_the_returned_pixels() -
 
 
 def test_the_headers_alone_say_what_a_job_will_cost() -> None:
-    pixels = 14 * 17
-    assert (job(picture(3)).network_pixels, job(picture(3)).held_pixels) == (pixels, pixels)
+    pixels, held = 14 * 17, 32 * 32
+    assert (job(picture(3)).network_pixels, job(picture(3)).held_pixels) == (pixels, held)
     color = job(picture(3), picture(3, 1), DenoisingOptions(25, "rgb", ensemble=True))
-    assert (color.network_pixels, color.held_pixels) == (24 * pixels, 2 * pixels)
+    assert (color.network_pixels, color.held_pixels) == (24 * pixels, 2 * held)
     evaluation = EvaluationJob(encode(picture()), MODEL, DenoisingOptions(25), 0, LIMITS)
-    assert (evaluation.network_pixels, evaluation.held_pixels) == (pixels, 3 * pixels)
+    assert (evaluation.network_pixels, evaluation.held_pixels) == (pixels, 3 * held)
     noise = NoiseJob(encode(picture()), "gray", MODEL, LIMITS)
-    assert (noise.network_pixels, noise.held_pixels) == (0, pixels)
+    assert (noise.network_pixels, noise.held_pixels) == (0, held)
 
 
 def test_every_further_four_channels_count_as_another_picture() -> None:
     many, reference = picture(9), picture(4, alpha=True)
     many, reference = replace(many, format="tiff"), replace(reference, format="tiff")
     waiting = job(many, reference, DenoisingOptions(25, "rgb"))
-    assert waiting.held_pixels == (3 + 2) * 14 * 17
-    assert NoiseJob(encode(many), "gray", MODEL, LIMITS).held_pixels == 3 * 14 * 17
-    assert EvaluationJob(encode(many), MODEL, DenoisingOptions(25), 0, LIMITS).held_pixels == 3 * 3 * 14 * 17
+    assert waiting.held_pixels == (3 + 2) * 32 * 32
+    assert NoiseJob(encode(many), "gray", MODEL, LIMITS).held_pixels == 3 * 32 * 32
+    assert EvaluationJob(encode(many), MODEL, DenoisingOptions(25), 0, LIMITS).held_pixels == 3 * 3 * 32 * 32
 
 
 def test_channels_are_limited_in_the_image_and_the_reference() -> None:
@@ -107,9 +107,9 @@ def test_a_reference_of_another_kind_is_refused_before_the_network_runs() -> Non
 
 
 def test_limits_hold_for_the_reference_too() -> None:
-    small = encode(replace(picture(), planes=picture().planes[:, :7]))
+    large = encode(replace(picture(), planes=np.tile(picture().planes, (1, 3, 3))))
     with pytest.raises(TooManyPixels):
-        DenoisingJob(small, encode(picture()), MODEL, DenoisingOptions(25), OutputOptions(), DecodeLimits(pixels=200))
+        DenoisingJob(encode(picture()), large, MODEL, DenoisingOptions(25), OutputOptions(), DecodeLimits(pixels=1100))
 
 
 def test_a_picture_that_needs_no_pass_is_finished_without_one() -> None:

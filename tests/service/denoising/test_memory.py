@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from models.networks.n3net import N3NetConfig
+from models.networks.n3unet import N3UNetConfig
+from service.imaging.picture import COUNTED_SIDE
 from tests.support.paths import ROOT
 
 SIDE = 1200
@@ -72,3 +75,41 @@ def test_bytes_per_pixel_at_the_peak(
     for side, file in zip((32, SIDE), files, strict=True):
         python(WRITER, kind, depth, channels, alpha, side, file)
     assert int(python(SCRIPT, *files, reference)) / SIDE**2 < most
+
+
+THIN = """
+import re, sys
+from pathlib import Path
+import numpy as np
+import psutil
+import torch
+from models.inference.denoiser import Denoiser
+from service.denoising.job import DenoisingJob, OutputOptions, run
+from service.denoising.pipeline import DenoisingOptions
+from service.imaging.codec import encode
+from service.imaging.picture import DecodeLimits, Picture
+
+denoiser = Denoiser.load(sys.argv[1], "cpu", "float32", 1 << 23)
+
+def go(height):
+    data = encode(Picture(np.full((1, height, 1), 0.5, np.float32)))
+    job = DenoisingJob(data, None, denoiser.info, DenoisingOptions(25), OutputOptions(), DecodeLimits())
+    run(job, lambda each: denoiser.denoise(torch.from_numpy(each.plane), each.sigma).numpy())
+    return job.held_pixels
+
+go(32)
+before = psutil.Process().memory_info().rss
+held = go(200_000)
+peak = int(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+print((peak - before) / held)
+"""
+
+
+def test_a_picture_of_one_column_stays_within_the_bound(weights: Path) -> None:
+    """The network extends it to many columns, so it takes about 200 bytes for each of its own pixels."""
+    assert float(python(THIN, weights)) < 40
+
+
+@pytest.mark.parametrize("config", [N3NetConfig(), N3UNetConfig()])
+def test_no_network_extends_sides_beyond_what_the_limits_count(config: N3NetConfig | N3UNetConfig) -> None:
+    assert config.smallest_side <= COUNTED_SIDE

@@ -17,7 +17,7 @@ from PIL import Image
 
 from models.inference.denoiser import Denoiser
 from tests.support.live import Live, live, settings_for
-from tests.support.picture_table import REFUSED, Array, Row, rows
+from tests.support.picture_table import REFUSED, Array, Row, rows, tiff
 
 SIGMA = 25
 
@@ -117,3 +117,16 @@ def test_what_is_not_read_is_refused_and_the_reason_said(service: Live, name: st
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert word.lower() in answer.json()["detail"].lower()
+
+
+def test_a_hot_pixel_in_a_float_picture_is_told(service: Live) -> None:
+    samples = np.full((32, 32), 0.5, np.float32)
+    samples[3, 4] = 1e38
+    for sigma in (str(SIGMA), "auto"):
+        answer = service.client.post("/v1/denoise", content=tiff(samples), params={"sigma": sigma})
+        assert answer.status_code == 200, answer.text
+        assert "outliers" in answer.headers["x-warnings"].split(", ")
+        answer = service.client.post(
+            "/v1/denoise", content=tiff(samples), params={"sigma": sigma}, headers={"accept": "application/json"}
+        )
+        assert any(each["code"] == "outliers" and "hot pixels" in each["detail"] for each in answer.json()["warnings"])

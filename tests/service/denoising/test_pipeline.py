@@ -235,3 +235,21 @@ def test_another_scale_is_mapped_to_the_networks_and_back(offset: float, factor:
     assert result.sigma / 20 == pytest.approx(factor, rel=0.06)
     span = max(picture.planes.max(), 1) - min(float(picture.planes.min()), 0)
     assert np.allclose(result.picture.planes, picture.planes - 0.01 * span, atol=1e-5 * span)
+
+
+@pytest.mark.parametrize("sigma", [20, None])
+@pytest.mark.parametrize(("outlier", "warned"), [(1e38, True), (-20.0, True), (12.0, True), (8.0, False)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_few_samples_that_set_the_range_are_told(channels: int, outlier: float, warned: bool, sigma: float | None) -> None:
+    planes = noisy(20, channels)
+    planes[0, 3, 4] = outlier
+    picture = Picture(planes, rgb=channels == 3, depth="float", format="tiff")
+    result = denoise_with(denoise_picture(picture, DenoisingOptions(sigma, "rgb"), RANGE), same)
+    assert ("outliers" in result.warnings) == warned
+    assert ("outliers" in estimate_sigma(picture, "rgb", RANGE).warnings) == warned
+
+
+@pytest.mark.parametrize(("offset", "factor"), [(0, 4000.0), (-1000, 4000.0), (5000, 0.0), (0, 1e-3)])
+def test_a_range_that_the_whole_picture_fills_is_no_reason_to_doubt(offset: float, factor: float) -> None:
+    picture = Picture((offset + noisy(20) * factor).astype(np.float32), depth="float", format="tiff")
+    assert "outliers" not in estimate_sigma(picture, "gray", RANGE).warnings

@@ -73,6 +73,14 @@ def test_pixels_are_limited_from_the_header() -> None:
         open_image(whole, DecodeLimits(pixels=50 * 41 - 1))
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 500), (500, 1), (7, 500), (500, 31)])
+def test_a_thin_picture_counts_as_a_thicker_one(height: int, width: int) -> None:
+    thin = file(ramp(height, width), "png")
+    assert open_image(thin, DecodeLimits(pixels=32 * 500)).header.counted_pixels == 32 * 500
+    with pytest.raises(TooManyPixels, match="below 32 pixels count as 32"):
+        open_image(thin, DecodeLimits(pixels=32 * 500 - 1))
+
+
 def bomb(kind: Format) -> bytes:
     """A small file whose header claims 16,000 x 16,000 pixels and more."""
     data = bytearray(file(np.zeros((16, 16, 3), np.uint8), kind, **({"lossless": True} if kind == "webp" else {})))
