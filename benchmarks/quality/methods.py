@@ -151,7 +151,7 @@ def strips(rows: int, planes: int, noisy: Image) -> Image:
     if planes == 1:
         denoiser = Denoiser(one_plane(load_weights()), denoiser.device, denoiser.dtype, denoiser.memory_budget)
     height, width = noisy.shape
-    plan = make_plan(denoiser.config, height, width, SMALL_BUDGET if rows else 1 << 40, strip_pixels=1 << 40)
+    plan = make_plan(denoiser.footprint, height, width, SMALL_BUDGET if rows else 1 << 40, strip_pixels=1 << 40)
     plan = replace(plan, rows=min(plan.rows, rows or plan.rows))
     return run_through(denoiser.planned_steps(torch.from_numpy(noisy), SIGMA, plan)).numpy()
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from models.inference.blocks import Span, SpanGroup, block_aggregate, block_distances, group_spans, overlap_add, spans
 from models.inference.cell_band import CellBand, CellGrid
 from models.inference.cut_plan import StripLayout
-from models.inference.folding import FoldedBlock, FoldedNetwork
+from models.inference.folding import FoldedBlock
 from models.neighbors.selection import inference_weights
 from models.networks.n3net import bounded_temperature
 from models.networks.patches import coverage
@@ -24,13 +24,13 @@ class BlockedDifferences:
     rows_above = 0
     """Cell rows above those of the next span that it needs again."""
 
-    def __init__(self, network: FoldedNetwork, block: FoldedBlock, grid: CellGrid, layout: StripLayout) -> None:
-        self._config, self._dtype = network.config, network.dtype
+    def __init__(self, block: FoldedBlock, grid: CellGrid, layout: StripLayout) -> None:
+        self._config, self._dtype = block.config, block.dtype
         self._distance_scale = block.distance_scale
-        self._column_groups = list(group_spans(spans(grid.w - 1, network.config.window, layout.side), layout.batch))
+        self._column_groups = list(group_spans(spans(grid.w - 1, block.config.window, layout.side), layout.batch))
         self._step_pixels = layout.rows * grid.width
-        self._row_counts = coverage(grid.h, network.device).view(-1, 1, 1)
-        self._column_counts = coverage(grid.w, network.device).view(-1, 1)
+        self._row_counts = coverage(grid.h, block.device).view(-1, 1, 1)
+        self._column_counts = coverage(grid.w, block.device).view(-1, 1)
         self._above: Tensor | None = None  # sums of the previous span for the first cell row of the next one, (K, w, F)
 
     def complete(self, band: CellBand, rows: Span) -> Generator[int, None, Tensor]:

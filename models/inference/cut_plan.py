@@ -1,10 +1,12 @@
 """How an image is cut so that denoising it stays within a memory budget: strips of rows and, if it is too wide, panels."""
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from models.networks.n3net import N3NetConfig, grid_padding
+from models.inference.footprint import Footprint
+from models.networks.n3net import N3BlockConfig, grid_padding
 
 STRIP_PIXELS = 1 << 16
 """Pixels of a strip on a CPU if the budget allows: enough work for the cores, and small enough for their caches."""
@@ -82,7 +84,7 @@ class Plan:
 
 
 def make_plan(
-    config: N3NetConfig,
+    footprint: Footprint,
     height: int,
     width: int,
     budget: int,
@@ -96,37 +98,37 @@ def make_plan(
     The smallest possible strips and panels are used if even these exceed the budget.
 
     Args:
-        config: The network's configuration.
-        height: Rows of the image.
-        width: Columns of the image.
+        footprint: The demands of the network.
+        height: Rows of the image at the network's finest level.
+        width: Columns of the image at that level.
         budget: Bytes, > 0.
         strip_pixels: Pixels of a strip if the budget allows.
         batch: Blocks of queries that are computed at a time if the budget allows.
         fused: Whether the N3 blocks are fused (`models.inference.fused_block`). They then need no blocks of queries, but a band
             of more rows.
     """
-    side, block = 1, 0
-    per_row = row_bytes(config) + (fused_row_bytes(config) if fused else 0)
+    side, block, stride = 1, 0, footprint.block.stride
+    per_row = footprint.row_bytes + (fused_row_bytes(footprint) if fused else 0)
     if not fused:
         for side, most in ((8, batch), (8, BATCH), (8, 1), (4, 1)):
             batch = min(batch, most)
-            block = block_bytes(config, side) * batch
+            block = block_bytes(footprint.block, side) * batch
             if 2 * block <= budget:
                 break
     remaining = max(budget - block, 1)
-    kept = column_bytes(config, side)
+    kept = column_bytes(footprint, side)
     widest = remaining // (kept + per_row)
     if width <= widest:
-        columns, panels = width, [Panel(0, width, 0, width, grid_padding(width, config.stride))]
+        columns, panels = width, [Panel(0, width, 0, width, grid_padding(width, stride))]
     else:
-        panels = list(cut_panels(config, width, widest))
+        panels = list(cut_panels(footprint, width, widest))
         columns = max(panel.stop - panel.start for panel in panels)
     affordable = (remaining - columns * kept) // (columns * per_row)
     rows = max(1, min(strip_pixels // columns, affordable, height))
-    return Plan(tuple(panels), rows, max(1, rows // config.stride) if fused else side, batch, fused)
+    return Plan(tuple(panels), rows, max(1, rows // stride) if fused else side, batch, fused)
 
 
-def least_budget(config: N3NetConfig, *, strip_pixels: int = STRIP_PIXELS, batch: int = BATCH, fused: bool = False) -> int:
+def least_budget(footprint: Footprint, *, strip_pixels: int = STRIP_PIXELS, batch: int = BATCH, fused: bool = False) -> int:
     """Return the smallest budget, in bytes but a whole number of MiB, at which denoising does not slow down.
 
     It is the smallest one with which `make_plan` cuts an image of `LEAST_WIDTH` columns into one panel with strips of at least
@@ -134,60 +136,46 @@ def least_budget(config: N3NetConfig, *, strip_pixels: int = STRIP_PIXELS, batch
     """
 
     def suffices(budget: int) -> bool:
-        plan = make_plan(config, LEAST_ROWS, LEAST_WIDTH, budget, strip_pixels=strip_pixels, batch=batch, fused=fused)
+        plan = make_plan(footprint, LEAST_ROWS, LEAST_WIDTH, budget, strip_pixels=strip_pixels, batch=batch, fused=fused)
         return len(plan.panels) == 1 and plan.rows == LEAST_ROWS
 
     return next(filter(suffices, itertools.count(1 << 20, 1 << 20)))
 
 
-def cut_panels(config: N3NetConfig, width: int, widest: int) -> Iterator[Panel]:
-    """Cut columns into overlapping panels of at most `widest` columns, or of the fewest that the halo and the grid allow."""
-    stride, halo = config.stride, reach(config)
+def cut_panels(footprint: Footprint, width: int, widest: int) -> Iterator[Panel]:
+    """Cut columns into overlapping panels of at most `widest` columns, or of the fewest that the halo and the grids allow."""
+    stride, halo, step = footprint.block.stride, footprint.reach, math.lcm(footprint.block.stride, footprint.multiple)
     left, right = grid_padding(width, stride)
-    kept = max(8 * stride, (widest - 2 * halo - 2 * stride) // stride * stride)
+
+    def on_grids(column: int) -> bool:
+        """Tell whether patches of the whole image, and pixels of all levels, begin at a column."""
+        return (column + left) % stride == 0 and column % footprint.multiple == 0
+
+    kept = max(8 * step, (widest - 2 * halo - 2 * step) // step * step)
     first = 0
     while first < width:
         end = min(width, first + kept)
-        # A panel is cut on the patch grid of the whole image.
-        start = max(0, (first - halo + left) // stride * stride - left)
-        stop = min(width, -(-(end + halo + left) // stride) * stride - left)
+        start = next((column for column in range(first - halo, 0, -1) if on_grids(column)), 0)
+        stop = next((column for column in range(end + halo, width) if on_grids(column)), width)
         yield Panel(start, stop, first, end, (left if start == 0 else 0, right if stop == width else 0))
         first = end
 
 
-def reach(config: N3NetConfig) -> int:
-    """Return over how many columns a cut can influence the result of the whole network.
-
-    A cut changes the input of each convolution within one pixel. In an N3 block, it changes all patches that contain a changed
-    pixel, and all queries whose windows contain such a patch. They can be a whole window away, because the border of the image
-    can shift a window towards the cut.
-    """
-    pixels = config.depth
-    for _ in range(config.blocks):
-        patches = (pixels + 3) // config.stride + config.window  # changed patches, and the queries that can select them
-        pixels = (patches + 2) * config.stride + config.depth
-    return pixels
+def fused_row_bytes(footprint: Footprint) -> int:
+    """Return the bytes per column that fused N3 blocks need in addition, for each row that is fed at a time."""
+    block = footprint.block
+    return 4 * footprint.blocks * (2 * (2 * block.planes + 1) + block.planes * (1 + block.k))
 
 
-def row_bytes(config: N3NetConfig) -> int:
-    """Return the bytes per column for each row that is fed at a time: the input and the output of the widest layer."""
-    return 4 * (3 * max(config.features, config.embedding) + 2 * config.planes * (1 + config.k))
-
-
-def fused_row_bytes(config: N3NetConfig) -> int:
-    """Return the bytes per column that fused N3 blocks need in addition to `row_bytes`, for each row that is fed at a time."""
-    return 4 * config.blocks * (2 * (2 * config.planes + 1) + config.planes * (1 + config.k))
-
-
-def column_bytes(config: N3NetConfig, side: int) -> int:
+def column_bytes(footprint: Footprint, side: int) -> int:
     """Return the bytes per column that do not depend on the rows fed: rows that convolutions keep, and bands of N3 blocks."""
-    kept = 4 * 2 * ((config.blocks + 1) * (config.depth - 1) * config.features + config.blocks * 4 * config.embedding)
-    band = 4 * config.stride * (config.window + 2 * side + 2) * (2 * config.planes + 1)
-    sums = 4 * config.stride * (side + 1) * config.planes * (2 * config.k + 2)
-    return kept + config.blocks * (band + sums)
+    block = footprint.block
+    band = 4 * block.stride * (block.window + 2 * side + 2) * (2 * block.planes + 1)
+    sums = 4 * block.stride * (side + 1) * block.planes * (2 * block.k + 2)
+    return footprint.kept_bytes + footprint.blocks * (band + sums)
 
 
-def block_bytes(config: N3NetConfig, side: int) -> int:
+def block_bytes(config: N3BlockConfig, side: int) -> int:
     """Return the bytes of one block of queries: its cells, its distances and weights, and its sums over cells."""
     queries, query_cells = side**2, (side + 1) ** 2
     items = (config.window + side) ** 2

@@ -5,20 +5,23 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models import machine
 from models.images.noise import check_sigma
 from models.inference.cut_plan import BATCH, CUDA_BATCH, CUDA_STRIP_PIXELS, STRIP_PIXELS, Plan, least_budget, make_plan
 from models.inference.device import DType, choose_device, choose_dtype, default_budget, device_name
-from models.inference.folding import fold
+from models.inference.footprint import footprint
 from models.inference.fused_block import unfused_reason
-from models.inference.strips import denoise_strips
+from models.inference.n3net_stream import fold_n3net
+from models.inference.n3unet_stream import fold_n3unet
+from models.inference.strips import StreamedNetwork, denoise_strips
 from models.inference.transfers import Transfers
 from models.model_info import ModelInfo
-from models.networks.n3net import N3Net, N3NetConfig, reflect
+from models.networks.n3net import N3Net, reflect
+from models.networks.n3unet import N3UNet, N3UNetConfig
 from models.steps import run_through
-from models.weights.files import Weights, WeightsError, load_weights
+from models.weights.files import Weights, load_weights
 
 
 class Denoiser:
@@ -27,7 +30,8 @@ class Denoiser:
     Attributes:
         weights: The weights that it was loaded from.
         config: The network's configuration.
-        network: The folded weights on the device.
+        footprint: What the network demands of memory.
+        network: The network on the device, in the form for inference.
         device: The device that computes.
         dtype: Data type of the convolutions; everything else is float32.
         memory_budget: Bytes that denoising may use in addition to the image.
@@ -53,18 +57,11 @@ class Denoiser:
             memory_budget: Bytes that denoising may use in addition to the image.
             name: The name by which callers select the method.
             fallback_reason: Why "auto" chose the CPU; None if a GPU is used or the CPU was requested.
-
-        Raises:
-            WeightsError: If the weights are not those of an N3Net.
         """
-        if not isinstance(weights.config, N3NetConfig):
-            raise WeightsError(f"{weights.name} holds a network that can be trained here, but not yet run")
-        network = weights.network()
-        assert isinstance(network, N3Net)
-        self.weights, self.config = weights, weights.config
-        self.network = fold(network, device, dtype)
+        self.weights, self.config, self.footprint = weights, weights.config, footprint(weights.config)
+        self.network = fold(weights.network(), device, dtype)
         self.device, self.dtype, self.memory_budget = device, dtype, memory_budget
-        self.unfused_reason = unfused_reason(self.config, device, dtype)
+        self.unfused_reason = unfused_reason(self.footprint.block, device, dtype)
         self._name, self._fallback_reason = name, fallback_reason
 
     @classmethod
@@ -115,25 +112,30 @@ class Denoiser:
             device_name=device_name(self.device),
             dtype=str(self.dtype).removeprefix("torch."),
             fallback_reason=self._fallback_reason,
-            smallest_side=self.config.smallest_side,
+            smallest_side=self.smallest_side,
         )
 
-    def denoise(self, noisy: Tensor, sigma: float) -> Tensor:
+    @property
+    def channels(self) -> int:
+        """Channels of the images: 1 for gray images (H, W), 3 for RGB images (3, H, W)."""
+        return self.config.channels if isinstance(self.config, N3UNetConfig) else 1
+
+    def denoise(self, noisy: Tensor, sigma: float | Tensor) -> Tensor:
         """Denoise one image.
 
         Args:
-            noisy: y, (H, W), float32, in [0, 1] before noise was added; at least one pixel.
-            sigma: Noise standard deviation on the [0, 1] scale.
+            noisy: y, (H, W) or, for a color network, (3, H, W); float32, in [0, 1] before noise was added; at least one pixel.
+            sigma: Noise standard deviation on the [0, 1] scale. A map (H, W) gives each pixel its own.
 
         Returns:
-            x̂, (H, W), float32, on the CPU, not clipped.
+            x̂, of the same shape, float32, on the CPU, not clipped.
 
         Raises:
-            ValueError: If the image is not such a tensor, or sigma is outside the range of the weights.
+            ValueError: If the image or the map is not such a tensor, or sigma is outside the range of the weights.
         """
         return run_through(self.steps(noisy, sigma))
 
-    def steps(self, noisy: Tensor, sigma: float, *, shrink: int = 1) -> Generator[float, None, Tensor]:
+    def steps(self, noisy: Tensor, sigma: float | Tensor, *, shrink: int = 1) -> Generator[float, None, Tensor]:
         """Denoise one image strip by strip, so that a caller can interleave several images or stop.
 
         Args:
@@ -148,13 +150,13 @@ class Denoiser:
             ValueError: See `denoise`. The call itself raises it, not the first step.
         """
         self._check(noisy, sigma)
-        height, width = noisy.shape
+        height, width = noisy.shape[-2:]
         return self._steps(noisy, sigma, self.plan(height, width, shrink))
 
-    def planned_steps(self, noisy: Tensor, sigma: float, plan: Plan) -> Generator[float, None, Tensor]:
+    def planned_steps(self, noisy: Tensor, sigma: float | Tensor, plan: Plan) -> Generator[float, None, Tensor]:
         """Denoise one image like `steps`, but with a given plan. The result does not depend on the plan, except for rounding.
 
-        The plan must be for the size of the image, or for `config.smallest_side` along each side that is shorter.
+        The plan must be one for an image of this size, see `plan`.
         """
         self._check(noisy, sigma)
         return self._steps(noisy, sigma, plan)
@@ -165,15 +167,15 @@ class Denoiser:
         return self.memory_budget // 2 >= self.least_budget
 
     @property
+    def smallest_side(self) -> int:
+        """Pixels along each side to which smaller images are extended."""
+        return self.footprint.smallest * self.footprint.scale
+
+    @property
     def least_budget(self) -> int:
         """The smallest budget in bytes at which denoising does not slow down on this device."""
-        cuda = self.device.type == "cuda"
-        return least_budget(
-            self.config,
-            strip_pixels=CUDA_STRIP_PIXELS if cuda else STRIP_PIXELS,
-            batch=CUDA_BATCH if cuda else BATCH,
-            fused=self.unfused_reason is None,
-        )
+        strip_pixels, batch = self._strip
+        return least_budget(self.footprint, strip_pixels=strip_pixels, batch=batch, fused=self.unfused_reason is None)
 
     def plan(self, height: int, width: int, shrink: int = 1, *, fused: bool | None = None) -> Plan:
         """Return how an image is cut.
@@ -184,29 +186,55 @@ class Denoiser:
             shrink: Divisor of the strip size and of the memory budget.
             fused: Whether the N3 blocks run as one fused kernel; None means whenever they can.
         """
-        cuda = self.device.type == "cuda"
-        smallest = self.config.smallest_side
+        strip_pixels, batch = self._strip
+        smallest, multiple, scale = self.footprint.smallest, self.footprint.multiple, self.footprint.scale
+        rows, columns = (max(smallest, -(-side // (scale * multiple)) * multiple) for side in (height, width))
         return make_plan(
-            self.config,
-            max(height, smallest),
-            max(width, smallest),
+            self.footprint,
+            rows,
+            columns,
             self.memory_budget // shrink,
-            strip_pixels=(CUDA_STRIP_PIXELS if cuda else STRIP_PIXELS) // shrink,
-            batch=max(1, (CUDA_BATCH if cuda else BATCH) // shrink),
+            strip_pixels=strip_pixels // shrink,
+            batch=max(1, batch // shrink),
             fused=self.unfused_reason is None if fused is None else fused,
         )
 
-    def _check(self, noisy: Tensor, sigma: float) -> None:
-        if noisy.ndim != 2 or not noisy.numel() or noisy.dtype != torch.float32:
+    @property
+    def _strip(self) -> tuple[int, int]:
+        """Pixels of a strip at the finest level, and blocks of queries that are computed at a time, if the budget allows."""
+        pixels, batch = (CUDA_STRIP_PIXELS, CUDA_BATCH) if self.device.type == "cuda" else (STRIP_PIXELS, BATCH)
+        return pixels // self.footprint.scale**2, batch
+
+    def _check(self, noisy: Tensor, sigma: float | Tensor) -> None:
+        shape = "(H, W)" if self.channels == 1 else f"({self.channels}, H, W)"
+        planes = noisy.shape[:-2] if self.channels > 1 else (1, *noisy.shape[:-2])
+        if tuple(planes) != (self.channels,) or noisy.ndim < 2 or not noisy.numel() or noisy.dtype != torch.float32:
             raise ValueError(
-                f"an image must be a float32 tensor (H, W) with at least one pixel, but is {noisy.dtype} {tuple(noisy.shape)}"
+                f"an image must be a float32 tensor {shape} with at least one pixel, but is {noisy.dtype} {tuple(noisy.shape)}"
             )
-        check_sigma(sigma * 255, self.weights.sigma_range)
+        if isinstance(sigma, Tensor):
+            if sigma.shape != noisy.shape[-2:] or sigma.dtype != torch.float32:
+                raise ValueError(f"a map of sigma must be a float32 tensor of the size of the image, {tuple(noisy.shape[-2:])}")
+            check_sigma(float(sigma.min()) * 255, self.weights.sigma_range)
+            check_sigma(float(sigma.max()) * 255, self.weights.sigma_range)
+        else:
+            check_sigma(sigma * 255, self.weights.sigma_range)
 
     @torch.inference_mode()
-    def _steps(self, noisy: Tensor, sigma: float, plan: Plan) -> Generator[float, None, Tensor]:
-        height, width = noisy.shape
-        images, top, left = reflect(noisy[None, None], self.config.smallest_side)
+    def _steps(self, noisy: Tensor, sigma: float | Tensor, plan: Plan) -> Generator[float, None, Tensor]:
+        height, width = noisy.shape[-2:]
+        scale = self.footprint.scale
+        size = self.smallest_side, self.footprint.multiple * scale
+        images, top, left = reflect(noisy.view(1, -1, height, width), *size)
         transfers = Transfers(images, self.device)
-        yield from denoise_strips(self.network, transfers, images.shape[-2], sigma, plan)
-        return transfers.finish()[0, 0, top : top + height, left : left + width]
+        level = float(sigma) if isinstance(sigma, float | int) else Transfers(reflect(sigma[None, None], *size)[0], self.device)
+        yield from denoise_strips(self.network, transfers, images.shape[-2] // scale, level, plan, scale)
+        return transfers.finish()[0, :, top : top + height, left : left + width].reshape(noisy.shape)
+
+
+def fold(network: nn.Module, device: torch.device, dtype: torch.dtype) -> StreamedNetwork:
+    """Return a network in the form for inference on a device, with convolutions in the given dtype."""
+    if isinstance(network, N3Net):
+        return fold_n3net(network, device, dtype)
+    assert isinstance(network, N3UNet)
+    return fold_n3unet(network, device, dtype)

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from models.inference.blocks import Span
 from models.inference.cell_band import CellBand
-from models.inference.folding import FoldedBlock, FoldedNetwork
-from models.networks.n3net import LOG_TEMPERATURE_OFFSET, N3NetConfig
+from models.inference.folding import FoldedBlock
+from models.networks.n3net import LOG_TEMPERATURE_OFFSET, N3BlockConfig
 
 MOST_ITEMS = 512
 """Largest number of items (candidates of a tile of queries) that a program can hold in registers."""
 
 
-def unfused_reason(config: N3NetConfig, device: torch.device, dtype: torch.dtype) -> str | None:
+def unfused_reason(config: N3BlockConfig, device: torch.device, dtype: torch.dtype) -> str | None:
     """Return why N3 blocks cannot use the fused kernel on this device, or None if they can."""
     if device.type != "cuda":
         return "the fused N3 block needs a CUDA device"
@@ -29,7 +29,7 @@ def unfused_reason(config: N3NetConfig, device: torch.device, dtype: torch.dtype
     return None
 
 
-def tile_side(config: N3NetConfig, dtype: torch.dtype) -> int | None:
+def tile_side(config: N3BlockConfig, dtype: torch.dtype) -> int | None:
     """Return the number of queries of a program along each axis, a power of two, or None if not even the smallest fits."""
     sides = (8, 4) if dtype.itemsize == 2 else (4,)
     return next((side for side in sides if (side - 1 + config.window) ** 2 <= MOST_ITEMS), None)
@@ -41,8 +41,8 @@ class FusedDifferences:
     rows_above = 1
     """Cell rows above those of the next span that it needs again, for the patches that cover the first cells of a span."""
 
-    def __init__(self, network: FoldedNetwork, block: FoldedBlock) -> None:
-        self._config, self._dtype = network.config, network.dtype
+    def __init__(self, block: FoldedBlock) -> None:
+        self._config, self._dtype = block.config, block.dtype
         self._distance_scale = block.distance_scale
 
     def complete(self, band: CellBand, rows: Span) -> Generator[int, None, Tensor]:
@@ -63,11 +63,11 @@ class FusedDifferences:
         return completed
 
 
-def fused_differences(config: N3NetConfig, band: CellBand, cells: slice, distance_scale: float, dtype: torch.dtype) -> Tensor:
+def fused_differences(config: N3BlockConfig, band: CellBand, cells: slice, distance_scale: float, dtype: torch.dtype) -> Tensor:
     """Return z_1 - x ... z_K - x of the rows of the image that lie in some cell rows, computed by one kernel.
 
     Args:
-        config: The network's configuration.
+        config: The geometry of the block.
         band: Holds all cells that the windows of the patches which cover `cells` contain.
         cells: The cell rows to complete.
         distance_scale: Factor of the squared distances.
@@ -113,7 +113,7 @@ def fused_differences(config: N3NetConfig, band: CellBand, cells: slice, distanc
     return out
 
 
-def constants(config: N3NetConfig, side: int, dtype: torch.dtype) -> dict[str, int | bool]:
+def constants(config: N3BlockConfig, side: int, dtype: torch.dtype) -> dict[str, int | bool]:
     """Return the constants that the kernel is compiled with; `side` is the number of queries of a program along each axis."""
     items = (side - 1 + config.window) ** 2
     return {

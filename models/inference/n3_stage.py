@@ -14,7 +14,7 @@ from models.inference.blocked_block import BlockedDifferences
 from models.inference.blocks import Span, spans
 from models.inference.cell_band import CellBand, CellGrid
 from models.inference.cut_plan import StripLayout
-from models.inference.folding import FoldedBlock, FoldedNetwork
+from models.inference.folding import FoldedBlock
 from models.inference.fused_block import FusedDifferences
 from models.inference.row_stages import ConvolutionStage, Feed, RowQueue
 
@@ -33,18 +33,16 @@ class Differences(Protocol):
 class N3Stage:
     """An N3 block for one map of a given size."""
 
-    def __init__(self, network: FoldedNetwork, block: FoldedBlock, height: int, width: int, layout: StripLayout) -> None:
-        config = network.config
+    def __init__(self, block: FoldedBlock, height: int, width: int, layout: StripLayout) -> None:
+        config = block.config
         grid = CellGrid.cover(height, width, config.stride, layout.padding)
         self.pixels = grid.patch_pixels * (grid.h - 1) * (grid.w - 1)
         self._embed, self._temperature = ConvolutionStage(block.embed), ConvolutionStage(block.temperature)
         self._unembedded, self._inputs, self._completed = RowQueue(), RowQueue(), RowQueue()
-        self._band = CellBand(grid, network.device)
+        self._band = CellBand(grid, block.device)
         self._spans = deque(spans(grid.h - 1, config.window, layout.side))
-        self._differences: Differences = (
-            FusedDifferences(network, block) if layout.fused else BlockedDifferences(network, block, grid, layout)
-        )
-        self._no_rows = torch.empty(1, config.k * config.planes, 0, width, dtype=network.dtype, device=network.device)
+        self._differences: Differences = FusedDifferences(block) if layout.fused else BlockedDifferences(block, grid, layout)
+        self._no_rows = torch.empty(1, config.k * config.planes, 0, width, dtype=block.dtype, device=block.device)
 
     def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Feed:
         """Map rows x (1, C, n, W), float32, to finished rows of x and of z_1 - x ... z_K - x (1, K * C, m, W)."""

@@ -1,16 +1,18 @@
-"""Stages that process the rows of an image as they arrive: a queue, convolutions that keep the rows they need again, and DnCNN.
+"""Stages that process the rows of an image as they arrive: a queue, convolutions that keep the rows they need again, and chains.
+
+A stage is fed rows in groups of planes (1, C, n, W) with n >= 0, and returns the rows that it could finish; with `last`, it
+finishes all rows. It yields after each part of its work, so that nothing occupies the device for long.
 
 Letters: C planes, n and m rows, W columns.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from models.inference.folding import Convolution, FoldedDnCNN
+from models.inference.convolution import Convolution
 
 Feed = Generator[int, None, tuple[Tensor, ...]]
 """The work on some rows. It yields the number of pixels done after each part of it, and returns the finished rows."""
@@ -60,60 +62,75 @@ class RowQueue:
         return torch.cat(taken, 2) if len(taken) > 1 else taken[0]
 
 
-class ConvolutionStage:
-    """Successive 3x3 convolutions with ReLU between them. Each keeps the last two rows of its input."""
+class RowWindow:
+    """The input of a 3x3 convolution: its last two rows, the new rows, and a row of zeros above and below the image."""
 
-    def __init__(self, convolutions: tuple[Convolution, ...]) -> None:
-        self._convolutions = convolutions
-        self._kept: list[Tensor | None] = [None] * len(convolutions)
+    def __init__(self) -> None:
+        self._kept: Tensor | None = None
 
-    def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Tensor:
-        """Map rows, whose planes come in groups, to finished rows (1, C_out, m, W), in the dtype of the convolutions."""
-        rows = groups[0]
-        for index, convolution in enumerate(self._convolutions):
-            weight = convolution.weight
-            window = self._join(index, groups, weight.dtype, last=last)
-            if window.shape[2] < 3:
-                rows = window.new_empty(1, len(weight), 0, rows.shape[3])
-            else:
-                rows = functional.conv2d(window, weight, convolution.bias, padding=(0, 1))
-            groups = (rows,)
-        return rows
-
-    def _join(self, index: int, groups: tuple[Tensor, ...], dtype: torch.dtype, *, last: bool) -> Tensor:
-        """Return the input of a convolution: kept rows, new rows (after ReLU from the second layer on), and zeros at borders."""
-        kept = self._kept[index]
+    def join(self, groups: tuple[Tensor, ...], dtype: torch.dtype, *, last: bool) -> Tensor:
+        """Return the rows whose neighbors above and below are known, with these neighbors, (1, C, m + 2, W), channels-last."""
+        kept = self._kept
         count, width = groups[0].shape[2:]
         before = 1 if kept is None else kept.shape[2]
-        shape = (1, sum(group.shape[1] for group in groups), before + count + last, width)
+        planes = [group.shape[1] for group in groups]
+        shape = (1, sum(planes), before + count + last, width)
         window = torch.empty(shape, dtype=dtype, device=groups[0].device, memory_format=torch.channels_last)
         window[:, :, :before] = 0 if kept is None else kept
-        fresh = window[:, :, before : before + count]
-        if index:  # apply ReLU while copying: one pass over memory instead of two
-            torch.clamp_min(groups[0], 0, out=fresh)
-        else:
-            for part, group in zip(fresh.split([group.shape[1] for group in groups], 1), groups, strict=True):
-                part.copy_(group)
+        for part, group in zip(window[:, :, before : before + count].split(planes, 1), groups, strict=True):
+            part.copy_(group)
         if last:
             window[:, :, -1] = 0
-        self._kept[index] = None if last else window[:, :, -2:].clone(memory_format=torch.channels_last)
+        self._kept = None if last else window[:, :, -2:].clone(memory_format=torch.channels_last)
         return window
 
 
-class DnCNNStage:
-    """A DnCNN: convolutions, with the first planes of the input added to their output."""
+class ConvolutionStage:
+    """Successive 3x3 convolutions with ReLU between them."""
 
-    def __init__(self, net: FoldedDnCNN, height: int, width: int) -> None:
-        self.pixels = height * width
-        self._convolutions = ConvolutionStage(net.convolutions)
-        self._residual = net.residual
-        self._inputs = RowQueue()
+    def __init__(self, convolutions: Sequence[Convolution], added: RowQueue | None = None) -> None:
+        """Prepare the convolutions; rows from `added`, of their dtype, are added to the output of the last one."""
+        self._convolutions, self._added = convolutions, added
+        self._windows = [RowWindow() for _ in convolutions]
+
+    def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Tensor:
+        """Map rows, whose planes come in groups, to finished rows (1, C_out, m, W), in the dtype of the convolutions."""
+        for index, (convolution, waiting) in enumerate(zip(self._convolutions, self._windows, strict=True), 1):
+            window = waiting.join(groups, convolution.weight.dtype, last=last)
+            count = window.shape[2] - 2
+            if count < 1:
+                rows = window.new_empty(1, convolution.planes, 0, window.shape[3])
+            elif index < len(self._convolutions):
+                rows = convolution(window, relu=True)
+            else:
+                rows = convolution(window, added=self._added.take(count) if self._added else None)
+            groups = (rows,)
+        return groups[0]
+
+
+class Chain:
+    """Stages that follow each other.
+
+    Attributes:
+        pixels: See `Stage`. Each stage counts each pixel about once.
+    """
+
+    def __init__(self, stages: Sequence[Stage], rows: int) -> None:
+        """Chain stages; each is fed at most `rows` rows at a time, because the one before it can finish many rows at once."""
+        self._stages, self._rows = stages, rows
+        self.pixels = sum(stage.pixels for stage in stages)
 
     def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Feed:
-        """Map rows to finished rows (1, C_out, m, W), float32."""
-        self._inputs.put(groups[0][:, : self._residual])
-        out = self._convolutions.feed(groups, last=last).float()
-        if out.shape[2]:
-            out[:, : self._residual] += self._inputs.take(out.shape[2])
-            yield out.shape[2] * out.shape[3]
-        return (out,)
+        """Feed the first stage, and each further one with what the stage before it finishes."""
+        return (yield from self._feed(0, groups, last=last))
+
+    def _feed(self, index: int, groups: tuple[Tensor, ...], *, last: bool) -> Feed:
+        if index == len(self._stages):
+            return groups
+        pieces = list(zip(*(group.split(self._rows, 2) for group in groups), strict=True))
+        finished = []
+        for number, piece in enumerate(pieces, 1):
+            end = last and number == len(pieces)
+            rows = yield from self._stages[index].feed(piece, last=end)
+            finished.append((yield from self._feed(index + 1, rows, last=end)))
+        return tuple(torch.cat(parts, 2) if len(parts) > 1 else parts[0] for parts in zip(*finished, strict=True))

@@ -1,43 +1,64 @@
 """The network on one image, strip by strip as a plan cuts it."""
 
 from collections.abc import Generator
+from typing import Protocol
 
 import torch
+from torch import Tensor
 
-from models.inference.cut_plan import Plan
-from models.inference.folding import FoldedNetwork
-from models.inference.stream import NetworkStage
+from models.inference.cut_plan import Plan, StripLayout
+from models.inference.row_stages import Stage
 from models.inference.transfers import ImagePieces
 
 
+class StreamedNetwork(Protocol):
+    """A network in the form for inference."""
+
+    @property
+    def sigma_plane(self) -> bool:
+        """Whether it takes the noise level as a second group of planes."""
+
+    def stage(self, height: int, width: int, layout: StripLayout) -> Stage:
+        """Return the network as a stage for one image, whose size is given at the network's finest level."""
+
+
 def denoise_strips(
-    network: FoldedNetwork, image: ImagePieces, height: int, sigma: float, plan: Plan
+    network: StreamedNetwork, image: ImagePieces, height: int, sigma: float | ImagePieces, plan: Plan, scale: int = 1
 ) -> Generator[float, None, None]:
-    """Denoise an image of at least the network's smallest size. Run this in inference mode.
+    """Denoise an image of a size that suits the network. Run this in inference mode.
 
     Args:
         network: The network.
         image: Gives the noisy pixels and takes the denoised ones.
-        height: Rows of the image.
-        sigma: Noise standard deviation on the [0, 1] scale.
-        plan: How to cut the image.
+        height: Rows of the image at the network's finest level.
+        sigma: Noise standard deviation on the [0, 1] scale; for noise that varies over the image, a map of it.
+        plan: How to cut the image, at the network's finest level.
+        scale: Pixels of the image along each side of a pixel of that level.
 
     Yields:
         The fraction done after each part of a strip, rising to 1.
     """
-    stages = [NetworkStage(network, height, panel.stop - panel.start, plan.layout(panel)) for panel in plan.panels]
+    stages = [network.stage(height, panel.stop - panel.start, plan.layout(panel)) for panel in plan.panels]
     done, total = 0, sum(stage.pixels for stage in stages)
     for panel in plan.panels:
         stage, finished = stages.pop(0), 0  # pop: a finished stage releases its memory
+        columns = slice(scale * panel.start, scale * panel.stop)
         for start in range(0, height, plan.rows):
-            rows = image.take(slice(start, start + plan.rows), slice(panel.start, panel.stop))
-            groups = (rows, torch.full_like(rows, sigma)) if network.config.sigma_plane else (rows,)
+            place = slice(scale * start, scale * (start + plan.rows)), columns
+            groups: tuple[Tensor, ...] = (image.take(*place),)
+            if network.sigma_plane:
+                groups += (torch.full_like(groups[0][:, :1], sigma) if isinstance(sigma, float) else sigma.take(*place),)
             feed = stage.feed(groups, last=start + plan.rows >= height)
             try:
                 while True:
-                    done += next(feed)
-                    yield done / total
+                    if pixels := next(feed):
+                        done += pixels
+                        yield done / total
             except StopIteration as end:
                 (denoised,) = end.value
-            image.give(denoised[:, :, :, panel.first - panel.start : panel.end - panel.start], finished, panel.first)
+            image.give(
+                denoised[..., scale * (panel.first - panel.start) : scale * (panel.end - panel.start)],
+                finished,
+                scale * panel.first,
+            )
             finished += denoised.shape[2]

@@ -43,6 +43,12 @@ class N3BlockConfig:
     temperature_bound: float | None = 4.0
     distance_eps: float = 1e-5
 
+    @property
+    def smallest_side(self) -> int:
+        """Pixels that a map needs along each side so that every query has k candidates besides itself."""
+        patches = math.isqrt(self.k) + 1
+        return (patches + 1) * self.stride
+
     @classmethod
     def parse(cls, values: dict[str, Any]) -> Self:
         """Make a configuration from plain values, as `asdict` returns them.
@@ -93,9 +99,8 @@ class N3NetConfig(N3BlockConfig):
 
     @property
     def smallest_side(self) -> int:
-        """Pixels that an image needs along each side so that every query has k candidates besides itself."""
-        patches = math.isqrt(self.k) + 1
-        return (patches + 1) * self.stride if self.blocks else 1
+        """Pixels that an image needs along each side, see `N3BlockConfig.smallest_side`."""
+        return super().smallest_side if self.blocks else 1
 
     def check(self) -> None:
         """Check the values.
@@ -263,10 +268,11 @@ def grid_padding(length: int, stride: int) -> tuple[int, int]:
     return missing // 2, missing - missing // 2
 
 
-def reflect(images: Tensor, smallest: int) -> tuple[Tensor, int, int]:
-    """Extend images (B, C, H, W) by reflection until both sides have at least `smallest` pixels.
+def reflect(images: Tensor, smallest: int, multiple: int = 1) -> tuple[Tensor, int, int]:
+    """Extend images (B, C, H, W) by reflection until both sides have at least `smallest` pixels and a multiple of `multiple`.
 
-    Images that are much smaller are reflected repeatedly.
+    The smallest size is reached by extending both ends of a side, the multiple by extending the bottom and the right. Images that
+    are much smaller are reflected repeatedly.
 
     Returns:
         The extended images, and the number of rows added at the top and of columns added at the left.
@@ -276,8 +282,9 @@ def reflect(images: Tensor, smallest: int) -> tuple[Tensor, int, int]:
         length = images.shape[axis]
         before = max(0, smallest - length) // 2
         offsets.append(before)
-        if length < smallest:
+        wanted = -(-max(length, smallest) // multiple) * multiple
+        if length < wanted:
             period = max(1, 2 * length - 2)
-            positions = (torch.arange(smallest, device=images.device) - before) % period
+            positions = (torch.arange(wanted, device=images.device) - before) % period
             images = images.index_select(axis, torch.minimum(positions, period - positions))
     return images, offsets[0], offsets[1]

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.networks.convolutions import ConvolutionReLU, convolution_dtype
-from models.networks.n3net import N3Block, N3BlockConfig
+from models.networks.n3net import N3Block, N3BlockConfig, reflect
 
 SHUFFLE = 2
 """Image pixels along each side of a pixel of the finest level."""
+BLOCKS_PER_LEVEL = 2
+"""Residual blocks between two changes of the resolution, or between one and an N3 block."""
 
 BlockPosition = Literal["encoder", "decoder", "both", "none"]
 
@@ -41,6 +43,12 @@ class N3UNetConfig(N3BlockConfig):
     def multiple(self) -> int:
         """Number of pixels of which the sides of an image must be multiples."""
         return SHUFFLE << (self.levels - 1)
+
+    @property
+    def smallest_side(self) -> int:
+        """Pixels that an image needs along each side so that every query has k candidates besides itself."""
+        needed = 1 if self.position == "none" else SHUFFLE * super().smallest_side
+        return -(-needed // self.multiple) * self.multiple
 
     def check(self) -> None:
         """Check the values.
@@ -140,15 +148,19 @@ class N3UNet(nn.Module):
         """Denoise a batch.
 
         Args:
-            noisy: y, (B, C, H, W), in [0, 1] before noise was added; H and W are multiples of `config.multiple`.
+            noisy: y, (B, C, H, W), in [0, 1] before noise was added. Sides that are no multiples of `config.multiple` are
+                extended by reflection.
             sigma: Noise standard deviation on the [0, 1] scale: a scalar, (B, 1, 1, 1), or a map (B, 1, H, W).
 
         Returns:
             The denoised images, (B, C, H, W), not clipped.
         """
+        height, width = noisy.shape[-2:]
+        smallest, multiple = self.config.smallest_side, self.config.multiple
+        if sigma.shape[-2:] == noisy.shape[-2:] != (1, 1):
+            sigma = functional.avg_pool2d(reflect(sigma, smallest, multiple)[0], SHUFFLE)
+        noisy, top, left = reflect(noisy, smallest, multiple)
         image = functional.pixel_unshuffle(noisy, SHUFFLE)
-        if sigma.shape[-2:] == noisy.shape[-2:]:
-            sigma = functional.avg_pool2d(sigma, SHUFFLE)
         level = sigma.to(image.dtype).expand(len(image), 1, *image.shape[-2:])
         gray = image.unflatten(1, (self.config.channels, SHUFFLE**2)).mean(1)
 
@@ -162,8 +174,8 @@ class N3UNet(nn.Module):
         if self.dec_neighbors is not None:
             trunk = self.dec_neighbors(trunk, gray)
         residual = self.last(self.dec(trunk))
-        return functional.pixel_shuffle(image + residual, SHUFFLE)
+        return functional.pixel_shuffle(image + residual, SHUFFLE)[..., top : top + height, left : left + width]
 
 
 def _residual_blocks(features: int) -> nn.Sequential:
-    return nn.Sequential(ResidualBlock(features), ResidualBlock(features))
+    return nn.Sequential(*(ResidualBlock(features) for _ in range(BLOCKS_PER_LEVEL)))

@@ -57,7 +57,7 @@ def test_each_name_loads_its_method(small_weights: Path) -> None:
     assert method_names() == list(METHODS)
     dncnn = load_method("dncnn", device="cpu", dtype="float32")
     assert isinstance(dncnn, Denoiser)
-    assert dncnn.config.blocks == 0
+    assert dncnn.footprint.blocks == 0
     assert isinstance(load_method("nlm"), NonLocalMeans)
     other = load_method("n3net", weights=small_weights / "dncnn.safetensors", device="cpu", dtype="float32")
     assert other.info.weights == "dncnn"

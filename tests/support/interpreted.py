@@ -12,8 +12,8 @@ import torch
 
 from models.inference.cut_plan import StripLayout
 from models.inference.denoiser import Denoiser
-from models.inference.folding import fold
 from models.inference.n3_stage import N3Stage
+from models.inference.n3net_stream import fold_n3net
 from models.networks.n3net import N3Net, grid_padding
 from models.steps import run_through
 from tests.support.networks import random_image, random_network, random_weights
@@ -24,8 +24,8 @@ CPU = torch.device("cpu")
 def differences(network: N3Net, maps: torch.Tensor, rows: int, dtype: torch.dtype, layout: StripLayout) -> torch.Tensor:
     """Return z_j - x from the first N3 block, which is fed `rows` rows at a time."""
     height, width = maps.shape[2:]
-    folded = fold(network, CPU, dtype)
-    stage = N3Stage(folded, folded.blocks[0], height, width, layout)
+    folded = fold_n3net(network, CPU, dtype)
+    stage = N3Stage(folded.blocks[0], height, width, layout)
     finished = []
     for start in range(0, height, rows):
         groups = run_through(stage.feed((maps[:, :, start : start + rows],), last=start + rows >= height))

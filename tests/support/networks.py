@@ -3,20 +3,37 @@
 from typing import Any
 
 import torch
+from torch import nn
 
 from models.networks.n3net import N3Net, N3NetConfig
+from models.networks.n3unet import N3UNet, N3UNetConfig
 from models.weights.files import Weights
 
 SMALL: dict[str, Any] = {"features": 6, "depth": 3, "planes": 3, "embedding": 5, "window": 5, "k": 3}
 
+SMALL_UNET: dict[str, Any] = {"features": 6, "planes": 5, "embedding": 5, "window": 5, "k": 3}
+
 
 def random_network(seed: int = 0, **changes: Any) -> N3Net:
-    """Return a small network in evaluation mode. All its weights are random, also those of the batch normalizations.
+    """Return a small N3Net with random weights in evaluation mode."""
+    network = N3Net(N3NetConfig(**{**SMALL, **changes}))
+    randomize(network, seed)
+    return network.eval()
+
+
+def random_unet(seed: int = 0, **changes: Any) -> Weights:
+    """Return the weights of a small N3UNet, all random, for sigma from 0 to 75."""
+    network = N3UNet(N3UNetConfig(**{**SMALL_UNET, **changes}))
+    randomize(network, seed)
+    return Weights("random", network.config, (0.0, 75.0), {}, "0" * 64, network.state_dict())
+
+
+def randomize(network: nn.Module, seed: int) -> None:
+    """Make all weights of a network random, also those of the batch normalizations.
 
     The distances are so small that the code form does not saturate; where it does, it differs from an exact oracle.
     """
     generator = torch.Generator().manual_seed(seed)
-    network = N3Net(N3NetConfig(**{**SMALL, **changes})).eval()
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
             if name.endswith("distance_norm.weight"):
@@ -25,8 +42,11 @@ def random_network(seed: int = 0, **changes: Any) -> N3Net:
                 tensor.uniform_(0.5, 1.5, generator=generator)
             elif tensor.is_floating_point():
                 fan = max(1, tensor[0].numel()) if tensor.ndim > 1 else 16
-                tensor.normal_(0, (2 / fan) ** 0.5 * (0.3 if ".6." in name else 1.0), generator=generator)
-    return network
+                tensor.normal_(
+                    0,
+                    (2 / fan) ** 0.5 * (0.3 if any(part in name for part in (".6.", ".b.", "up", "join", "head")) else 1.0),
+                    generator=generator,
+                )
 
 
 def random_weights(seed: int = 0, **changes: Any) -> Weights:

@@ -40,7 +40,7 @@ def test_the_cut_does_not_matter() -> None:
     denoiser = Denoiser.load(device="cuda", dtype="float32")
     noisy = random_image(131, 700)
     whole = denoiser.denoise(noisy, 0.1)
-    panels = tuple(cut_panels(denoiser.config, 700, 500))
+    panels = tuple(cut_panels(denoiser.footprint, 700, 500))
     torch.testing.assert_close(
         run_through(denoiser.planned_steps(noisy, 0.1, Plan(panels, 30, 4, 1, fused=True))), whole, atol=1e-5, rtol=0
     )

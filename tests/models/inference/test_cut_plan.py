@@ -6,6 +6,7 @@ import pytest
 
 from models.inference.cut_plan import CUDA_BATCH, CUDA_STRIP_PIXELS, LEAST_ROWS, LEAST_WIDTH, least_budget, make_plan
 from models.inference.denoiser import Denoiser
+from models.inference.footprint import footprint
 from models.networks.n3net import N3NetConfig
 from tests.support.networks import SMALL
 
@@ -19,14 +20,14 @@ MIB = 1 << 20
 )
 @pytest.mark.parametrize("config", [N3NetConfig(), N3NetConfig(blocks=0), N3NetConfig(**SMALL)], ids=["n3net", "dncnn", "small"])
 def test_no_budget_from_the_smallest_on_cuts_panels_or_thin_strips(config: N3NetConfig, device: dict[str, Any]) -> None:
-    least = least_budget(config, **device)
+    least = least_budget(footprint(config), **device)
     assert least % MIB == 0
     for budget in range(least, least + 1024 * MIB, MIB):
-        plan = make_plan(config, LEAST_WIDTH, LEAST_WIDTH, budget, **device)
+        plan = make_plan(footprint(config), LEAST_WIDTH, LEAST_WIDTH, budget, **device)
         assert len(plan.panels) == 1
         assert plan.rows >= LEAST_ROWS
     if least > MIB:
-        below = make_plan(config, LEAST_WIDTH, LEAST_WIDTH, least - MIB, **device)
+        below = make_plan(footprint(config), LEAST_WIDTH, LEAST_WIDTH, least - MIB, **device)
         assert len(below.panels) > 1 or below.rows < LEAST_ROWS
 
 
@@ -38,4 +39,4 @@ def test_a_smaller_budget_is_refused_with_the_number() -> None:
 
 
 def test_a_network_without_blocks_needs_less() -> None:
-    assert least_budget(N3NetConfig(blocks=0)) < least_budget(N3NetConfig()) / 4
+    assert least_budget(footprint(N3NetConfig(blocks=0))) < least_budget(footprint(N3NetConfig())) / 4

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.inference.cut_plan import CUDA_BATCH, CUDA_STRIP_PIXELS, Plan, cut_panels, make_plan, reach
+from models.inference.cut_plan import CUDA_BATCH, CUDA_STRIP_PIXELS, Plan, cut_panels, make_plan
 from models.inference.denoiser import Denoiser
-from models.inference.folding import fold
+from models.inference.footprint import footprint
+from models.inference.n3net_stream import fold_n3net
 from models.inference.row_stages import RowQueue
 from models.networks.n3net import N3NetConfig, grid_padding
 from models.steps import run_through
@@ -30,8 +31,8 @@ def small_denoiser(**changes: object) -> Denoiser:
     return Denoiser(random_weights(1, **changes), CPU, torch.float32, 1 << 28)
 
 
-def one_strip(config: N3NetConfig, height: int, width: int) -> Plan:
-    return make_plan(config, height, width, 1 << 40, strip_pixels=1 << 40)
+def one_strip(denoiser: Denoiser, height: int, width: int) -> Plan:
+    return make_plan(denoiser.footprint, height, width, 1 << 40, strip_pixels=1 << 40)
 
 
 @pytest.mark.parametrize("sigma_plane", [True, False])
@@ -41,8 +42,8 @@ def test_strips_of_any_height_give_the_dense_result(size: tuple[int, int], sigma
     noisy = random_image(*size)
     with torch.no_grad():
         dense = denoiser.weights.network()(noisy[None, None], torch.tensor(0.1))[0, 0]
-    height, width = (max(side, denoiser.config.smallest_side) for side in size)
-    panels = one_strip(denoiser.config, height, width).panels
+    height, width = (max(side, denoiser.smallest_side) for side in size)
+    panels = one_strip(denoiser, height, width).panels
     for rows, side, batch in ((1, 1, 1), (3, 8, 2), (7, 4, 3), (height, 8, 8)):
         cut = denoise(denoiser, noisy, Plan(panels, rows, side, batch))
         assert_same(cut, dense)
@@ -53,20 +54,20 @@ def test_panels_give_the_whole_result() -> None:
     noisy = random_image(45, 403)
     whole = denoise(denoiser, noisy)
     for widest in (1, 230, 300):
-        panels = tuple(cut_panels(denoiser.config, 403, widest))
+        panels = tuple(cut_panels(denoiser.footprint, 403, widest))
         assert len(panels) > 1
         assert_same(denoise(denoiser, noisy, Plan(panels, 9, 8, 4)), whole)
 
 
 def test_a_cut_reaches_as_far_as_the_plan_says_and_no_farther() -> None:
     denoiser = small_denoiser()
-    config, halo = denoiser.config, reach(denoiser.config)
+    halo = denoiser.footprint.reach
     noisy = random_image(25, 3 * halo)
     other = noisy.clone()
     other[:, 0] += 1
     changed = (denoise(denoiser, noisy) != denoise(denoiser, other)).any(0).nonzero().max()
     assert changed < halo
-    assert changed > halo - 7 * config.stride  # otherwise the halo is larger than it needs to be
+    assert changed > halo - 7 * denoiser.footprint.block.stride  # otherwise the halo is larger than it needs to be
 
 
 @pytest.mark.parametrize("width", [300, 1000, 1003])
@@ -74,28 +75,28 @@ def test_panels_lie_on_the_patch_grid_and_cover_every_column_once(width: int) ->
     config = N3NetConfig()
     left, right = grid_padding(width, config.stride)
     kept = []
-    for panel in cut_panels(config, width, 500):
+    for panel in cut_panels(footprint(config), width, 500):
         kept += list(range(panel.first, panel.end))
         assert panel.padding == (left if panel.start == 0 else 0, right if panel.stop == width else 0)
         assert (panel.stop - panel.start + sum(panel.padding)) % config.stride == 0
         assert panel.start == 0 or (panel.start + left) % config.stride == 0
-        assert panel.start == 0 or panel.first - panel.start >= reach(config)
-        assert panel.stop == width or panel.stop - panel.end >= reach(config)
+        assert panel.start == 0 or panel.first - panel.start >= footprint(config).reach
+        assert panel.stop == width or panel.stop - panel.end >= footprint(config).reach
     assert kept == list(range(width))
 
 
 def test_a_smaller_budget_gives_smaller_strips_then_panels() -> None:
     config = N3NetConfig()
-    plans = [make_plan(config, 4000, 6000, budget) for budget in (4 << 30, 256 << 20, 64 << 20)]
+    plans = [make_plan(footprint(config), 4000, 6000, budget) for budget in (4 << 30, 256 << 20, 64 << 20)]
     assert [len(plan.panels) > 1 for plan in plans] == [False, True, True] or len(plans[0].panels) == 1
     held = [plan.rows * max(panel.stop - panel.start for panel in plan.panels) for plan in plans]
     assert held[0] >= held[1] >= held[2]
-    assert make_plan(config, 10, 10, 1).rows == 1
+    assert make_plan(footprint(config), 10, 10, 1).rows == 1
 
 
 def test_folding_changes_nothing() -> None:
     network = random_network(2)
-    folded = fold(network, CPU, torch.float32)
+    folded = fold_n3net(network, CPU, torch.float32)
     maps = torch.rand(1, 2, 12, 13, generator=torch.Generator().manual_seed(0))
     out = maps
     for index, convolution in enumerate(folded.dncnns[0].convolutions):
@@ -129,20 +130,20 @@ def test_a_plain_network_without_blocks() -> None:
     noisy = random_image(9, 31)
     with torch.no_grad():
         dense = denoiser.weights.network()(noisy[None, None], torch.tensor(0.1))[0, 0]
-    panels = one_strip(denoiser.config, 9, 31).panels
+    panels = one_strip(denoiser, 9, 31).panels
     assert_same(denoise(denoiser, noisy, Plan(panels, 2, 8, 8)), dense)
-    assert SMALL["depth"] == reach(denoiser.config)
+    assert SMALL["depth"] == denoiser.footprint.reach
 
 
 def test_a_plan_for_fused_blocks_takes_long_strips_within_the_budget() -> None:
     config = N3NetConfig()
-    whole = make_plan(config, 1024, 1024, 4 << 30, strip_pixels=CUDA_STRIP_PIXELS, batch=CUDA_BATCH, fused=True)
+    whole = make_plan(footprint(config), 1024, 1024, 4 << 30, strip_pixels=CUDA_STRIP_PIXELS, batch=CUDA_BATCH, fused=True)
     assert (len(whole.panels), whole.rows, whole.side) == (1, 1024, 204)
-    cut = make_plan(config, 4000, 6000, 1 << 30, strip_pixels=CUDA_STRIP_PIXELS, fused=True)
+    cut = make_plan(footprint(config), 4000, 6000, 1 << 30, strip_pixels=CUDA_STRIP_PIXELS, fused=True)
     assert cut.rows < whole.rows
     assert cut.side == cut.rows // config.stride
-    assert make_plan(config, 10, 10, 1, fused=True).rows == 1
-    plain = make_plan(config, 1024, 1024, 4 << 30, strip_pixels=CUDA_STRIP_PIXELS, batch=CUDA_BATCH)
+    assert make_plan(footprint(config), 10, 10, 1, fused=True).rows == 1
+    plain = make_plan(footprint(config), 1024, 1024, 4 << 30, strip_pixels=CUDA_STRIP_PIXELS, batch=CUDA_BATCH)
     assert (plain.side, plain.batch) == (8, CUDA_BATCH)
 
 
@@ -159,7 +160,7 @@ def test_the_queries_of_a_wide_image_take_many_steps() -> None:
 
 def test_each_panel_has_its_share_of_the_progress() -> None:
     denoiser = Denoiser(random_weights(1), CPU, torch.float32, 1 << 28)
-    plan = replace(denoiser.plan(20, 700), panels=tuple(cut_panels(denoiser.config, 700, 500)))
+    plan = replace(denoiser.plan(20, 700), panels=tuple(cut_panels(denoiser.footprint, 700, 500)))
     assert len(plan.panels) > 1
     fractions = list(denoiser.planned_steps(random_image(20, 700), 0.1, plan))
     assert fractions == sorted(set(fractions))

@@ -10,13 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.inference.denoiser import Denoiser
 from models.networks.config import parse_config, store_config
 from models.networks.n3unet import N3UNet, N3UNetConfig, ResidualBlock
 from models.training.image_set import ImageSet
 from models.training.recipe import Recipe
 from models.training.run import TrainingOptions, train
-from models.weights.files import WeightsError, load_weights
+from models.weights.files import load_weights
 
 SMALL = N3UNetConfig(features=6, embedding=5, window=5, k=3)
 CPU = TrainingOptions(device="cpu")
@@ -135,10 +134,3 @@ def test_a_resumed_training_run_gives_identical_weights(tmp_path: Path) -> None:
     one, other = load_weights(whole.weights), load_weights(parts.weights)
     assert one.config == SMALL
     assert all(torch.equal(one.state[key], other.state[key]) for key in one.state)
-
-
-def test_the_denoiser_rejects_weights_of_an_n3unet(tmp_path: Path) -> None:
-    ImageSet([np.zeros((48, 48), np.uint8)]).save(tmp_path / "set.npz")
-    result = train([tmp_path / "set.npz"], tmp_path / "run", Recipe(steps=1, crop=48, batch=2), CPU, config=SMALL)
-    with pytest.raises(WeightsError, match="not yet run"):
-        Denoiser.load(result.weights)

@@ -17,7 +17,9 @@ def test_half_a_budget_is_tried_only_if_it_is_enough(weights: Path, factor: int,
     shrinks: list[int] = []
 
     class Hungry(Denoiser):
-        def steps(self, noisy: torch.Tensor, sigma: float, *, shrink: int = 1) -> Generator[float, None, torch.Tensor]:
+        def steps(
+            self, noisy: torch.Tensor, sigma: float | torch.Tensor, *, shrink: int = 1
+        ) -> Generator[float, None, torch.Tensor]:
             if noisy.shape != (48, 32):
                 return super().steps(noisy, sigma, shrink=shrink)
             shrinks.append(shrink)

@@ -1,0 +1,101 @@
+"""What cutting an image requires to know about a network: its memory per row and column, and how far a pixel has influence.
+
+Rows and columns are those of the network's finest level: pixels of the image for an N3Net, and two pixels of the image wide and
+high for an N3UNet.
+"""
+
+from dataclasses import dataclass
+
+from models.networks.config import NetworkConfig
+from models.networks.n3net import N3BlockConfig, N3NetConfig
+from models.networks.n3unet import BLOCKS_PER_LEVEL, SHUFFLE, N3UNetConfig
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """The demands of a network.
+
+    Attributes:
+        block: The geometry of its N3 blocks.
+        blocks: The number of its N3 blocks.
+        scale: Pixels of the image along each side of a pixel of the finest level.
+        multiple: The sides of an image, and the columns where panels are cut, must be multiples of this number of columns.
+        smallest: Rows and columns that an image must have at least.
+        reach: Number of columns over which a cut can influence the result.
+        row_bytes: Bytes per column for each row that is fed at a time.
+        kept_bytes: Bytes per column that the layers outside the N3 blocks keep.
+    """
+
+    block: N3BlockConfig
+    blocks: int
+    scale: int
+    multiple: int
+    smallest: int
+    reach: int
+    row_bytes: int
+    kept_bytes: int
+
+
+def footprint(config: NetworkConfig) -> Footprint:
+    """Return the demands of a network."""
+    if isinstance(config, N3NetConfig):
+        return _n3net(config)
+    assert isinstance(config, N3UNetConfig)
+    return _n3unet(config)
+
+
+def _n3net(config: N3NetConfig) -> Footprint:
+    columns = config.depth
+    for _ in range(config.blocks):
+        columns = _reach_of_block(config, columns) + config.depth
+    return Footprint(
+        block=config,
+        blocks=config.blocks,
+        scale=1,
+        multiple=1,
+        smallest=config.smallest_side,
+        reach=columns,
+        row_bytes=4 * (3 * max(config.features, config.embedding) + 2 * config.planes * (1 + config.k)),
+        kept_bytes=4 * 2 * ((config.blocks + 1) * (config.depth - 1) * config.features + config.blocks * 4 * config.embedding),
+    )
+
+
+def _n3unet(config: N3UNetConfig) -> Footprint:
+    before, after = config.position in ("encoder", "both"), config.position in ("decoder", "both")
+    convolutions = 2 * BLOCKS_PER_LEVEL  # of the residual blocks between two changes of the resolution
+    columns = 1 + convolutions
+    if before:
+        columns = _reach_of_block(config, columns + 1) + 1
+    coarse = -(-columns // 2) + convolutions
+    if config.levels == 3:
+        coarse = 2 * (-(-coarse // 2) + convolutions)
+    columns = 2 * (coarse + convolutions)
+    delay = columns  # rows that the skip connections around the coarser levels hold
+    if after:
+        columns = _reach_of_block(config, columns + 1) + 1
+    blocks = before + after
+    band = config.stride * (2 * config.window + 16)  # rows that the skip connection around an N3 block holds
+    windows = 40 * config.levels * config.features  # values that convolutions keep; two rows of the input of each
+    held = delay * 2 * config.features + blocks * (band * (config.features + config.planes) + 8 * config.embedding)
+    images = 4 * SHUFFLE**2 * config.channels
+    return Footprint(
+        block=config,
+        blocks=blocks,
+        scale=SHUFFLE,
+        multiple=config.multiple // SHUFFLE,
+        smallest=config.smallest_side // SHUFFLE,
+        reach=columns + convolutions + 1,
+        row_bytes=4 * (4 * max(config.features, config.embedding) + 2 * config.planes * (1 + config.k) + images),
+        kept_bytes=4 * (held + windows),
+    )
+
+
+def _reach_of_block(config: N3BlockConfig, columns: int) -> int:
+    """Return over how many columns a cut can influence the output of an N3 block.
+
+    The cut changes the input over `columns` columns. It then changes all patches that contain a changed pixel, and all queries
+    whose windows contain such a patch. They can be a whole window away, because the border of the image can shift a window
+    towards the cut.
+    """
+    patches = (columns + 3) // config.stride + config.window  # changed patches, and the queries that can select them
+    return (patches + 2) * config.stride
