@@ -141,7 +141,7 @@ def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: Si
     scale = whole_range(noisy.planes)
     planes = _network_planes(noisy, scale)
     estimate = None
-    warnings = (_OUTLIERS,) if is_set_by_outliers(scale, noisy.planes) else ()
+    warnings = _warnings(noisy, scale)
     levels: list[float | None]  # None: the plane is left unchanged
     if options.sigma is None:
         estimates = [estimate_noise(plane) for plane in planes]
@@ -184,9 +184,12 @@ def estimate_sigma(picture: Picture, color_mode: ColorMode, sigma_range: SigmaRa
     """Estimate the noise of a picture, on the 0-255 scale, as `denoise_picture` does."""
     picture = to_gray(picture) if color_mode == "gray" else picture
     scale = whole_range(picture.planes)
-    warnings = (_OUTLIERS,) if is_set_by_outliers(scale, picture.planes) else ()
     estimates = [estimate_noise(plane) for plane in _network_planes(picture, scale)]
-    return _joined(estimates, warnings, picture.rgb, scale.span, sigma_range)
+    return _joined(estimates, _warnings(picture, scale), picture.rgb, scale.span, sigma_range)
+
+
+def _warnings(picture: Picture, scale: ValueRange) -> tuple[str, ...]:
+    return (_OUTLIERS,) if is_set_by_outliers(scale, picture.planes) else ()
 
 
 def _network_planes(picture: Picture, scale: ValueRange) -> Planes:

@@ -49,7 +49,7 @@ def whole_range(planes: Planes) -> ValueRange:
 def is_set_by_outliers(value_range: ValueRange, planes: Planes) -> bool:
     """Tell whether a few samples set the range: nearly all others, and 0 and 1, lie within a small part of it around 0."""
     narrow = _NARROW * value_range.span
-    return narrow > 1 and np.count_nonzero(np.abs(planes) > narrow) < _TAIL * planes.size
+    return narrow > 1 and int(np.count_nonzero(np.abs(planes) > narrow)) < _TAIL * planes.size
 
 
 def content_range(planes: Planes, sigma: float) -> ValueRange:

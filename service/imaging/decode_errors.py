@@ -12,6 +12,7 @@ DAMAGE: tuple[type[Exception], ...] = (
     SyntaxError,
     ValueError,
     TypeError,
+    AssertionError,
     AttributeError,
     LookupError,
     EOFError,

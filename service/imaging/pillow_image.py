@@ -97,7 +97,8 @@ def _header(image: Image.Image, name: Format, data: bytes) -> Header:
 def _extend_color_key(image: Image.Image, bits: int) -> None:
     """Extend the color key of a gray PNG of 2 or 4 bits to 8 bits, as Pillow does with the samples, but not with the key."""
     if image.mode == "L" and bits in (2, 4) and image.has_transparency_data:
-        image.info["transparency"] *= 255 // (2**bits - 1)
+        highest = 2**bits - 1
+        image.info["transparency"] = (image.info["transparency"] & highest) * (255 // highest)
 
 
 def _exif(image: Image.Image) -> Image.Exif:

@@ -240,6 +240,14 @@ def several(kind: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
+def palette_without_colors() -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(levels(8, 8)).convert("P").save(buffer, "png")
+    data = buffer.getvalue()
+    start = data.index(b"PLTE") - 4
+    return data[:start] + data[start + 12 + int.from_bytes(data[start : start + 4], "big") :]
+
+
 GRAY = pil(levels(32, 32), "png")
 NOT_A_NUMBER = np.full((8, 8), np.nan, np.float32)
 REFUSED: dict[str, tuple[bytes, int, str]] = {
@@ -266,6 +274,7 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
     "tiff, not a number": (tiff(NOT_A_NUMBER), 422, "finite"),
     "png, cut": (GRAY[: len(GRAY) // 2], 422, "damaged"),
     "png, a byte changed": (GRAY[:60] + bytes([GRAY[60] ^ 255]) + GRAY[61:], 422, "damaged"),
+    "png, palette without colors": (palette_without_colors(), 422, "damaged"),
     "jpeg, cut": (pil(levels(64, 64, 3), "jpeg")[:900], 422, "damaged"),
     "webp, cut": (pil(levels(64, 64, 3), "webp")[:900], 422, "damaged"),
     "bmp, cut": (pil(levels(64, 64, 3), "bmp")[:900], 422, "damaged"),
