@@ -38,8 +38,9 @@ def _of_framework(error: HTTPException) -> ServiceError:
     if error.status_code == 404:
         return NotFound("There is nothing at this address.")
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
-        return MethodNotAllowed(allowed.replace("GET", "GET, HEAD"))  # HEAD works wherever GET does
+        allowed = (error.headers or {}).get("Allow", "").split(", ")
+        implied = ["HEAD"] if "GET" in allowed else []  # HEAD works wherever GET does
+        return MethodNotAllowed(", ".join(sorted({*allowed, *implied})))
     if 400 <= error.status_code < 500:
         return BadRequest("The request cannot be read.")
     return InternalError()

@@ -8,6 +8,7 @@ from h11._receivebuffer import ReceiveBuffer
 from service.errors import BadRequest, HeadersTooLarge, ServiceError
 
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
+_FOLDED_LINE = re.compile(rb"\r\n[ \t]")
 _OTHER_VERSION = re.compile(rb"[^\r\n]* HTTP/(?!1\.)[0-9]\.[0-9](?:\r|$)")
 _HUGE_CHUNK = re.compile(rb"0*[0-9A-Fa-f]{9}")  # 4 GiB or more
 _SCHEME_AND_HOST = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
@@ -20,7 +21,12 @@ class StrictBuffer(ReceiveBuffer):
     """
 
     def head(self) -> bytes:
-        """Return the request line and the headers, without the empty line at the end, as far as they have arrived."""
+        """Return the request line and the headers, without the empty line at the end, as far as they have arrived.
+
+        An empty line before them is dropped: some clients send one after a body (RFC 9112, section 2.2).
+        """
+        if self._data.startswith(b"\r\n"):
+            self._extract(2)
         end = self._data.find(b"\r\n\r\n")
         return bytes(self._data if end < 0 else self._data[:end])
 
@@ -53,6 +59,8 @@ def head_error(head: bytes, limit: int) -> ServiceError | None:
         return HeadersTooLarge(f"The limit is {limit} bytes.", limit_bytes=limit)
     if _BARE_LINE_FEED.search(head):
         return BadRequest("Lines of the request must end with CRLF.")
+    if _FOLDED_LINE.search(head):
+        return BadRequest("Header lines must not be folded.")
     if _OTHER_VERSION.match(head):
         return BadRequest("The service supports HTTP/1.1 and HTTP/1.0 only.")
     return None

@@ -1,6 +1,7 @@
 """HTTP/1.1 connections with a deadline for everything a client does, and problem details for broken requests."""
 
 import asyncio
+from http import HTTPStatus
 from typing import Any
 
 import h11
@@ -173,7 +174,8 @@ class TimedH11Protocol(H11Protocol):
         error, record = self._refusal, open_record(None)
         response = response_to(error)
         response.headers.update(common_headers(record, path="") | {"cache-control": "no-store", "connection": "close"})
-        head = h11.Response(status_code=error.status, headers=response.raw_headers)
+        reason = HTTPStatus(error.status).phrase.encode()
+        head = h11.Response(status_code=error.status, headers=response.raw_headers, reason=reason)
         for event in (head, h11.Data(data=bytes(response.body)), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
         self.transport.close()

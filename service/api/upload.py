@@ -89,7 +89,7 @@ async def read_body(request: Request, context: AppContext) -> RawUpload:
         ClientGone: If the client hangs up.
         UnsupportedEncoding: If the body is compressed.
     """
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+    if any(coding.strip().lower() != "identity" for coding in request.headers.getlist("content-encoding")):
         raise UnsupportedEncoding("Send the body without Content-Encoding.")
     with stage(context.metrics, "read"):
         try:

@@ -1,12 +1,14 @@
 """Requests that are refused as soon as their framing says enough, and forms of requests that servers must accept."""
 
 import json
+import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.live import Live, live, png, settings_for
+from tests.support.live import PATIENCE, Live, live, png, settings_for
 from tests.support.raw_http import exchange, first_line, post
 
 LIVEZ = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -47,8 +49,8 @@ def test_a_declared_length_over_the_limit_is_refused_before_the_body(service: Li
     ],
 )
 def test_invalid_chunks_are_refused_at_once(service: Live, body: bytes) -> None:
-    head, rest = exchange(service, CHUNKED + body + LIVEZ)
-    assert status_of(head) == 400
+    head, rest = exchange(service, CHUNKED + body)
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert json.loads(rest)["type"] == "urn:n3denoise:error:bad-request"
 
 
@@ -87,7 +89,7 @@ def test_the_options_of_the_server_are_told(service: Live) -> None:
     assert b"\r\nallow: get, head, options, post\r\n" in head.lower()
 
 
-@pytest.mark.parametrize(("path", "allowed"), [("/livez", "GET, HEAD"), ("/v1/info", "GET, HEAD"), ("/v1/denoise", "POST")])
+@pytest.mark.parametrize(("path", "allowed"), [("/livez", "GET, HEAD"), ("/docs", "GET, HEAD"), ("/v1/denoise", "POST")])
 def test_the_methods_of_a_route_are_told(service: Live, path: str, allowed: str) -> None:
     answer = service.client.options(path)
     assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
@@ -113,10 +115,26 @@ def test_other_versions_of_http_are_refused_once(service: Live, sent: bytes) -> 
     ids=["bare line feeds", "long headers"],
 )
 def test_a_request_after_a_body_that_was_refused_is_checked_too(service: Live, following: bytes) -> None:
-    refused = b"POST /v1/denoise HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n" + bytes(300_000)
-    head, rest = exchange(service, refused + following)
-    assert status_of(head) == 413
-    assert status_of(rest[rest.index(b"HTTP/1.1 ") :]) in (400, 431)
+    with socket.create_connection(("127.0.0.1", service.port), PATIENCE) as connection, connection.makefile("rb") as file:
+        connection.sendall(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1234")
+        assert status_of(file.readline()) == 404
+        connection.sendall(b"56789" + following + LIVEZ)
+        rest = file.read()
+    assert re.findall(rb"HTTP/1.1 (\d+)", rest) in ([b"400"], [b"431"])
+
+
+@pytest.mark.parametrize("following", [LIVEZ, b"\r\n" + LIVEZ])
+def test_an_empty_line_may_come_before_a_request(service: Live, following: bytes) -> None:
+    head, rest = exchange(service, b"\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n" + following)
+    assert status_of(head) == 200
+    assert rest.count(b"HTTP/1.1 200 OK") == 1
+
+
+@pytest.mark.parametrize("header", [b"Transfer-Encoding:\r\n chunked", b"X: a\r\n\tb", b"X: a\r\n "])
+def test_folded_header_lines_are_refused(service: Live, header: bytes) -> None:
+    head, body = exchange(service, b"POST /v1/noise HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\n0\r\n\r\n")
+    assert status_of(head) == 400
+    assert "folded" in json.loads(body)["detail"]
 
 
 @pytest.mark.parametrize("expected", [b"200-foo", b"100-continue, 200-foo", b""])
