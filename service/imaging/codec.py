@@ -110,10 +110,12 @@ def open_image(data: bytes, limits: DecodeLimits) -> ImageFile:
     if header.channels > limits.channels:
         raise UnsupportedMode(f"The limit is {limits.channels} channels.", limit_channels=limits.channels)
     if header.counted_pixels > limits.pixels:
-        raise TooManyPixels(
-            f"The limit is {limits.pixels} pixels. Sides below {COUNTED_SIDE} pixels count as {COUNTED_SIDE}.",
-            limit_pixels=limits.pixels,
+        thin = (
+            f" Sides below {COUNTED_SIDE} pixels count as {COUNTED_SIDE}."
+            if min(header.width, header.height) < COUNTED_SIDE
+            else ""
         )
+        raise TooManyPixels(f"The limit is {limits.pixels} pixels.{thin}", limit_pixels=limits.pixels)
     return file
 
 

@@ -118,8 +118,8 @@ def tiff_tags(metadata: Metadata) -> tuple[list[tuple[int, str, int, Any, bool]]
     return texts, {tag: directory for tag, directory in ((int(IFD.Exif), inner), (int(IFD.GPSInfo), place)) if directory}
 
 
-def directory_bytes(tag: int, directory: dict[int, Any], offset: int) -> bytes:
-    """Return the bytes of a directory at an offset of a little-endian TIFF file."""
+def directory_bytes(tag: int | None, directory: dict[int, Any], offset: int) -> bytes:
+    """Return the bytes of the directory below a tag, or of the first one, at an offset of a little-endian TIFF file."""
     written = ImageFileDirectory_v2(_HEAD, group=tag)
     for entry, value in directory.items():
         written[entry] = value
@@ -155,7 +155,7 @@ def _directory(exif: Exif, tag: IFD) -> dict[int, Any]:
 def _assemble(base: dict[int, Any], inner: dict[int, Any], place: dict[int, Any]) -> bytes:
     """Return a TIFF structure of the entries that can be written; leave out the others."""
     exif = Image.Exif()
-    exif.update(_writable(0, base.items()))
+    exif.update(_writable(None, base.items()))
     for tag, directory in ((IFD.Exif, inner), (IFD.GPSInfo, place)):
         entries = dict(_writable(tag, directory.items()))
         if entries:
@@ -168,7 +168,7 @@ def _assemble(base: dict[int, Any], inner: dict[int, Any], place: dict[int, Any]
     return block if len(block) <= _LONGEST_EXIF else _assemble(base, {}, {}) if inner or place else b""
 
 
-def _writable(tag: int, entries: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+def _writable(tag: int | None, entries: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
     for entry, value in entries:
         try:
             directory_bytes(tag, {entry: value}, 8)

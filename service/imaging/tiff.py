@@ -86,7 +86,9 @@ class TiffImage:
                 samples = samples.transpose(1, 2, 0)
             samples = samples.reshape(header.height, header.width, -1)
             if page.photometric == _PALETTE:
-                samples = (page.colormap.T[samples[..., 0]] >> 8).astype(np.uint8)  # writers store v as v x 256 or v x 257
+                samples = (page.colormap.reshape(3, 256).T[samples[..., 0]] >> 8).astype(
+                    np.uint8
+                )  # writers store v as v x 256 or v x 257
             if page.photometric == _WHITE_IS_ZERO:
                 samples = 1 - samples if header.depth == "float" else ~samples
             info = {"icc_profile": page.tags.valueof(34675), "dpi": _resolution(page)}

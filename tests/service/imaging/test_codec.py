@@ -179,3 +179,13 @@ def test_a_damaged_tag_ends_in_an_error_of_ours_or_in_a_picture(tag: int, kind: 
     except ServiceError:
         return
     assert decode(encode(picture), DecodeLimits()).planes.shape == picture.planes.shape
+
+
+@pytest.mark.parametrize("count", [1, 5, 3 * 255])
+def test_a_palette_of_the_wrong_size_is_damage(count: int) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.arange(99, dtype=np.uint8).reshape(9, 11)).convert("P").save(buffer, "tiff")
+    with tifffile.TiffFile(io.BytesIO(buffer.getvalue())) as opened:
+        start = opened.pages[0].tags[320].valueoffset
+    with pytest.raises(UndecodableImage):
+        decode(overwritten(buffer.getvalue(), 320, 3, count, start), DecodeLimits())

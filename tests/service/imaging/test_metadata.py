@@ -137,3 +137,15 @@ def test_more_exif_than_a_jpeg_holds_is_cut_to_the_first_directory() -> None:
     picture = decode(buffer.getvalue(), DecodeLimits())
     image = Image.open(io.BytesIO(encode(picture, "jpeg")))
     assert image.getexif()[Base.Make] == "Camera"
+
+
+@pytest.mark.parametrize("number", [("d", 3.5), ("f", 3.5), ("2I", (7, 2))])
+def test_a_number_in_place_of_a_text_is_left_out(number: tuple[str, Any]) -> None:
+    buffer = io.BytesIO()
+    kind, value = number
+    tags = [(Base.Software, kind, 1, value, True), (Base.Artist, "s", 0, "Someone", True)]
+    tifffile.imwrite(buffer, np.zeros((4, 5), np.uint8), metadata=None, software=False, extratags=tags)
+    exif = Image.Exif()
+    exif.load(decode(buffer.getvalue(), DecodeLimits()).metadata.exif)
+    assert exif[Base.Artist] == "Someone"
+    assert Base.Software not in exif
