@@ -8,10 +8,11 @@ from starlette.responses import JSONResponse, Response
 
 from models.images.noise_level import NoiseEstimate
 from models.model_info import ModelInfo
-from service.api.schemas import Denoised, Evaluated, EvaluateOptions, FigurePair, Noise, PlaneLevel, Warned
+from service.api.schemas import Denoised, Evaluated, EvaluateOptions, FigurePair, Noise, NoiseByPlane, PlaneLevel, Warned
 from service.denoising.evaluation_job import EvaluationResult
 from service.denoising.job import DenoisingResult
-from service.denoising.pipeline import WARNINGS
+from service.denoising.noise_job import NoiseResult
+from service.denoising.pipeline import WARNINGS, PlaneSigma
 from service.denoising.quality import Figures, gain
 from service.imaging.codec import encode
 from service.imaging.picture import MEDIA_TYPES, Picture
@@ -61,8 +62,8 @@ def denoised_json(result: DenoisingResult, model: ModelInfo) -> Response:
         width=picture.width,
         height=picture.height,
         sigma=result.denoised.sigma,
-        sigmas=[PlaneLevel(plane=each.plane, sigma=each.sigma) for each in result.denoised.sigmas],
-        noise=noise(estimate) if estimate else None,
+        sigmas=_levels(result.denoised.sigmas),
+        noise=_noise(estimate) if estimate else None,
         warnings=_in_words(result.denoised.warnings),
         model=model.name,
         weights_sha256=model.weights_sha256,
@@ -104,9 +105,18 @@ def evaluated_json(result: EvaluationResult, model: ModelInfo, options: Evaluate
     return JSONResponse(body.model_dump(), headers=_evaluate_headers(result, model, options))
 
 
-def noise(estimate: NoiseEstimate) -> Noise:
-    """Return an estimate with its warnings in words."""
+def noise_json(result: NoiseResult) -> Response:
+    """Return the estimates as JSON, with the warnings in words."""
+    body = NoiseByPlane(**_noise(result.estimate).model_dump(), sigmas=_levels(result.sigmas))
+    return JSONResponse(body.model_dump())
+
+
+def _noise(estimate: NoiseEstimate) -> Noise:
     return Noise(sigma=estimate.sigma, confidence=estimate.confidence, warnings=_in_words(estimate.warnings))
+
+
+def _levels(sigmas: tuple[PlaneSigma, ...]) -> list[PlaneLevel]:
+    return [PlaneLevel(plane=each.plane, sigma=each.sigma) for each in sigmas]
 
 
 def _in_words(codes: tuple[str, ...]) -> list[Warned]:

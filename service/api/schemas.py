@@ -101,12 +101,18 @@ class Noise(BaseModel):
 
 
 class PlaneLevel(BaseModel):
-    """The noise level that was used for one plane."""
+    """The noise level that was used or estimated for one plane."""
 
     plane: str = Field(description="gray; luma, red-blue or magenta-green for RGB; channel-1 and so on for unrelated channels.")
     sigma: float | None = Field(
         description="Standard deviation of the noise of this plane, on the 0-255 scale; null if the plane was left unchanged."
     )
+
+
+class NoiseByPlane(Noise):
+    """Result of POST /v1/noise."""
+
+    sigmas: list[PlaneLevel] = Field(description="Estimated noise level of each plane.")
 
 
 class Denoised(BaseModel):

@@ -1,11 +1,26 @@
 """The job that estimates the noise of a picture."""
 
+from dataclasses import dataclass
+
 from models.images.noise_level import NoiseEstimate
 from models.model_info import ModelInfo
 from service.denoising.job import Stage, untimed
-from service.denoising.pipeline import ColorMode, Pass, estimate_sigma
+from service.denoising.pipeline import ColorMode, Pass, PlaneSigma, estimate_sigma
 from service.imaging import codec
 from service.imaging.picture import DecodeLimits, Plane
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseResult:
+    """What a `NoiseJob` returns.
+
+    Attributes:
+        estimate: The estimate for a channel, on the 0-255 scale.
+        sigmas: The estimate for each plane.
+    """
+
+    estimate: NoiseEstimate
+    sigmas: tuple[PlaneSigma, ...]
 
 
 class NoiseJob:
@@ -32,20 +47,20 @@ class NoiseJob:
         self._color, self._stage = color, stage
         self.header = self._image.header
         self.held_pixels = self.header.counted_pixels
-        self._estimate: NoiseEstimate | None = None
+        self._result: NoiseResult | None = None
 
     def start(self) -> None:
         """Decode the picture and estimate its noise; no pass of the network is needed."""
         picture = self._image.decode()
         with self._stage("treat"):
-            self._estimate = estimate_sigma(picture, self._color, self.model.sigma_range)
+            self._result = NoiseResult(*estimate_sigma(picture, self._color, self.model.sigma_range))
 
     def resume(self, denoised: Plane) -> Pass:
         """Never called, because there is no pass."""
         raise AssertionError(denoised.shape)
 
-    def finish(self, denoised: Plane | None) -> NoiseEstimate:
-        """Return the estimate, on the 0-255 scale."""
+    def finish(self, denoised: Plane | None) -> NoiseResult:
+        """Return the estimates."""
         assert denoised is None
-        assert self._estimate is not None
-        return self._estimate
+        assert self._result is not None
+        return self._result

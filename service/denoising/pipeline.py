@@ -5,6 +5,7 @@ sent each denoised plane. So the service can run the passes on its compute threa
 with the same result.
 """
 
+import itertools
 import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
@@ -75,7 +76,7 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class PlaneSigma:
-    """The noise level that was used for one plane.
+    """The noise level that was used or estimated for one plane.
 
     Attributes:
         plane: "gray"; "luma", "red-blue" or "magenta-green" for RGB; "channel-1" and so on for unrelated channels.
@@ -180,12 +181,20 @@ def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: Si
     return DenoisedPicture(replace(noisy, planes=denoised), noisy, sigma, sigmas, estimate, warnings)
 
 
-def estimate_sigma(picture: Picture, color_mode: ColorMode, sigma_range: SigmaRange) -> NoiseEstimate:
-    """Estimate the noise of a picture, on the 0-255 scale, as `denoise_picture` does."""
+def estimate_sigma(
+    picture: Picture, color_mode: ColorMode, sigma_range: SigmaRange
+) -> tuple[NoiseEstimate, tuple[PlaneSigma, ...]]:
+    """Estimate the noise of a picture as `denoise_picture` does.
+
+    Returns:
+        The estimate for a channel and the noise level of each plane, both on the 0-255 scale.
+    """
     picture = to_gray(picture) if color_mode == "gray" else picture
     scale = whole_range(picture.planes)
     estimates = [estimate_noise(plane) for plane in _network_planes(picture, scale)]
-    return _joined(estimates, _warnings(picture, scale), picture.rgb, scale.span, sigma_range)
+    levels = (each.sigma * 255 * scale.span for each in estimates)
+    sigmas = tuple(itertools.starmap(PlaneSigma, zip(_plane_names(picture), levels, strict=True)))
+    return _joined(estimates, _warnings(picture, scale), picture.rgb, scale.span, sigma_range), sigmas
 
 
 def _warnings(picture: Picture, scale: ValueRange) -> tuple[str, ...]:
@@ -202,16 +211,20 @@ def _noise_factors(picture: Picture) -> list[float]:
     return [float(factor) for factor in color.NOISE] if picture.rgb else [1.0] * picture.channels
 
 
+def _plane_names(picture: Picture) -> tuple[str, ...]:
+    if picture.rgb:
+        return _COLOR_PLANES
+    return ("gray",) if picture.channels == 1 else tuple(f"channel-{index + 1}" for index in range(picture.channels))
+
+
 def _used(levels: list[float | None], picture: Picture, span: float, sigma_range: SigmaRange) -> tuple[PlaneSigma, ...]:
     """Return the noise level that is used for each plane, given the levels on the [0, 1] scale of the network's planes."""
-    names = _COLOR_PLANES if picture.rgb else tuple(f"channel-{index + 1}" for index in range(picture.channels))
-    names = ("gray",) if picture.channels == 1 else names
 
     def used(level: float) -> float:
         fitting, gain = _fitted(level, sigma_range)
         return fitting / gain * 255 * span
 
-    pairs = zip(names, levels, strict=True)
+    pairs = zip(_plane_names(picture), levels, strict=True)
     return tuple(PlaneSigma(name, None if level is None else used(level)) for name, level in pairs)
 
 

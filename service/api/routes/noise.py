@@ -4,17 +4,16 @@ from collections.abc import Callable
 from functools import partial
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from models.images.noise_level import NoiseEstimate
 from service.api.context import context_of
 from service.api.openapi import ENGINE, IMAGES, image_request, problems
 from service.api.options import parse
-from service.api.rendering import noise as noise_body
+from service.api.rendering import noise_json
 from service.api.run_job import run_job
-from service.api.schemas import Noise, NoiseOptions
+from service.api.schemas import NoiseByPlane, NoiseOptions
 from service.api.upload import Upload
-from service.denoising.noise_job import NoiseJob
+from service.denoising.noise_job import NoiseJob, NoiseResult
 from service.telemetry.request_record import stage
 
 router = APIRouter(tags=["denoise"])
@@ -22,7 +21,7 @@ router = APIRouter(tags=["denoise"])
 
 @router.post(
     "/v1/noise",
-    response_model=Noise,
+    response_model=NoiseByPlane,
     response_description="The estimated noise.",
     responses=problems(*IMAGES, *ENGINE),
     openapi_extra=image_request(NoiseOptions),
@@ -32,13 +31,13 @@ async def noise(request: Request) -> Response:
     context = context_of(request)
     context.engine.check()
 
-    def prepare(upload: Upload) -> tuple[NoiseJob, Callable[[NoiseEstimate], Response]]:
+    def prepare(upload: Upload) -> tuple[NoiseJob, Callable[[NoiseResult], Response]]:
         options = parse(NoiseOptions, upload.fields)
         timer = partial(stage, context.metrics)
         return NoiseJob(upload.image, options.color, context.engine.model_info(), context.limits, timer), render
 
-    def render(estimate: NoiseEstimate) -> Response:
-        context.metrics.estimated_sigma.observe(estimate.sigma)
-        return JSONResponse(noise_body(estimate).model_dump())
+    def render(result: NoiseResult) -> Response:
+        context.metrics.estimated_sigma.observe(result.estimate.sigma)
+        return noise_json(result)
 
     return await run_job(request, context, prepare)

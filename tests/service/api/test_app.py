@@ -210,7 +210,7 @@ def test_models_and_info_describe_what_runs(service: Live) -> None:
     info = service.client.get("/v1/info").json()
     assert (info["device"], info["dtype"]) == ("cpu", "float32")
     assert info["fallback_reason"] is None
-    assert info["limits"]["max_pixels"] == 100_000
+    assert (info["limits"]["max_pixels"], info["limits"]["max_channels"]) == (100_000, 16)
     assert info["weights_sha256"] == card["weights_sha256"]
 
 

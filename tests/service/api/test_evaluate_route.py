@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.images import color
 from models.images.metrics import psnr, ssim
 from models.images.noise import add_noise, noisy_planes
 from models.images.noise_level import estimate_noise
@@ -102,6 +103,16 @@ def test_the_noise_of_a_picture_is_told(service: Live) -> None:
     assert answer["sigma"] == pytest.approx(20, abs=1)
     assert answer["confidence"] > 0.8
     assert answer["warnings"] == []
+    assert answer["sigmas"] == [{"plane": "gray", "sigma": answer["sigma"]}]
+
+
+def test_the_noise_of_each_plane_is_told(service: Live) -> None:
+    strengths = np.array([10, 20, 5])  # unlike in white noise, the planes differ
+    planes = color.merge(np.float32(0.5) + np.random.default_rng(0).standard_normal((3, 96, 96)) * strengths[:, None, None] / 255)
+    data = png_of(np.rint(planes.transpose(1, 2, 0).clip(0, 1) * 255).astype(np.uint8))
+    sigmas = service.client.post("/v1/noise?color=rgb", content=data).json()["sigmas"]
+    assert [each["plane"] for each in sigmas] == ["luma", "red-blue", "magenta-green"]
+    assert [each["sigma"] for each in sigmas] == pytest.approx(strengths, rel=0.1)
 
 
 def test_warnings_come_in_words(service: Live) -> None:
