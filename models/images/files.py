@@ -1,5 +1,7 @@
-"""Image files as 8-bit gray, converted as in the paper. No other module in `models` uses Pillow."""
+"""Image files as 8-bit gray, converted as in the paper, or as 8-bit RGB. No other module in `models` uses Pillow."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -37,13 +39,29 @@ def read_gray8(path: Path | str) -> NDArray[np.uint8]:
         ValueError: If the file cannot be read as an image, or has more than 8 bits per channel, which this function never reduces
             silently.
     """
+    with _opened(path) as image:
+        if image.mode in GRAY_MODES:
+            return np.asarray(image.convert("L"))
+        return to_gray8(np.asarray(image.convert("RGB")))
+
+
+def read_rgb8(path: Path | str) -> NDArray[np.uint8]:
+    """Read an image as 8-bit RGB, (H, W, 3).
+
+    Raises:
+        ValueError: See `read_gray8`.
+    """
+    with _opened(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+@contextmanager
+def _opened(path: Path | str) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
             if image.mode in DEEP_MODES:
                 raise ValueError(f"{path} has more than 8 bits per channel (mode {image.mode})")
-            if image.mode in GRAY_MODES:
-                return np.asarray(image.convert("L"))
-            return to_gray8(np.asarray(image.convert("RGB")))
+            yield image
     except OSError as error:
         raise ValueError(f"{path} cannot be read as an image: {error}") from error
 

@@ -19,7 +19,7 @@ from models.inference.strips import StreamedNetwork, denoise_strips
 from models.inference.transfers import Transfers
 from models.model_info import ModelInfo
 from models.networks.n3net import N3Net, reflect
-from models.networks.n3unet import N3UNet, N3UNetConfig
+from models.networks.n3unet import N3UNet
 from models.steps import run_through
 from models.weights.files import Weights, load_weights
 
@@ -118,7 +118,7 @@ class Denoiser:
     @property
     def channels(self) -> int:
         """Channels of the images: 1 for gray images (H, W), 3 for RGB images (3, H, W)."""
-        return self.config.channels if isinstance(self.config, N3UNetConfig) else 1
+        return self.config.channels
 
     def denoise(self, noisy: Tensor, sigma: float | Tensor) -> Tensor:
         """Denoise one image.

@@ -11,6 +11,10 @@ from models.networks.n3unet import N3UNetConfig
 class NetworkConfig(Protocol):
     """The geometry of a network."""
 
+    @property
+    def channels(self) -> int:
+        """Channels of the images: 1 for gray, 3 for RGB."""
+
     def asdict(self) -> dict[str, Any]:
         """Return the fields as plain values."""
 

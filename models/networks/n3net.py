@@ -44,7 +44,7 @@ class N3BlockConfig:
     distance_eps: float = 1e-5
 
     @property
-    def smallest_side(self) -> int:
+    def smallest_map(self) -> int:
         """Pixels that a map needs along each side so that every query has k candidates besides itself."""
         patches = math.isqrt(self.k) + 1
         return (patches + 1) * self.stride
@@ -98,9 +98,14 @@ class N3NetConfig(N3BlockConfig):
     blocks: int = 2
 
     @property
+    def channels(self) -> int:
+        """Channels of the images: gray ones only."""
+        return 1
+
+    @property
     def smallest_side(self) -> int:
-        """Pixels that an image needs along each side, see `N3BlockConfig.smallest_side`."""
-        return super().smallest_side if self.blocks else 1
+        """Pixels that an image needs along each side."""
+        return self.smallest_map if self.blocks else 1
 
     def check(self) -> None:
         """Check the values.

@@ -46,8 +46,8 @@ class N3UNetConfig(N3BlockConfig):
 
     @property
     def smallest_side(self) -> int:
-        """Pixels that an image needs along each side so that every query has k candidates besides itself."""
-        needed = 1 if self.position == "none" else SHUFFLE * super().smallest_side
+        """Pixels that an image needs along each side."""
+        needed = 1 if self.position == "none" else SHUFFLE * self.smallest_map
         return -(-needed // self.multiple) * self.multiple
 
     def check(self) -> None:

@@ -29,4 +29,4 @@ def psnr_gain(trainer: Trainer, network: nn.Module) -> float:
     network.to(trainer.device).eval()
     denoised = network(noisy, sigma)
     # White noise of sigma 0 has an infinite PSNR, which no denoiser improves.
-    return psnr(denoised[:, 0].cpu(), clean[:, 0].cpu()) - psnr(noisy[:, 0].cpu(), clean[:, 0].cpu()) if sigma.any() else 0.0
+    return psnr(denoised.cpu(), clean.cpu()) - psnr(noisy.cpu(), clean.cpu()) if sigma.any() else 0.0

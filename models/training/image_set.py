@@ -1,4 +1,4 @@
-"""The training set: gray images packed into one tensor, and random crops from it."""
+"""The training set: gray or color images packed into one tensor, and random crops from it."""
 
 import zipfile
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.images.files import image_files, read_gray8
+from models.images.files import image_files, read_gray8, read_rgb8
 from models.training.recipe import RecipeError
 
 
 class ImageSet:
-    """Gray images of any sizes in one flat tensor, so that one indexing operation cuts a batch of augmented crops on any device.
+    """Images of any sizes in one flat tensor, so that one indexing operation cuts a batch of augmented crops on any device.
 
     Attributes:
-        pixels: The pixels of all images, row by row, one image after the other, uint8.
+        pixels: The pixels of all images, row by row, one image after the other, (pixels, C) uint8.
         heights: Heights of the images, (N,) int64.
         widths: Widths of the images, (N,) int64.
         starts: Index in `pixels` of each image's first pixel, (N,) int64.
@@ -26,33 +26,41 @@ class ImageSet:
     """
 
     def __init__(self, images: Sequence[NDArray[np.uint8]]) -> None:
-        """Pack images, each (H, W).
+        """Pack images: gray images, each (H, W), or RGB images, each (H, W, 3).
 
         Raises:
-            ValueError: If there is no image.
+            ValueError: If there is no image, or if there are both gray and RGB images.
         """
         if not images:
             raise ValueError("there are no images to train on")
-        self.pixels = torch.from_numpy(np.concatenate([image.reshape(-1) for image in images]))
+        if len({image.shape[2:] for image in images}) > 1:
+            raise ValueError("the images to train on are partly gray and partly RGB")
+        channels = images[0].shape[2] if images[0].ndim > 2 else 1
+        self.pixels = torch.from_numpy(np.concatenate([image.reshape(-1, channels) for image in images]))
         self.heights = torch.tensor([image.shape[0] for image in images])
         self.widths = torch.tensor([image.shape[1] for image in images])
-        self.smallest = min(min(image.shape) for image in images)
+        self.smallest = min(min(image.shape[:2]) for image in images)
         sizes = self.heights * self.widths
         self.starts = sizes.cumsum(0) - sizes
 
     @classmethod
-    def read(cls, sources: Sequence[Path | str]) -> Self:
+    def read(cls, sources: Sequence[Path | str], channels: int = 1) -> Self:
         """Read all images of folders, and of .npz files written by `save`, in this order.
 
+        Args:
+            sources: The folders and files.
+            channels: 1 to read the images of folders as gray, 3 to read them as RGB. Files must have been saved that way.
+
         Raises:
-            ValueError: If a folder has no image, or a file cannot be read.
+            ValueError: If a folder has no image, or a file cannot be read or holds images with other channels.
         """
+        read = read_gray8 if channels == 1 else read_rgb8
         images: list[NDArray[np.uint8]] = []
         for source in map(Path, sources):
             if source.suffix == ".npz":
-                images += _unpack(source)
+                images += _unpack(source, channels)
             else:
-                images += [read_gray8(path) for path in image_files(source)]
+                images += [read(path) for path in image_files(source)]
         return cls(images)
 
     def save(self, path: Path | str) -> None:
@@ -71,6 +79,11 @@ class ImageSet:
         """Return the number of images."""
         return len(self.starts)
 
+    @property
+    def channels(self) -> int:
+        """Channels of the images, C: 1 for gray, 3 for RGB."""
+        return self.pixels.shape[1]
+
     def crops(self, count: int, side: int, generator: torch.Generator) -> Tensor:
         """Draw random crops, each flipped and rotated by a random one of the eight symmetries of the square.
 
@@ -82,7 +95,7 @@ class ImageSet:
             generator: The source of randomness, on the device of the pixels.
 
         Returns:
-            (B, 1, S, S) float32 in [0, 1].
+            (B, C, S, S) float32 in [0, 1].
 
         Raises:
             RecipeError: If an image is smaller than a crop.
@@ -102,14 +115,18 @@ class ImageSet:
         rows = torch.where(flip_rows, side - 1 - rows, rows)
         columns = torch.where(flip_columns, side - 1 - columns, columns)
         first = (self.starts[image] + top * width + left).view(-1, 1, 1)
-        return self.pixels[first + rows * width.view(-1, 1, 1) + columns].float().div_(255).unsqueeze(1)
+        crops = self.pixels[first + rows * width.view(-1, 1, 1) + columns]  # (B, S, S, C)
+        return crops.permute(0, 3, 1, 2).float().div_(255)
 
 
-def _unpack(path: Path) -> list[NDArray[np.uint8]]:
+def _unpack(path: Path, channels: int) -> list[NDArray[np.uint8]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             pixels, heights, widths = file["pixels"], file["heights"], file["widths"]
-            pieces = np.split(pixels, np.cumsum(heights * widths)[:-1])
-            return [piece.reshape(h, w) for piece, h, w in zip(pieces, heights, widths, strict=True)]
+            pieces = np.split(pixels.reshape(len(pixels), -1), np.cumsum(heights * widths)[:-1])
+            images = [piece.reshape(h, w, -1) for piece, h, w in zip(pieces, heights, widths, strict=True)]
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a packed image set: {error}") from error
+    if (held := images[0].shape[2]) != channels:
+        raise ValueError(f"the network needs images with {channels} channels, but those in {path} have {held}")
+    return [image[..., 0] for image in images] if channels == 1 else images

@@ -13,8 +13,8 @@ def denoising_loss(kind: LossKind, denoised: Tensor, clean: Tensor, sigma: Tenso
 
     Args:
         kind: The loss; see `Recipe.loss`.
-        denoised: (B, 1, S, S).
-        clean: (B, 1, S, S).
+        denoised: (B, C, S, S).
+        clean: (B, C, S, S).
         sigma: (B, 1, 1, 1), noise levels on the [0, 1] scale.
     """
     mse = (denoised.float() - clean).square().mean((1, 2, 3))

@@ -100,10 +100,10 @@ def train(
     """
     if recipe.steps is None and options.max_minutes is None:
         raise RecipeError("training needs an end: a number of steps or of minutes", "steps", "max_minutes")
-    images = ImageSet.read(sources)
     config = config or (start.config if start else N3NetConfig())
     if start and start.config != config:
         raise RecipeError("the weights to start from have another configuration", "start", "model", "relaxation")
+    images = ImageSet.read(sources, config.channels)
     flush_denormals()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

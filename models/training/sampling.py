@@ -13,8 +13,8 @@ class Batch(NamedTuple):
     """Training crops, on the [0, 1] scale.
 
     Attributes:
-        clean: (B, 1, S, S).
-        noisy: (B, 1, S, S), neither clipped nor rounded.
+        clean: (B, C, S, S).
+        noisy: (B, C, S, S), neither clipped nor rounded.
         sigma: (B, 1, 1, 1), the standard deviation of the noise in each crop.
     """
 

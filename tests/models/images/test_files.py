@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from models.images.files import image_files, read_gray, read_gray8
+from models.images.files import image_files, read_gray, read_gray8, read_rgb8
 
 
 def test_lists_images_by_name_and_nothing_else(tmp_path: Path) -> None:
@@ -31,6 +31,17 @@ def test_gray_is_the_papers_rounded_to_8_bits(tmp_path: Path) -> None:
     image = read_gray(tmp_path / "x.png")
     assert image.dtype == torch.float32
     assert (image * 255).round().int().tolist() == expected
+
+
+def test_rgb_is_read_as_it_is_and_gray_as_three_equal_channels(tmp_path: Path) -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
+    Image.fromarray(rgb).save(tmp_path / "x.png")
+    Image.fromarray(rgb[..., 0]).save(tmp_path / "y.png")
+    assert np.array_equal(read_rgb8(tmp_path / "x.png"), rgb)
+    assert np.array_equal(read_rgb8(tmp_path / "y.png"), rgb[..., :1].repeat(3, 2))
+    Image.fromarray(rgb[..., 0].astype(np.uint16)).save(tmp_path / "z.png")
+    with pytest.raises(ValueError, match="more than 8 bits per channel"):
+        read_rgb8(tmp_path / "z.png")
 
 
 def test_gray_files_are_taken_as_they_are(tmp_path: Path) -> None:

@@ -134,3 +134,12 @@ def test_a_resumed_training_run_gives_identical_weights(tmp_path: Path) -> None:
     one, other = load_weights(whole.weights), load_weights(parts.weights)
     assert one.config == SMALL
     assert all(torch.equal(one.state[key], other.state[key]) for key in one.state)
+
+
+def test_a_color_network_trains_on_color_images(tmp_path: Path) -> None:
+    ImageSet(list(np.random.default_rng(0).integers(0, 255, (2, 60, 70, 3)).astype(np.uint8))).save(tmp_path / "set.npz")
+    recipe = Recipe(steps=2, crop=48, batch=2, warmup_steps=1)
+    result = train([tmp_path / "set.npz"], tmp_path / "run", recipe, CPU, config=replace(SMALL, channels=3))
+    assert math.isfinite(result.progress.loss)
+    assert math.isfinite(result.gain)
+    assert load_weights(result.weights).config.channels == 3

@@ -53,6 +53,24 @@ def test_a_packed_set_is_the_folder(tmp_path: Path) -> None:
     assert len(ImageSet.read([tmp_path, tmp_path / "set.npz"])) == 4
 
 
+def test_color_crops_keep_their_channels_together(tmp_path: Path) -> None:
+    gray = unique_images()
+    images = [np.stack((image, 255 - image, image // 2), 2) for image in gray]
+    for index, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"{index}.png")
+    folder = ImageSet.read([tmp_path], 3)
+    folder.save(tmp_path / "set.npz")
+    for source in (folder, ImageSet.read([tmp_path / "set.npz"], 3)):
+        crops = (source.crops(50, 8, torch.Generator().manual_seed(0)) * 255).round().int()
+        assert torch.equal(crops[:, :1], (ImageSet(gray).crops(50, 8, torch.Generator().manual_seed(0)) * 255).round().int())
+        assert torch.equal(crops[:, 1], 255 - crops[:, 0])
+        assert torch.equal(crops[:, 2], crops[:, 0] // 2)
+    with pytest.raises(ValueError, match=r"needs images with 1 channels, but those in .*npz have 3"):
+        ImageSet.read([tmp_path / "set.npz"])
+    with pytest.raises(ValueError, match="partly gray and partly RGB"):
+        ImageSet([gray[0], images[0]])
+
+
 def test_refuses_what_is_no_packed_set(tmp_path: Path) -> None:
     (tmp_path / "x.npz").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="not a packed image set"):
