@@ -1,4 +1,4 @@
-"""PNG, JPEG, WebP and BMP files, opened by Pillow."""
+"""PNG, JPEG, WebP and BMP files, whose headers and metadata Pillow reads; it also decodes all but PNG."""
 
 import io
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from service.errors import UndecodableImage, UnsupportedMode
 from service.imaging.decode_errors import DAMAGE, undecodable
 from service.imaging.jpeg import read_structure, with_longer_scan
 from service.imaging.picture import Depth, Format, Header
-from service.imaging.png import bits_per_sample, decode_png, has_gray_samples
+from service.imaging.png import bits_per_sample, decode_png, has_gray_samples, without_pixels
 from service.imaging.structure import check_bmp, check_png, check_webp
 from service.imaging.tiff_directory import holds_too_much
 
@@ -38,10 +38,9 @@ class PillowImage:
         """
         self._jpeg_end = _check_structure(data, name)
         with undecodable():
-            self._image = Image.open(io.BytesIO(data), formats=[name.upper()])
+            opened = without_pixels(data) if name == "png" else data
+            self._image = Image.open(io.BytesIO(opened), formats=[name.upper()])
             self.header = _header(self._image, name, data)
-            if name == "png":
-                _extend_color_key(self._image, bits_per_sample(data))
         self._data = data
 
     def decode(self) -> tuple[NDArray[Any], Image.Exif, Mapping[Any, Any]]:
@@ -54,9 +53,7 @@ class PillowImage:
             UndecodableImage: If the file is damaged or truncated.
         """
         with undecodable(), self._image as image:
-            image.load()
-            deep = self.header.depth == "16"  # Pillow reads 16-bit color as 8-bit
-            samples = decode_png(self._data) if deep else _samples(image)
+            samples = decode_png(self._data) if self.header.format == "png" else _samples(image)
             if self._jpeg_end is not None:
                 self._check_last_scan(samples, self._jpeg_end)
             exif, info = _exif(image), image.info
@@ -94,13 +91,6 @@ def _header(image: Image.Image, name: Format, data: bytes) -> Header:
     return Header(name, image.width, image.height, channels, depth, channels == 3, image.has_transparency_data)
 
 
-def _extend_color_key(image: Image.Image, bits: int) -> None:
-    """Extend the color key of a gray PNG of 2 or 4 bits to 8 bits, as Pillow does with the samples, but not with the key."""
-    if image.mode == "L" and bits in (2, 4) and image.has_transparency_data:
-        highest = 2**bits - 1
-        image.info["transparency"] = (image.info["transparency"] & highest) * (255 // highest)
-
-
 def _exif(image: Image.Image) -> Image.Exif:
     """Return the EXIF block; a damaged one is no reason to refuse the pixels."""
     try:
@@ -114,14 +104,7 @@ def _exif(image: Image.Image) -> Image.Exif:
 
 
 def _samples(image: Image.Image) -> NDArray[np.uint8]:
-    """Return samples (H, W, C), alpha last; two levels become 0 and 255, a palette becomes RGB, a color key becomes alpha."""
-    if image.mode == "1":
-        white = np.asarray(image)
-        opaque = [white != bool(image.info["transparency"])] if image.has_transparency_data else []
-        return np.stack([white, *opaque], axis=2) * np.uint8(255)
-    if image.has_transparency_data and image.mode in ("L", "RGB", "P"):
-        image = image.convert("LA" if image.mode == "L" else "RGBA")
-    elif image.mode == "P":
-        image = image.convert("RGB")
-    samples = np.asarray(image)
+    """Decode samples (H, W, C), alpha last; two levels become 0 and 255, and a palette becomes RGB."""
+    converted = {"1": "L", "P": "RGB"}.get(image.mode)
+    samples = np.asarray(image.convert(converted) if converted else image)
     return samples.reshape(*samples.shape[:2], -1)

@@ -1,7 +1,9 @@
-"""PNG beyond what Pillow does: it reads 16-bit color as 8-bit and cannot write it."""
+"""PNG beyond what Pillow does: it reads 16-bit color as 8-bit and cannot write it, and it fills missing rows with black."""
 
+import logging
 import struct
 import zlib
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -10,6 +12,9 @@ from numpy.typing import NDArray
 from service.imaging.metadata import profile_for
 from service.imaging.picture import Metadata
 from service.imaging.structure import png_chunks
+
+# A damaged file deserves an answer, not endless lines in the log.
+logging.getLogger("imagecodecs").setLevel(logging.CRITICAL)
 
 _AFTER_HEADER = 8 + 25  # the signature and the IHDR chunk
 _SIGNATURE = 8
@@ -27,11 +32,19 @@ def has_gray_samples(data: bytes) -> bool:
     return len(data) > 25 and data[25] in (0, 4)
 
 
-def decode_png(data: bytes) -> NDArray[np.uint16]:
-    """Decode a 16-bit PNG to (H, W, C): gray, gray and alpha, RGB, or RGBA; a color key becomes alpha."""
+def without_pixels(data: bytes) -> bytes:
+    """Return a PNG file without its pixels. Its header and all metadata can be read from it, even what follows the pixels."""
+    return data[:_SIGNATURE] + b"".join(data[start:end] for kind, start, end in png_chunks(data) if kind != b"IDAT")
+
+
+def decode_png(data: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Decode a PNG to (H, W, C): gray, gray and alpha, RGB, or RGBA.
+
+    Fewer than 8 bits become 8 bits, a palette becomes RGB, and a color key becomes alpha. Missing rows are an error.
+    """
     # The library unpacks every text and color profile, so leave these out.
     chunks = [data[start:end] for kind, start, end in png_chunks(data) if kind in _DECODED]
-    samples: NDArray[np.uint16] = imagecodecs.png_decode(data[:_SIGNATURE] + b"".join(chunks))
+    samples: NDArray[Any] = imagecodecs.png_decode(data[:_SIGNATURE] + b"".join(chunks))
     return samples.reshape(*samples.shape[:2], -1)
 
 

@@ -248,6 +248,12 @@ def palette_without_colors() -> bytes:
     return data[:start] + data[start + 12 + int.from_bytes(data[start : start + 4], "big") :]
 
 
+def with_more_rows(data: bytes) -> bytes:
+    """A PNG file whose header promises a row more than its pixels fill."""
+    header = data[12:20] + struct.pack(">I", int.from_bytes(data[20:24], "big") + 1) + data[24:29]
+    return data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
+
+
 GRAY = pil(levels(32, 32), "png")
 NOT_A_NUMBER = np.full((8, 8), np.nan, np.float32)
 REFUSED: dict[str, tuple[bytes, int, str]] = {
@@ -275,6 +281,8 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
     "png, cut": (GRAY[: len(GRAY) // 2], 422, "damaged"),
     "png, a byte changed": (GRAY[:60] + bytes([GRAY[60] ^ 255]) + GRAY[61:], 422, "damaged"),
     "png, palette without colors": (palette_without_colors(), 422, "damaged"),
+    "png, a row missing": (with_more_rows(GRAY), 422, "damaged"),
+    "png of two levels, a row missing": (with_more_rows(pil(levels(8, 8) > 127, "png")), 422, "damaged"),
     "jpeg, cut": (pil(levels(64, 64, 3), "jpeg")[:900], 422, "damaged"),
     "webp, cut": (pil(levels(64, 64, 3), "webp")[:900], 422, "damaged"),
     "bmp, cut": (pil(levels(64, 64, 3), "bmp")[:900], 422, "damaged"),
