@@ -153,4 +153,4 @@ def test_a_noise_job_estimates_without_a_pass() -> None:
     noise = np.random.default_rng(0).normal(0.5, 20 / 255, (1, 128, 128)).astype(np.float32)
     waiting = NoiseJob(encode(Picture(noise)), "gray", MODEL, LIMITS)
     waiting.start()
-    assert waiting.finish(None).sigma == pytest.approx(20, rel=0.1)
+    assert waiting.finish(None).estimate.sigma == pytest.approx(20, rel=0.1)
