@@ -12,8 +12,8 @@ from models.model_info import ModelInfo
 from models.neighbors.nlm import NonLocalMeans
 from models.weights.files import weights_names
 
-METHODS = ("n3net", "dncnn", "nlm")
-"""The names of all methods: N3Net, its convolution-only variant DnCNN, and classical non-local means."""
+METHODS = ("n3net", "n3unet", "dncnn", "nlm")
+"""The names of all methods: N3Net, the faster N3UNet, the convolution-only DnCNN, and classical non-local means."""
 
 
 class Method(Protocol):

@@ -9,7 +9,7 @@ from service.denoising.pipeline import ColorMode
 from service.imaging.metadata import Keep
 from service.imaging.picture import FORMAT_ALIASES, Depth, Format
 
-Model = Literal["n3net", "dncnn", "nlm"]
+Model = Literal["n3net", "n3unet", "dncnn", "nlm"]
 _NUMBER = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 
 

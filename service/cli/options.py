@@ -10,7 +10,11 @@ FLAG = ""
 
 Model = Annotated[
     str,
-    typer.Option("--model", help="Model: n3net, or one to compare it with: dncnn (convolutions only) or nlm (non-local means)."),
+    typer.Option(
+        "--model",
+        help="Model: n3net; n3unet, which is over three times as fast; or one to compare them with: dncnn (convolutions only) "
+        "or nlm (non-local means).",
+    ),
 ]
 Weights = Annotated[
     str, typer.Option("--weights", help="Weights of the n3net model: the name of shipped weights, or a .safetensors file.")

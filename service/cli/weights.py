@@ -26,6 +26,7 @@ def show(name: Annotated[str, typer.Argument(help="Name of shipped weights, or a
     """Verify weights and print their configuration and training details as JSON."""
     import json
 
+    from models.networks.config import store_config
     from models.weights.files import WeightsError, load_weights
 
     try:
@@ -37,7 +38,7 @@ def show(name: Annotated[str, typer.Argument(help="Name of shipped weights, or a
         "name": loaded.name,
         "sha256": loaded.sha256,
         "sigma_range": loaded.sigma_range,
-        "config": loaded.config.asdict(),
+        "config": store_config(loaded.config),
         "facts": loaded.facts,
     }
     typer.echo(json.dumps(content, indent=1))

@@ -10,19 +10,21 @@ from torch import Tensor
 from models.inference.denoiser import Denoiser
 from models.methods import METHODS, load_method, method_names
 from models.neighbors.nlm import NonLocalMeans
-from models.networks.n3net import N3Net, N3NetConfig
+from models.networks.n3net import N3NetConfig
+from models.networks.n3unet import N3UNetConfig
 from models.weights import files as weights
 from models.weights.files import WeightsError, save_weights, weights_names
 
 
 @pytest.fixture
 def small_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Replace the folder of shipped weights by one with a small untrained DnCNN and N3Net."""
+    """Replace the folder of shipped weights by one with a small untrained network of each kind."""
     torch.manual_seed(0)
     dncnn = N3NetConfig(blocks=0, depth=3, features=4)
     n3net = N3NetConfig(blocks=1, depth=2, features=4, planes=2, embedding=4)
-    for name, config in (("dncnn", dncnn), ("n3net", n3net)):
-        save_weights(tmp_path / f"{name}.safetensors", config, N3Net(config).state_dict(), (5, 75), {})
+    n3unet = N3UNetConfig(features=4, planes=4, embedding=4)
+    for name, config in (("dncnn", dncnn), ("n3net", n3net), ("n3unet", n3unet)):
+        save_weights(tmp_path / f"{name}.safetensors", config, config.build().state_dict(), (5, 75), {})
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
     return tmp_path
 
@@ -59,13 +61,14 @@ def test_each_name_loads_its_method(small_weights: Path) -> None:
     assert isinstance(dncnn, Denoiser)
     assert dncnn.footprint.blocks == 0
     assert isinstance(load_method("nlm"), NonLocalMeans)
+    assert load_method("n3unet", weights="n3net", device="cpu", dtype="float32").info.weights == "n3unet"
     other = load_method("n3net", weights=small_weights / "dncnn.safetensors", device="cpu", dtype="float32")
     assert other.info.weights == "dncnn"
 
 
 def test_a_network_without_weights_is_not_offered(small_weights: Path) -> None:
     (small_weights / "dncnn.safetensors").unlink()
-    assert method_names() == ["n3net", "nlm"]
+    assert method_names() == ["n3net", "n3unet", "nlm"]
     with pytest.raises(WeightsError, match="dncnn"):
         load_method("dncnn")
 
@@ -76,5 +79,5 @@ def test_methods_with_shipped_weights_are_offered() -> None:
 
 
 def test_an_unknown_name_is_rejected() -> None:
-    with pytest.raises(ValueError, match="unknown method 'bm3d'; known methods: n3net, dncnn, nlm"):
+    with pytest.raises(ValueError, match="unknown method 'bm3d'; known methods: n3net, n3unet, dncnn, nlm"):
         load_method("bm3d")

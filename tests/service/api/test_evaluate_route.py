@@ -51,7 +51,7 @@ def test_it_is_a_row_of_the_table(service: Live) -> None:
         assert np.abs(levels - np.rint(np.clip(image.numpy(), 0, 1) * 255)).max() <= 1
 
 
-@pytest.mark.parametrize("model", ["dncnn", "nlm"])
+@pytest.mark.parametrize("model", ["n3unet", "dncnn", "nlm"])
 def test_another_method_can_be_evaluated(service: Live, model: str) -> None:
     parameters: dict[str, str | int] = {"sigma": 30, "seed": 5, "model": model}
     answer = service.client.post("/v1/evaluate", content=png_of(clean_levels()), params=parameters, headers=JSON).json()

@@ -23,7 +23,7 @@ def refusal(options: type[BaseModel], fields: Mapping[str, str]) -> tuple[str, o
     ("options", "name", "rule"),
     [
         (DenoiseOptions, "sigma", "a number of at least 0 or auto"),
-        (DenoiseOptions, "model", "n3net, dncnn or nlm"),
+        (DenoiseOptions, "model", "n3net, n3unet, dncnn or nlm"),
         (DenoiseOptions, "color", "gray or rgb"),
         (DenoiseOptions, "strength", "a number from 0 to 1"),
         (DenoiseOptions, "ensemble", "true or false"),
