@@ -6,6 +6,7 @@ change, the thumbnail shows the noisy picture, and a maker note holds offsets th
 
 import math
 import struct
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -16,6 +17,9 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from service.imaging.decode_errors import DAMAGE
 from service.imaging.picture import Metadata
+
+# A damaged EXIF block deserves no lines on the terminal or in the log.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 Exif = Image.Exif
 Keep = Literal["no-gps", "keep", "strip"]
