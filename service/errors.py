@@ -20,7 +20,7 @@
     │   ├── ReferenceMismatch    422
     │   └── HeadersTooLarge      431
     ├── Refused                       the service cannot take the request now; try again after Retry-After seconds
-    │   ├── UploadsFull          429  too many bytes are being received
+    │   ├── UploadsFull          429  too many bytes are being received, or wait to be read
     │   ├── QueueFull            429  too many requests or pixels are admitted
     │   ├── WouldMissDeadline    429  the request, or one admitted before, could not finish in time
     │   ├── NotReady             503

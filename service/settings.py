@@ -46,7 +46,10 @@ class Settings(BaseSettings):
     max_uploads_mib: float = Field(
         512,
         gt=0,
-        description="Maximum size in MiB of all request bodies held at the same time; a request beyond it gets status 429.",
+        description=(
+            "Maximum size in MiB of all request bodies, and of all responses that clients are slow to read, held at the same "
+            "time; a request beyond it gets status 429."
+        ),
     )
     max_megapixels: float = Field(
         40,

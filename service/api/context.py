@@ -55,6 +55,7 @@ class AppContext:
         engine: The entrance to the device.
         limits: Which files are accepted.
         uploads_bytes: Bytes of all request bodies that are held now.
+        unread_bytes: Bytes of all responses that clients are slow to read.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics, engine: Engine) -> None:
@@ -63,7 +64,7 @@ class AppContext:
         self.metrics = metrics
         self.engine = engine
         self.limits = DecodeLimits(settings.max_pixels, settings.max_channels)
-        self.uploads_bytes = 0
+        self.uploads_bytes = self.unread_bytes = 0
         self._calls: set[_Call] = set()
         metrics.ready.set_function(lambda: self.trouble is None)
         metrics.stuck_threads.set_function(lambda: self.stuck_threads)

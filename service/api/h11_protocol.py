@@ -7,11 +7,11 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from service.api.context import AppContext
 from service.api.error_responses import response_to
 from service.api.framing import StrictBuffer, head_error, in_origin_form
 from service.api.middleware import common_headers, record_response
 from service.errors import BadRequest, ServiceError
-from service.telemetry.metrics import Metrics
 from service.telemetry.request_record import open_record
 
 HALF_CLOSED_PROBE_SECONDS = 0.25
@@ -26,12 +26,12 @@ class TimedH11Protocol(H11Protocol):
     Attributes:
         header_seconds: Time in which the headers of a request must arrive.
         body_seconds: Time in which the rest of a body must arrive after the response was sent.
-        metrics: Where broken requests are counted.
+        context: Where broken requests and bytes of unread responses are counted.
     """
 
     header_seconds = 10.0
     body_seconds = 60.0
-    metrics: Metrics
+    context: AppContext
     _clock: asyncio.TimerHandle | None = None
     _reader_clock: asyncio.TimerHandle | None = None
     _probe_clock: asyncio.TimerHandle | None = None
@@ -40,6 +40,7 @@ class TimedH11Protocol(H11Protocol):
         super().__init__(*args, **kwargs)
         self._chunks = self._chunk_bytes = 0
         self._half_closed = False
+        self._unread_bytes = 0
         self._refusal: ServiceError = BadRequest("That is not valid HTTP.")
         self._received = self.conn._receive_buffer = StrictBuffer()  # noqa: SLF001 (h11 has no public way to be strict)
         self._parse_event, self.conn.next_event = self.conn.next_event, self._next_event  # type: ignore[method-assign]
@@ -56,7 +57,22 @@ class TimedH11Protocol(H11Protocol):
         for clock in (self._reader_clock, self._probe_clock):
             if clock is not None:
                 clock.cancel()
+        self._count_unread(0)
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Count what the client has not read yet, which stays in memory until it does."""
+        super().pause_writing()
+        self._count_unread(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Forget what was counted, because the client has read it."""
+        super().resume_writing()
+        self._count_unread(0)
+
+    def _count_unread(self, count: int) -> None:
+        self.context.unread_bytes += count - self._unread_bytes
+        self._unread_bytes = count
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keep the connection of a client that sent its whole request and then closed its sending side.
@@ -179,4 +195,4 @@ class TimedH11Protocol(H11Protocol):
         for event in (head, h11.Data(data=bytes(response.body)), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
-        record_response(self.metrics, record, method="", route="unmatched", status=error.status)
+        record_response(self.context.metrics, record, method="", route="unmatched", status=error.status)

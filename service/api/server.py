@@ -46,14 +46,15 @@ class Server(uvicorn.Server):
         self.exit_code = 0
         self._drain_began: float | None = None
 
+        self.app = create_app(settings, self.engine)
+        self.context: AppContext = self.app.state.context
+
         class Protocol(TimedH11Protocol):
             header_seconds = settings.header_timeout_seconds
             body_seconds = settings.body_seconds
-            metrics = self.engine.metrics
+            context = self.context
 
         self._protocol_class = Protocol
-        self.app = create_app(settings, self.engine)
-        self.context: AppContext = self.app.state.context
         config = uvicorn.Config(
             self.app,
             host=settings.host,

@@ -62,10 +62,11 @@ class _Account:
         self.bytes = 0
 
     def add(self, count: int) -> None:
-        if count and self.context.uploads_bytes + count > self.context.settings.max_uploads_bytes:
+        held = self.context.uploads_bytes + self.context.unread_bytes
+        if count and held + count > self.context.settings.max_uploads_bytes:
             # Bodies are held until their requests end.
             ahead = self.context.engine.backlog_seconds()
-            raise UploadsFull("Too many request bodies are being received at once.", retry_after=ahead)
+            raise UploadsFull("Too many bytes of requests and unread responses are being held.", retry_after=ahead)
         self.context.uploads_bytes += count
         self.bytes += count
 

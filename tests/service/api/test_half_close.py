@@ -1,4 +1,4 @@
-"""Clients that close their sending side after a request, and clients that close the connection."""
+"""Clients that close their sending side after a request, close the connection, or do not read their response."""
 
 import io
 import socket
@@ -91,3 +91,18 @@ def test_an_http_1_0_client_gets_no_informational_response(weights: Path) -> Non
         gate.open(2)
         with connection.makefile("rb") as file:
             assert file.readline() == b"HTTP/1.1 200 OK\r\n"
+
+
+def test_responses_that_are_not_read_count_as_bytes_held(weights: Path) -> None:
+    settings = settings_for(weights, max_uploads_mib=9, keep_alive_seconds=PATIENCE)
+    with live(settings, scripted(weights, lambda _: None)) as service:
+        body = png(4000, 2000)
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(("127.0.0.1", service.port))
+            connection.sendall(post(body).replace(b"sigma=25", b"sigma=25&format=bmp&depth=8&strength=0"))
+            wait_for(lambda: service.server.context.unread_bytes > 0)
+            refused = service.denoise(body)
+            assert (refused.status_code, refused.json()["type"]) == (429, "urn:n3denoise:error:uploads-full")
+        wait_for(lambda: service.server.context.unread_bytes == 0)
+        assert service.denoise(body).status_code == 200
