@@ -8,6 +8,7 @@ from torch import Tensor
 
 from models.inference.denoiser import Denoiser
 from models.inference.device import DType
+from models.inference.gray_and_color import GrayAndColor
 from models.model_info import ModelInfo
 from models.neighbors.nlm import NonLocalMeans
 from models.weights.files import weights_names
@@ -17,7 +18,10 @@ METHODS = ("n3net", "n3unet", "dncnn", "nlm")
 
 
 class Method(Protocol):
-    """A denoising method. Images are (H, W) float32 with the clean image in [0, 1]; sigma is on the same scale."""
+    """A denoising method. Images are (H, W) float32 with the clean image in [0, 1]; sigma is on the same scale.
+
+    If `info.color` is not None, it also takes RGB images (3, H, W).
+    """
 
     @property
     def info(self) -> ModelInfo:
@@ -31,7 +35,7 @@ class Method(Protocol):
         """Denoise an image piece by piece.
 
         Args:
-            noisy: y, (H, W).
+            noisy: y, (H, W) or (3, H, W).
             sigma: Noise standard deviation.
             shrink: Factor by which to make the pieces smaller, if `can_shrink`.
 
@@ -40,7 +44,7 @@ class Method(Protocol):
         """
 
     def denoise(self, noisy: Tensor, sigma: float) -> Tensor:
-        """Return the denoised image, (H, W) float32 on the CPU, not clipped."""
+        """Return the denoised image, of the same shape, float32 on the CPU, not clipped."""
 
 
 def method_names() -> list[str]:
@@ -74,4 +78,7 @@ def load_method(
         raise ValueError(f"unknown method {name!r}; known methods: {', '.join(METHODS)}")
     if name == "nlm":
         return NonLocalMeans()
-    return Denoiser.load(weights if name == "n3net" else name, device, dtype, memory_budget, name)
+    gray = Denoiser.load(weights if name == "n3net" else name, device, dtype, memory_budget, name)
+    if (color := f"{name}-color") not in weights_names():
+        return gray
+    return GrayAndColor(gray, Denoiser.load(color, device, dtype, memory_budget, name))

@@ -1,6 +1,7 @@
 """Facts about a denoising method, as plain values."""
 
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class ModelInfo:
         dtype: Data type of the convolutions, such as "bfloat16".
         fallback_reason: Why "auto" chose the CPU; None if a GPU is used or the CPU was requested.
         smallest_side: Pixels along each side to which it extends smaller images before it computes.
+        channels: 1 if it denoises one plane at a time, 3 if it denoises the channels of an RGB picture together.
+        color: Facts about the network that denoises RGB pictures under the same name; None if there is none.
     """
 
     name: str
@@ -30,6 +33,12 @@ class ModelInfo:
     dtype: str
     fallback_reason: str | None
     smallest_side: int = 1
+    channels: int = 1
+    color: Self | None = None
+
+    def serving(self, *, rgb: bool) -> Self:
+        """Return the facts about the network that denoises RGB pictures, or all others."""
+        return self.color or self if rgb else self
 
     def network_pixels(self, height: int, width: int) -> int:
         """Return how many pixels one pass over an image of this size computes."""

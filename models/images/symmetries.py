@@ -22,13 +22,13 @@ class Symmetry:
     flipped: bool
 
     def apply(self, image: NDArray[Scalar]) -> NDArray[Scalar]:
-        """Return a view of an image, (H, W), rotated and then flipped. An odd number of quarter turns makes it (W, H)."""
-        turned = np.rot90(image, self.quarter_turns)
-        return turned[::-1] if self.flipped else turned
+        """Return a view of an image, (H, W) or (C, H, W), rotated, then flipped. Odd quarter turns swap H and W."""
+        turned = np.rot90(image, self.quarter_turns, (-2, -1))
+        return turned[..., ::-1, :] if self.flipped else turned
 
     def undo(self, image: NDArray[Scalar]) -> NDArray[Scalar]:
         """Return a view of an image with the effect of `apply` reversed."""
-        return np.rot90(image[::-1] if self.flipped else image, -self.quarter_turns)
+        return np.rot90(image[..., ::-1, :] if self.flipped else image, -self.quarter_turns, (-2, -1))
 
 
 SYMMETRIES = tuple(Symmetry(quarter_turns, flipped) for quarter_turns in range(4) for flipped in (False, True))

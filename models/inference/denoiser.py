@@ -113,6 +113,7 @@ class Denoiser:
             dtype=str(self.dtype).removeprefix("torch."),
             fallback_reason=self._fallback_reason,
             smallest_side=self.smallest_side,
+            channels=self.channels,
         )
 
     @property

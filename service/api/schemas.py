@@ -166,6 +166,9 @@ class ModelCard(BaseModel):
     name: str
     weights: str | None = Field(description="Name of the weights; null for a method without weights.")
     weights_sha256: str | None
+    color_weights_sha256: str | None = Field(
+        description="SHA-256 of the weights for color=rgb; null if the gray network denoises color planes one by one."
+    )
     device: str
     sigma_min: float
     sigma_max: float

@@ -65,12 +65,12 @@ class EvaluationJob:
         if not in_sigma_range(denoising.sigma, model.sigma_range):
             raise SigmaOutOfRange(f"Sigma must be from {least:g} to {most:g}.", sigma_min=least, sigma_max=most)
         self._image = codec.open_image(image, limits)
-        self.model = model
         self._denoising, self._sigma, self._seed = denoising, denoising.sigma, seed
         self._runner = PassRunner(stage)
         self._clean: Picture | None = None
         self.header = self._image.header
-        self.passes = count_passes(self.header, denoising)
+        self.model = model.serving(rgb=self.header.rgb and denoising.color == "rgb")
+        self.passes = count_passes(self.header, denoising, joint=self.model.channels == 3)
         self.network_pixels = self.passes * model.network_pixels(self.header.height, self.header.width)
         self.held_pixels = 3 * self.header.counted_pixels  # clean, noisy, denoised
 
@@ -88,7 +88,8 @@ class EvaluationJob:
         codec.check_size("png", 3 * self._clean.width, self._clean.height)  # the image response shows three side by side
         with self._runner.stage("treat"):
             noisy = replace(self._clean, planes=noisy_planes(self._clean.planes, self._sigma / 255, self._seed))
-            return self._runner.begin(denoise_picture(noisy, self._denoising, self.model.sigma_range))
+            joint = self.model.channels == 3
+            return self._runner.begin(denoise_picture(noisy, self._denoising, self.model.sigma_range, joint=joint))
 
     def resume(self, denoised: Plane) -> Pass:
         """Take the denoised plane of a pass that is not the last and return the next pass."""

@@ -67,7 +67,7 @@ class Job(Protocol[Result_co]):
     """Takes one picture from encoded bytes to encoded bytes.
 
     Attributes:
-        model: The model that runs the passes.
+        model: The network that runs the passes.
         header: The header of the picture.
         passes: Number of passes of the network at most.
         network_pixels: Pixels of all passes of the network, for admission.
@@ -167,13 +167,13 @@ class DenoisingJob:
         """
         self._image = codec.open_image(image, limits)
         self._reference_file = codec.open_image(reference, limits) if reference else None
-        self.model = model
         self.output = output
         self._denoising, self._limits = denoising, limits
         self._runner = PassRunner(stage)
         self._reference: Picture | None = None
         self.header = self._image.header
-        self.passes = count_passes(self.header, denoising)
+        self.model = model.serving(rgb=self.header.rgb and denoising.color == "rgb")
+        self.passes = count_passes(self.header, denoising, joint=self.model.channels == 3)
         self.network_pixels = self.passes * model.network_pixels(self.header.height, self.header.width)
         files = [file for file in (self._image, self._reference_file) if file]
         self.held_pixels = sum(file.header.counted_pixels for file in files)
@@ -196,7 +196,8 @@ class DenoisingJob:
         if self._reference_file:
             self._reference = matching_reference(self._reference_file.decode(), picture)
         with self._runner.stage("treat"):
-            return self._runner.begin(denoise_picture(picture, self._denoising, self.model.sigma_range))
+            joint = self.model.channels == 3
+            return self._runner.begin(denoise_picture(picture, self._denoising, self.model.sigma_range, joint=joint))
 
     def resume(self, denoised: Plane) -> Pass:
         """Take the denoised plane of a pass that is not the last and return the next pass."""

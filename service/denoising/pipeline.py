@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.images import color
 from models.images.noise import in_sigma_range
@@ -59,10 +60,10 @@ class DenoisingOptions:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One pass of the network over one plane.
+    """One pass of the network over one plane, or over the three channels of an RGB picture together.
 
     Attributes:
-        plane: (H, W), contiguous.
+        plane: (H, W) or (3, H, W), contiguous.
         sigma: Standard deviation of its noise on the [0, 1] scale, within the model's range.
         index: Number of this pass, counted from 0.
         count: Number of passes in all.
@@ -79,7 +80,8 @@ class PlaneSigma:
     """The noise level that was used or estimated for one plane.
 
     Attributes:
-        plane: "gray"; "luma", "red-blue" or "magenta-green" for RGB; "channel-1" and so on for unrelated channels.
+        plane: "gray"; "rgb" for RGB if the network denoises its channels together, else "luma", "red-blue" and "magenta-green";
+            "channel-1" and so on for unrelated channels.
         sigma: Standard deviation of its noise on the 0-255 scale; None if the plane was left unchanged.
     """
 
@@ -111,13 +113,13 @@ class DenoisedPicture:
 Passes = Generator[Pass, Plane, DenoisedPicture]
 
 
-def count_passes(picture: Picture | Header, options: DenoisingOptions) -> int:
-    """Return how many passes of the network a picture of this kind needs at most."""
-    planes = 1 if picture.rgb and options.color == "gray" else picture.channels
+def count_passes(picture: Picture | Header, options: DenoisingOptions, *, joint: bool = False) -> int:
+    """Return how many passes of the network a picture of this kind needs at most; see `denoise_picture`."""
+    planes = 1 if picture.rgb and (joint or options.color == "gray") else picture.channels
     return planes * (8 if options.ensemble else 1)
 
 
-def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: SigmaRange) -> Passes:
+def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: SigmaRange, *, joint: bool = False) -> Passes:
     """Denoise a picture.
 
     A float picture that goes beyond black and white is mapped to the network's range and back (`service.denoising.value_range`);
@@ -128,6 +130,7 @@ def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: Si
         picture: The decoded picture.
         options: How to denoise it.
         sigma_range: Noise levels that the model was trained for, on the 0-255 scale.
+        joint: Whether the network denoises the channels of an RGB picture together, in one pass.
 
     Yields:
         Each pass of the network; send its denoised plane.
@@ -140,26 +143,32 @@ def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: Si
     """
     noisy = to_gray(picture) if options.color == "gray" else picture
     scale = whole_range(noisy.planes)
-    planes = _network_planes(noisy, scale)
+    joint = joint and noisy.rgb
+    planes = _network_planes(noisy, scale, joint=joint)
     estimate = None
     warnings = _warnings(noisy, scale)
     levels: list[float | None]  # None: the plane is left unchanged
     if options.sigma is None:
-        estimates = [estimate_noise(plane) for plane in planes]
+        estimates = [estimate_noise(plane) for plane in _estimated_planes(noisy, scale)]
         levels = [None if {"looks-clean", "too-small"} & {*each.warnings} else each.sigma for each in estimates]
         estimate = _joined(estimates, warnings, noisy.rgb, scale.span, sigma_range)
         sigma, warnings = estimate.sigma, estimate.warnings
+        if joint:
+            levels = [None if all(level is None for level in levels) else sigma / scale.span / 255]
     else:
         sigma = options.sigma
         least, most = sigma_range
         if not (in_sigma_range(sigma, (least, math.inf)) and in_sigma_range(sigma / scale.span, (0.0, most))):
             raise SigmaOutOfRange(f"Sigma must be from {least:g} to {most:g}.", sigma_min=least, sigma_max=most)
-        levels = [sigma / scale.span / 255 * factor for factor in _noise_factors(noisy)]
+        levels = [sigma / scale.span / 255 * factor for factor in ([1.0] if joint else _noise_factors(noisy))]
     if scale.is_unit:
         scale = content_range(noisy.planes, sigma / 255)
         if not scale.is_unit:
-            planes, levels = _network_planes(noisy, scale), [level if level is None else level / scale.span for level in levels]
-    sigmas = _used(levels, noisy, scale.span, sigma_range)
+            planes, levels = (
+                _network_planes(noisy, scale, joint=joint),
+                [level if level is None else level / scale.span for level in levels],
+            )
+    sigmas = _used(levels, ("rgb",) if joint else _plane_names(noisy), scale.span, sigma_range)
     count = sum(level is not None for level in levels) * (8 if options.ensemble else 1) if options.strength else 0
     if not count:
         return DenoisedPicture(noisy, noisy, sigma, sigmas, estimate, warnings)
@@ -172,7 +181,7 @@ def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: Si
         else:
             out[:] = yield from _denoise_plane(plane, level, options.ensemble, sigma_range, indices, count)
     del planes, plane, out  # to save memory on large pictures
-    denoised = color.merge(denoised) if noisy.rgb else denoised
+    denoised = _picture_planes(denoised, noisy, joint=joint)
     denoised = scale.from_unit(denoised)
     if options.strength < 1:
         denoised = noisy.planes + np.float32(options.strength) * (denoised - noisy.planes)
@@ -191,7 +200,7 @@ def estimate_sigma(
     """
     picture = to_gray(picture) if color_mode == "gray" else picture
     scale = whole_range(picture.planes)
-    estimates = [estimate_noise(plane) for plane in _network_planes(picture, scale)]
+    estimates = [estimate_noise(plane) for plane in _estimated_planes(picture, scale)]
     levels = (each.sigma * 255 * scale.span for each in estimates)
     sigmas = tuple(itertools.starmap(PlaneSigma, zip(_plane_names(picture), levels, strict=True)))
     return _joined(estimates, _warnings(picture, scale), picture.rgb, scale.span, sigma_range), sigmas
@@ -201,10 +210,22 @@ def _warnings(picture: Picture, scale: ValueRange) -> tuple[str, ...]:
     return (_OUTLIERS,) if is_set_by_outliers(scale, picture.planes) else ()
 
 
-def _network_planes(picture: Picture, scale: ValueRange) -> Planes:
-    """Return the planes that the network denoises one by one: luma and two color differences for RGB, else the channels."""
+def _estimated_planes(picture: Picture, scale: ValueRange) -> Planes:
+    """Return the planes whose noise is estimated one by one: luma and two color differences for RGB, else the channels."""
     planes = scale.to_unit(picture.planes)
     return color.separate(planes) if picture.rgb else planes
+
+
+def _network_planes(picture: Picture, scale: ValueRange, *, joint: bool) -> NDArray[np.float32]:
+    """Return what the network denoises one by one: the planes whose noise is estimated, or all channels together, (1, 3, H, W)."""
+    return scale.to_unit(picture.planes)[None] if joint else _estimated_planes(picture, scale)
+
+
+def _picture_planes(planes: NDArray[np.float32], picture: Picture, *, joint: bool) -> Planes:
+    """Return the channels (C, H, W) of a picture: the inverse of `_network_planes` on the network's scale."""
+    if joint:
+        return planes[0]
+    return color.merge(planes) if picture.rgb else planes
 
 
 def _noise_factors(picture: Picture) -> list[float]:
@@ -217,14 +238,14 @@ def _plane_names(picture: Picture) -> tuple[str, ...]:
     return ("gray",) if picture.channels == 1 else tuple(f"channel-{index + 1}" for index in range(picture.channels))
 
 
-def _used(levels: list[float | None], picture: Picture, span: float, sigma_range: SigmaRange) -> tuple[PlaneSigma, ...]:
+def _used(levels: list[float | None], names: tuple[str, ...], span: float, sigma_range: SigmaRange) -> tuple[PlaneSigma, ...]:
     """Return the noise level that is used for each plane, given the levels on the [0, 1] scale of the network's planes."""
 
     def used(level: float) -> float:
         fitting, gain = _fitted(level, sigma_range)
         return fitting / gain * 255 * span
 
-    pairs = zip(_plane_names(picture), levels, strict=True)
+    pairs = zip(names, levels, strict=True)
     return tuple(PlaneSigma(name, None if level is None else used(level)) for name, level in pairs)
 
 

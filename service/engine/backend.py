@@ -68,12 +68,12 @@ class Backend:
         return backend
 
     def steps(self, noisy: Plane, sigma: float, model: str = DEFAULT_MODEL) -> Generator[float, None, Plane]:
-        """Denoise a plane strip by strip.
+        """Denoise a plane, or the channels of an RGB picture together, strip by strip.
 
         If the device runs out of memory, start again with strips of half the size, once.
 
         Args:
-            noisy: (H, W), [0, 1].
+            noisy: (H, W), or (3, H, W) for a model with a color network; [0, 1].
             sigma: Noise standard deviation on the [0, 1] scale.
             model: One of `models`.
 
@@ -81,7 +81,7 @@ class Backend:
             The fraction done after each strip; it falls when the computation starts again.
 
         Returns:
-            The denoised plane (H, W), not clipped.
+            The denoised image, of the same shape, not clipped.
 
         Raises:
             DeviceOutOfMemory: If the device runs out of memory again, or if the model cannot use smaller strips.

@@ -117,7 +117,7 @@ class ComputeThread:
             DeviceLost: If the device is lost.
         """
         steps = self._run_passes(first, resume, model)
-        size = self.models[model].network_pixels(*first.plane.shape)
+        size = self.models[model].network_pixels(*first.plane.shape[-2:])
         run = PlaneRun(steps, model, size * first.count, size, self._loop.create_future(), on_begun)
         with self._changed:
             if self.state == "lost":

@@ -15,7 +15,7 @@ class NetworkPass(Protocol):
 
     @property
     def plane(self) -> Plane:
-        """(H, W), [0, 1]."""
+        """(H, W) or (3, H, W), [0, 1]."""
 
     @property
     def sigma(self) -> float:

@@ -58,7 +58,7 @@ async def denoise(request: Request) -> Response:
                 context.metrics.estimated_sigma.observe(result.denoised.sigma)
             if result.quality:
                 context.metrics.observe_psnr(result.quality.noisy.psnr, result.quality.denoised.psnr)
-            return (denoised_json if accept.json else denoised_image)(result, model)
+            return (denoised_json if accept.json else denoised_image)(result, job.model)
 
         return job, render
 

@@ -47,7 +47,7 @@ async def evaluate(request: Request) -> Response:
 
         def render(result: EvaluationResult) -> Response:
             context.metrics.observe_psnr(result.before.psnr, result.after.psnr)
-            return (evaluated_json if accept.json else evaluated_image)(result, model, options)
+            return (evaluated_json if accept.json else evaluated_image)(result, job.model, options)
 
         return job, render
 

@@ -24,6 +24,7 @@ async def models(request: Request) -> Models:
             name=model.name,
             weights=model.weights,
             weights_sha256=model.weights_sha256,
+            color_weights_sha256=model.color and model.color.weights_sha256,
             device=model.device,
             sigma_min=model.sigma_range[0],
             sigma_max=model.sigma_range[1],

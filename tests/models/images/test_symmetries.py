@@ -29,5 +29,13 @@ def test_each_can_be_undone(symmetry: Symmetry) -> None:
     assert np.array_equal(symmetry.undo(symmetry.apply(IMAGE)), IMAGE)
 
 
+@pytest.mark.parametrize("symmetry", SYMMETRIES)
+def test_they_act_on_each_channel_alike(symmetry: Symmetry) -> None:
+    channels = np.stack((IMAGE, IMAGE + 100, -IMAGE))
+    expected = np.stack([symmetry.apply(channel) for channel in channels])
+    assert np.array_equal(symmetry.apply(channels), expected)
+    assert np.array_equal(symmetry.undo(expected), channels)
+
+
 def test_the_first_changes_nothing() -> None:
     assert np.array_equal(IDENTITY.apply(IMAGE), IMAGE)

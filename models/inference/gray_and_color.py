@@ -1,0 +1,35 @@
+"""Two networks of one kind under one name: one for gray images, and one that denoises the channels of RGB images together."""
+
+from collections.abc import Generator
+from dataclasses import replace
+
+from torch import Tensor
+
+from models.inference.denoiser import Denoiser
+from models.model_info import ModelInfo
+from models.steps import run_through
+
+
+class GrayAndColor:
+    """A denoising method for images (H, W) and (3, H, W)."""
+
+    can_shrink = True
+
+    def __init__(self, gray: Denoiser, color: Denoiser) -> None:
+        """Join a network for gray images and one for RGB images."""
+        assert (gray.channels, color.channels) == (1, 3)
+        self.gray, self.color = gray, color
+
+    @property
+    def info(self) -> ModelInfo:
+        """Facts about the network for gray images; its `color` has those about the network for RGB images."""
+        return replace(self.gray.info, color=self.color.info)
+
+    def steps(self, noisy: Tensor, sigma: float | Tensor, *, shrink: int = 1) -> Generator[float, None, Tensor]:
+        """Denoise an image as `Denoiser.steps` does, with the network that its channels ask for."""
+        network = self.color if noisy.ndim > 2 else self.gray
+        return network.steps(noisy, sigma, shrink=shrink)
+
+    def denoise(self, noisy: Tensor, sigma: float | Tensor) -> Tensor:
+        """Return the denoised image, of the same shape, float32 on the CPU, not clipped."""
+        return run_through(self.steps(noisy, sigma))

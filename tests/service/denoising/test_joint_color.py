@@ -1,0 +1,144 @@
+"""A network that denoises the three channels of an RGB picture together: what it sees, and what is reported."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models.inference.denoiser import Denoiser
+from models.inference.gray_and_color import GrayAndColor
+from models.methods import load_method
+from models.model_info import ModelInfo
+from models.weights import files as weights
+from models.weights.files import save_weights
+from service.denoising.evaluation_job import EvaluationJob
+from service.denoising.job import DenoisingJob, OutputOptions, run
+from service.denoising.pipeline import DenoisingOptions, Pass, PlaneSigma, count_passes, denoise_picture
+from service.imaging.picture import DecodeLimits, Picture, Plane
+from tests.support.live import live, settings_for
+from tests.support.networks import random_unet
+from tests.support.passes import denoise_with
+
+RANGE = (0.0, 75.0)
+LIMITS = DecodeLimits(pixels=1 << 20)
+
+
+def rgb(height: int = 12, width: int = 9, noise: float = 0.0) -> Picture:
+    rng = np.random.default_rng(0)
+    planes = np.full((3, height, width), 0.5) + noise * rng.standard_normal((3, height, width))
+    return Picture(planes.astype(np.float32), rgb=True, depth="float", format="tiff")
+
+
+def png(picture: Picture) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray((picture.planes.transpose(1, 2, 0) * 255).clip(0, 255).astype(np.uint8)).save(file, "png")
+    return file.getvalue()
+
+
+class Seen(list[Pass]):
+    """Keeps every pass, and changes nothing."""
+
+    def __call__(self, each: Pass) -> Plane:
+        self.append(each)
+        return each.plane
+
+
+@pytest.fixture
+def color_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Replace the folder of shipped weights by one with a small N3UNet for gray pictures and one for RGB pictures."""
+    for name, channels in (("n3net", 1), ("n3unet", 1), ("n3unet-color", 3)):
+        small = random_unet(channels, channels=channels)
+        save_weights(tmp_path / f"{name}.safetensors", small.config, small.state, small.sigma_range, {})
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    return tmp_path
+
+
+def test_the_network_sees_all_channels_at_once_with_the_sigma_of_a_channel() -> None:
+    picture, seen = rgb(noise=0.1), Seen()
+    result = denoise_with(denoise_picture(picture, DenoisingOptions(30, "rgb"), RANGE, joint=True), seen)
+    assert [(each.plane.shape, each.sigma * 255) for each in seen] == [((3, 12, 9), 30)]
+    assert np.array_equal(seen[0].plane, picture.planes)
+    assert np.array_equal(result.picture.planes, picture.planes)
+    assert result.sigmas == (PlaneSigma("rgb", 30),)
+
+
+def test_the_ensemble_takes_eight_passes() -> None:
+    picture, options, seen = rgb(noise=0.1), DenoisingOptions(30, "rgb", ensemble=True), Seen()
+    result = denoise_with(denoise_picture(picture, options, RANGE, joint=True), seen)
+    assert len(seen) == count_passes(picture, options, joint=True) == 8
+    assert np.allclose(result.picture.planes, picture.planes, atol=1e-6)
+
+
+def test_an_estimated_sigma_is_the_one_that_is_used_and_reported() -> None:
+    picture, seen = rgb(128, 128, noise=20 / 255), Seen()
+    result = denoise_with(denoise_picture(picture, DenoisingOptions(None, "rgb"), RANGE, joint=True), seen)
+    assert result.sigma == pytest.approx(20, rel=0.1)
+    assert [each.sigma * 255 for each in seen] == [pytest.approx(result.sigma)]
+    (used,) = result.sigmas
+    assert (used.plane, used.sigma) == ("rgb", pytest.approx(result.sigma))
+
+
+def test_a_clean_picture_is_left_as_it_is() -> None:
+    picture = replace(rgb(128, 128), planes=np.broadcast_to(np.linspace(0, 1, 128, dtype=np.float32), (3, 128, 128)).copy())
+    passes = denoise_picture(picture, DenoisingOptions(None, "rgb"), RANGE, joint=True)
+    with pytest.raises(StopIteration) as end:
+        next(passes)
+    assert end.value.value.picture is picture
+
+
+def test_gray_and_unrelated_channels_go_one_by_one() -> None:
+    for picture in (Picture(rgb().planes[:1]), replace(rgb(), rgb=False)):
+        seen = Seen()
+        denoise_with(denoise_picture(picture, DenoisingOptions(30, "rgb"), RANGE, joint=True), seen)
+        assert {each.plane.ndim for each in seen} == {2}
+
+
+@pytest.mark.usefixtures("color_weights")
+def test_a_job_uses_the_color_network_for_rgb_and_the_gray_one_otherwise() -> None:
+    method = load_method("n3unet", device="cpu", dtype="float32")
+    assert isinstance(method, GrayAndColor)
+    assert method.info.color is not None
+    seen: list[Pass] = []
+
+    def denoise(each: Pass) -> Plane:
+        seen.append(each)
+        denoised: Plane = method.denoise(torch.from_numpy(each.plane), each.sigma).numpy()
+        return denoised
+
+    data = png(rgb(40, 44, noise=0.1))
+    for color, shape in (("rgb", (3, 40, 44)), ("gray", (40, 44))):
+        job = DenoisingJob(data, None, method.info, DenoisingOptions(25, color), OutputOptions(), LIMITS)  # type: ignore[arg-type]
+        expected: ModelInfo = method.info.color if color == "rgb" else method.info
+        assert job.model.weights_sha256 == expected.weights_sha256
+        assert job.passes == 1
+        run(job, denoise)
+        assert seen.pop().plane.shape == shape
+    result = run(EvaluationJob(data, method.info, DenoisingOptions(25, "rgb"), 0, LIMITS), denoise)
+    direct = method.color.denoise(torch.from_numpy(result.noisy.planes), 25 / 255).numpy()
+    assert np.allclose(result.denoised.planes, direct, atol=1e-5)
+
+
+@pytest.mark.usefixtures("color_weights")
+def test_the_service_answers_in_color_with_the_color_weights() -> None:
+    data = png(rgb(40, 44, noise=0.1))
+    with live(settings_for("default")) as service:
+        answers = [
+            service.client.post("/v1/denoise", content=data, params={"model": "n3unet", "color": color, "sigma": 25})
+            for color in ("gray", "rgb")
+        ]
+        cards = {card["name"]: card for card in service.client.get("/v1/models").json()["models"]}
+    assert [answer.status_code for answer in answers] == [200, 200]
+    hashes = [answer.headers["x-weights-sha256"] for answer in answers]
+    assert hashes == [cards["n3unet"]["weights_sha256"], cards["n3unet"]["color_weights_sha256"]]
+    assert cards["n3net"]["color_weights_sha256"] is None
+    assert [answer.headers["x-model"] for answer in answers] == ["n3unet", "n3unet"]
+
+
+def test_only_a_gray_and_a_color_network_can_be_joined(color_weights: Path) -> None:
+    gray = Denoiser.load(color_weights / "n3unet.safetensors", device="cpu")
+    with pytest.raises(AssertionError):
+        GrayAndColor(gray, gray)
