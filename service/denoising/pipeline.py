@@ -217,14 +217,14 @@ def _estimated_planes(picture: Picture, scale: ValueRange) -> Planes:
 
 
 def _network_planes(picture: Picture, scale: ValueRange, *, joint: bool) -> NDArray[np.float32]:
-    """Return what the network denoises one by one: the planes whose noise is estimated, or all channels together, (1, 3, H, W)."""
+    """Return what the network denoises one by one: the planes whose noise is estimated, or all channels at once, (1, 3, H, W)."""
     return scale.to_unit(picture.planes)[None] if joint else _estimated_planes(picture, scale)
 
 
 def _picture_planes(planes: NDArray[np.float32], picture: Picture, *, joint: bool) -> Planes:
     """Return the channels (C, H, W) of a picture: the inverse of `_network_planes` on the network's scale."""
     if joint:
-        return planes[0]
+        return np.asarray(planes[0])
     return color.merge(planes) if picture.rgb else planes
 
 

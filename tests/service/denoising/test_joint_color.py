@@ -79,7 +79,8 @@ def test_an_estimated_sigma_is_the_one_that_is_used_and_reported() -> None:
     assert result.sigma == pytest.approx(20, rel=0.1)
     assert [each.sigma * 255 for each in seen] == [pytest.approx(result.sigma)]
     (used,) = result.sigmas
-    assert (used.plane, used.sigma) == ("rgb", pytest.approx(result.sigma))
+    assert used.plane == "rgb"
+    assert used.sigma == pytest.approx(result.sigma)
 
 
 def test_a_clean_picture_is_left_as_it_is() -> None:
