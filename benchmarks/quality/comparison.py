@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from benchmarks.provenance import RESULTS, ROOT
 from benchmarks.quality.comparison_report import (
     DTYPES,
     EVERY_SIZE,
+    NETWORKS,
     Measurement,
     Results,
     Size,
@@ -26,7 +28,7 @@ from benchmarks.quality.comparison_report import (
     report,
     size_name,
 )
-from benchmarks.quality.methods import METHODS
+from benchmarks.quality.methods import METHODS, STRIPPED
 from models.images.files import image_files, read_gray
 from models.images.metrics import psnr
 from models.images.noise import add_noise
@@ -57,7 +59,7 @@ def measure(methods: list[str], sizes: tuple[Size, ...], limit: float) -> Result
         known: tuple[int, float] | None = None
         for size in sizes:
             pixels = size[0] * size[1]
-            if known and name != EVERY_SIZE and known[1] * pixels / known[0] > limit:
+            if known and name not in EVERY_SIZE and known[1] * pixels / known[0] > limit:
                 results[name][size] = f"over {limit:.0f} s"
                 continue
             try:
@@ -79,40 +81,39 @@ def strip_table(sizes: tuple[Size, ...]) -> list[str]:
     lines = [
         "Computed in float32, with the whole image as one strip and with strips of one row.",
         "",
-        "| image | input planes | largest difference | peak memory, one strip, MiB | peak memory, strips of one row, MiB |",
-        "|---|---:|---:|---:|---:|",
+        "| network | image | largest difference | peak memory, one strip, MiB | peak memory, strips of one row, MiB |",
+        "|---|---|---:|---:|---:|",
     ]
     with tempfile.TemporaryDirectory() as folder:
         for size in sizes:
-            for planes in (1, 2):
+            for name in STRIPPED:
                 paths = [Path(folder) / f"{rows}.npy" for rows in (0, 1)]
                 peaks = []
                 for rows, path in enumerate(paths):
-                    output = child("n3denoise float32", *size, "--strips", rows, "--planes", planes, "--save", path)
+                    output = child(name, *size, "--strips", rows, "--save", path)
                     peaks.append(json.loads(output)["peak"] / 2**20)
                 whole, cut = (np.load(path) for path in paths)
                 difference = float(np.abs(whole - cut).max())
-                lines.append(f"| {size_name(size)} | {planes} | {difference:.1e} | {peaks[0]:.0f} | {peaks[1]:.0f} |")
+                lines.append(f"| {name} | {size_name(size)} | {difference:.1e} | {peaks[0]:.0f} | {peaks[1]:.0f} |")
                 print(lines[-1], file=sys.stderr, flush=True)
     return lines
 
 
 def half_precision(folder: Path) -> list[str]:
     """Measure the mean PSNR of both dtypes on the images of a folder, and return it as Markdown."""
-    denoisers = [Denoiser.load(device="cpu", dtype=dtype) for dtype in DTYPES]
     name = folder.resolve().name
     lines = [f"Mean PSNR of the {len(image_files(folder))} images of {name}, with noise seeded by the image's index.", ""]
-    lines += ["| sigma | bfloat16, dB | float32, dB | loss with bfloat16, dB |", "|---:|---:|---:|---:|"]
+    lines += ["| network | sigma | bfloat16, dB | float32, dB | loss with bfloat16, dB |", "|---|---:|---:|---:|---:|"]
     images = [read_gray(path) for path in image_files(folder)]
-    for sigma in (15, 25, 50):
-        means = []
-        for denoiser in denoisers:
-            figures = []
-            for index, clean in enumerate(images):
-                noisy = add_noise(clean, sigma / 255, index)
-                figures.append(psnr(denoiser.denoise(noisy, sigma / 255), clean))
-            means.append(sum(figures) / len(figures))
-        lines.append(f"| {sigma} | {means[0]:.3f} | {means[1]:.3f} | {means[1] - means[0]:.4f} |")
+    for network in NETWORKS:
+        denoisers = [Denoiser.load(network, device="cpu", dtype=dtype) for dtype in DTYPES]
+        for sigma in (15, 25, 50):
+            noisy = [add_noise(clean, sigma / 255, index) for index, clean in enumerate(images)]
+            means = [
+                fmean(psnr(denoiser.denoise(each, sigma / 255), clean) for each, clean in zip(noisy, images, strict=True))
+                for denoiser in denoisers
+            ]
+            lines.append(f"| {network} | {sigma} | {means[0]:.3f} | {means[1]:.3f} | {means[1] - means[0]:.4f} |")
     return lines
 
 

@@ -6,17 +6,32 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
 from benchmarks.plots import svg_figure
 from benchmarks.provenance import commit, cpu, cpu_name
 from benchmarks.quality.methods import matrix_peak
 from models import machine
 from models.inference.device import DType
-from models.networks.n3net import N3NetConfig
+from models.networks.config import DEFAULT_CONFIGS, NetworkConfig
 from models.weights.files import load_weights
 
 DTYPES: tuple[DType, ...] = ("bfloat16", "float32")
-EVERY_SIZE = "n3denoise bfloat16"
-"""The method that runs on every size even if it exceeds the time limit, for the claims about 24 megapixels."""
+NETWORKS = ("n3net", "n3unet")
+"""The networks of the project that are compared."""
+EVERY_SIZE = tuple(f"{name} bfloat16" for name in NETWORKS)
+"""The methods that run on every size even if they exceed the time limit, for the claims about 24 megapixels."""
+BOUNDS = {
+    ("n3net bfloat16", "DnCNN-17 bfloat16"): 2.0,
+    ("n3net bfloat16", "bm3d"): 1 / 6,
+    ("n3net float32", "DnCNN-17 float32"): 2.0,
+    ("n3unet bfloat16", "DnCNN-17 bfloat16"): 0.6,
+    ("n3unet bfloat16", "n3net bfloat16"): 0.4,
+}
+"""What the time of a method for 512 x 512 pixels may be, divided by that of another one."""
+MOST_MEMORY = {"n3net bfloat16": 3.0, "n3unet bfloat16": 2.0}
+"""What the peak memory for 24 megapixels may be, in GiB."""
 Size = tuple[int, int]
 
 
@@ -42,18 +57,14 @@ class Measurement:
 Results = dict[str, dict[Size, Measurement | str]]
 
 
-def convolution_flops(config: N3NetConfig) -> int:
+def convolution_flops(config: NetworkConfig) -> float:
     """Return the floating-point operations of all convolutions per pixel; a multiply-add counts as two."""
-    joined, middle = config.planes * (1 + config.k), (config.depth - 2) * config.features**2
-    total = 0
-    for index in range(config.blocks + 1):
-        before = (2 if config.sigma_plane else 1) if index == 0 else joined
-        after = 1 if index == config.blocks else config.planes
-        total += before * config.features + middle + config.features * after
-    total += config.blocks * (
-        2 * config.planes * config.embedding + 2 * config.embedding**2 + config.embedding * (config.planes + 1)
-    )
-    return 2 * 9 * total
+    side = 48
+    image = torch.zeros(1, config.channels, side, side, dtype=torch.float64)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        config.build().double().eval()(image, torch.tensor(0.1))
+    count: int = counter.get_flop_counts()["Global"][torch.ops.aten.convolution]
+    return count / side**2
 
 
 def size_name(size: Size) -> str:
@@ -97,38 +108,41 @@ def ratios(results: Results) -> list[str]:
         return f"| {what} | {value:.3g}{unit} | {bound:.3g}{unit} | {'yes' if value <= bound else 'no'} |"
 
     lines = ["| figure | measured | bound | met |", "|---|---:|---:|---|"]
-    for dtype in DTYPES:
-        for name, bound in ((f"DnCNN-17 {dtype}", 2.0), ("bm3d", 1 / 6)):
-            ours, theirs = at(f"n3denoise {dtype}", (512, 512)), at(name, (512, 512))
-            if ours and theirs and (dtype == "bfloat16" or name != "bm3d"):
-                what = f"512 x 512, {dtype}: time divided by that of {name}"
-                lines.append(row(what, ours.seconds / theirs.seconds, bound))
-                lines.append(row(f"{what}, in core seconds", ours.core_seconds / theirs.core_seconds, bound))
-    one, most = at(EVERY_SIZE, (1024, 1024)), at(EVERY_SIZE, (4000, 6000))
-    if one and most:
-        flat = most.seconds / megapixels((4000, 6000)) / (one.seconds / megapixels((1024, 1024)))
-        lines.append(row("seconds per megapixel at 24 MP divided by those at 1 MP", flat, 1.1))
-        flat = most.core_seconds / megapixels((4000, 6000)) / (one.core_seconds / megapixels((1024, 1024)))
-        lines.append(row("core seconds per megapixel at 24 MP divided by those at 1 MP", flat, 1.1))
-        lines.append(row("peak memory at 24 MP", most.peak / 2**30, 3, " GiB"))
-        growth = (most.peak - one.peak) / (4000 * 6000 - 1024 * 1024)
-        lines.append(row("growth of the peak memory from 1 MP to 24 MP, bytes per pixel", growth, 80))
+    for (name, other), bound in BOUNDS.items():
+        ours, theirs = at(name, (512, 512)), at(other, (512, 512))
+        if ours and theirs:
+            what = f"512 x 512: time of {name} divided by that of {other}"
+            lines.append(row(what, ours.seconds / theirs.seconds, bound))
+            lines.append(row(f"{what}, in core seconds", ours.core_seconds / theirs.core_seconds, bound))
+    for name, most_memory in MOST_MEMORY.items():
+        one, most = at(name, (1024, 1024)), at(name, (4000, 6000))
+        if one and most:
+            flat = most.seconds / megapixels((4000, 6000)) / (one.seconds / megapixels((1024, 1024)))
+            lines.append(row(f"{name}: seconds per megapixel at 24 MP divided by those at 1 MP", flat, 1.1))
+            flat = most.core_seconds / megapixels((4000, 6000)) / (one.core_seconds / megapixels((1024, 1024)))
+            lines.append(row(f"{name}: core seconds per megapixel at 24 MP divided by those at 1 MP", flat, 1.1))
+            lines.append(row(f"{name}: peak memory at 24 MP", most.peak / 2**30, most_memory, " GiB"))
+            growth = (most.peak - one.peak) / (4000 * 6000 - 1024 * 1024)
+            lines.append(row(f"{name}: growth of the peak memory from 1 MP to 24 MP, bytes per pixel", growth, 80))
     return lines if len(lines) > 2 else []
 
 
 def limits(results: Results, size: Size) -> list[str]:
     """Compare the speed of the convolutions alone with that of matrix products, as Markdown."""
     lines = [
-        "| dtype | matrix products, TFLOP/s | convolutions, TFLOP | seconds | share of the speed of matrix products |",
+        "| network | matrix products, TFLOP/s | convolutions, TFLOP | seconds | share of the speed of matrix products |",
         "|---|---:|---:|---:|---:|",
     ]
-    work = convolution_flops(N3NetConfig()) * size[0] * size[1]
     for dtype in DTYPES:
-        entry = results.get(f"n3denoise {dtype}", {}).get(size)
-        if isinstance(entry, Measurement):
-            best = matrix_peak(dtype)
-            share = work / best / entry.seconds
-            lines.append(f"| {dtype} | {best / 1e12:.3f} | {work / 1e12:.3f} | {entry.seconds:.3f} | {share:.0%} |")
+        best = 0.0
+        for name in NETWORKS:
+            entry = results.get(f"{name} {dtype}", {}).get(size)
+            if isinstance(entry, Measurement):
+                best = best or matrix_peak(dtype)
+                work = convolution_flops(DEFAULT_CONFIGS[name]) * size[0] * size[1]
+                share = work / best / entry.seconds
+                figures = f"{best / 1e12:.3f} | {work / 1e12:.3f} | {entry.seconds:.3f} | {share:.0%}"
+                lines.append(f"| {name} {dtype} | {figures} |")
     return lines if len(lines) > 2 else []
 
 
@@ -141,7 +155,7 @@ def plot(results: Results, path: Path) -> None:
             if not points:
                 continue
             across = [pixels for pixels, _ in points]
-            style = "-" if name.startswith("n3denoise") else "--" if name.startswith("DnCNN") else ":"
+            style = "-" if name.startswith(NETWORKS) else "--" if name.startswith("DnCNN") else ":"
             time_axes.plot(across, [entry.seconds / pixels for pixels, entry in points], style, marker=".", label=name)
             memory_axes.plot(across, [entry.peak / 2**20 for _, entry in points], style, marker=".")
         time_axes.set(xscale="log", yscale="log", xlabel="megapixels", ylabel="seconds per megapixel", title="Time")
@@ -153,8 +167,6 @@ def plot(results: Results, path: Path) -> None:
 
 def environment() -> list[str]:
     """Return date, machine, versions and commit as a Markdown list."""
-    import torch
-
     flags = cpu().get("flags", "").split()
     formats = [flag for flag in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if flag in flags]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
@@ -164,7 +176,7 @@ def environment() -> list[str]:
         f"- System load at the end: {', '.join(f'{load:.1f}' for load in os.getloadavg())} over 1, 5 and 15 minutes",
         f"- Versions: Python {platform.python_version()}, PyTorch {torch.__version__}",
         f"- Commit: {commit('models', 'benchmarks/quality')}",
-        f"- Weights: {load_weights().sha256[:12]}",
+        f"- Weights: {', '.join(f'{name} {load_weights(name).sha256[:12]}' for name in NETWORKS)}",
     ]
 
 
@@ -173,7 +185,7 @@ The image is scikit-image's "camera", cropped or mirrored to size, with noise of
 shortest time of up to seven runs within six seconds, or the time of a single longer run. Core seconds are the processor time of
 all cores, including threads that wait for others. Memory is the peak resident size of a process that does nothing else. DnCNN-17
 has random weights; it is there for time and memory. No method is run on images for which it would take more than {limit:.0f} s,
-except n3denoise in bfloat16, which is run on every size. float16 is not listed, because it is for GPUs."""
+except the project's networks in bfloat16, which run on every size. float16 is not listed, because it is for GPUs."""
 GPU = """\
 ## GPU
 

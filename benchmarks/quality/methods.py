@@ -23,7 +23,6 @@ from torch.nn import functional
 from models import machine
 from models.images.metrics import psnr
 from models.images.noise import add_noise
-from models.inference.cut_plan import make_plan
 from models.inference.denoiser import Denoiser
 from models.inference.device import DType
 from models.networks.n3net import N3NetConfig
@@ -39,9 +38,9 @@ SPEND = 6.0
 """Seconds after which a method is not run again. The shortest time counts."""
 
 
-def n3denoise(dtype: DType) -> Method:
-    """Return the project's denoiser."""
-    denoiser = Denoiser.load(device="cpu", dtype=dtype)
+def n3denoise(weights: str, dtype: DType) -> Method:
+    """Return one of the project's networks."""
+    denoiser = Denoiser.load(weights, device="cpu", dtype=dtype)
     return lambda noisy: denoiser.denoise(torch.from_numpy(noisy), SIGMA).numpy()
 
 
@@ -112,8 +111,10 @@ def total_variation() -> Method:
 
 
 METHODS: dict[str, Callable[[], Method]] = {
-    "n3denoise bfloat16": lambda: n3denoise("bfloat16"),
-    "n3denoise float32": lambda: n3denoise("float32"),
+    "n3net bfloat16": lambda: n3denoise("n3net", "bfloat16"),
+    "n3net float32": lambda: n3denoise("n3net", "float32"),
+    "n3unet bfloat16": lambda: n3denoise("n3unet", "bfloat16"),
+    "n3unet float32": lambda: n3denoise("n3unet", "float32"),
     "DnCNN-17 bfloat16": lambda: dncnn("bfloat16"),
     "DnCNN-17 float32": lambda: dncnn("float32"),
     "bm3d": block_matching,
@@ -122,6 +123,10 @@ METHODS: dict[str, Callable[[], Method]] = {
     "scikit-image total variation": total_variation,
 }
 """Functions that prepare a method, by its name. A ModuleNotFoundError means that its package is not installed."""
+
+
+STRIPPED = ("n3net", "n3net for one sigma", "n3unet")
+"""The networks of the comparison of strips: also one without a sigma plane."""
 
 
 def picture(height: int, width: int) -> torch.Tensor:
@@ -145,14 +150,19 @@ def one_plane(weights: Weights) -> Weights:
     return replace(weights, config=replace(weights.config, sigma_plane=False), state=state)
 
 
-def strips(rows: int, planes: int, noisy: Image) -> Image:
-    """Denoise in float32, in strips of at most `rows` rows and panels for a small memory budget; if `rows` is 0, in one strip."""
-    denoiser = Denoiser.load(device="cpu", dtype="float32")
-    if planes == 1:
-        denoiser = Denoiser(one_plane(load_weights()), denoiser.device, denoiser.dtype, denoiser.memory_budget)
-    height, width = noisy.shape
-    plan = make_plan(denoiser.footprint, height, width, SMALL_BUDGET if rows else 1 << 40, strip_pixels=1 << 40)
-    plan = replace(plan, rows=min(plan.rows, rows or plan.rows))
+def strips(name: str, rows: int, noisy: Image) -> Image:
+    """Denoise in float32, in strips of at most `rows` rows and panels for a small memory budget; if `rows` is 0, in one strip.
+
+    Args:
+        name: One of `STRIPPED`.
+        rows: Largest number of rows of a strip.
+        noisy: The image.
+    """
+    weights = load_weights(name.split(maxsplit=1)[0])
+    weights = one_plane(weights) if name.endswith("for one sigma") else weights
+    denoiser = Denoiser(weights, torch.device("cpu"), torch.float32, SMALL_BUDGET if rows else 1 << 40)
+    plan = denoiser.plan(*noisy.shape)
+    plan = replace(plan, rows=rows or 1 << 20)
     return run_through(denoiser.planned_steps(torch.from_numpy(noisy), SIGMA, plan)).numpy()
 
 
@@ -187,14 +197,13 @@ def main() -> None:
     parser.add_argument("height", type=int)
     parser.add_argument("width", type=int)
     parser.add_argument("--strips", type=int, help="denoise in strips of this many rows, or 0 for one strip")
-    parser.add_argument("--planes", type=int, default=2, help="number of input planes, with --strips")
     parser.add_argument("--save", type=Path, help="file of the result, with --strips")
     arguments = parser.parse_args()
     clean = picture(arguments.height, arguments.width)
     noisy = add_noise(clean, SIGMA, 0).numpy()
     if arguments.strips is not None:
         idle = resident()
-        denoised = strips(arguments.strips, arguments.planes, noisy)
+        denoised = strips(arguments.method, arguments.strips, noisy)
         np.save(arguments.save, denoised)
         print(json.dumps({"idle": idle, "peak": peak()}))
         return

@@ -21,6 +21,7 @@ from benchmarks.quality.comparison_report import (
 )
 from benchmarks.quality.methods import SIGMA, one_plane, picture
 from models.networks.n3net import N3Net, N3NetConfig
+from models.networks.n3unet import N3UNetConfig
 from tests.support.networks import random_weights
 
 
@@ -42,10 +43,10 @@ def test_what_would_take_too_long_is_left_out(monkeypatch: pytest.MonkeyPatch) -
         lambda _, height, width: json.dumps({"seconds": height * width, "core_seconds": 1, "psnr": 30, "idle": 1, "peak": 2}),
     )
     sizes = ((1, 2), (2, 2), (2, 3))
-    results = comparison.measure(["bm3d", EVERY_SIZE], sizes, limit=5)
+    results = comparison.measure(["bm3d", *EVERY_SIZE], sizes, limit=5)
     assert [isinstance(entry, Measurement) for entry in results["bm3d"].values()] == [True, True, False]
     assert results["bm3d"][2, 3] == "over 5 s"
-    assert all(isinstance(entry, Measurement) for entry in results[EVERY_SIZE].values())
+    assert all(isinstance(entry, Measurement) for name in EVERY_SIZE for entry in results[name].values())
 
 
 def test_a_method_that_is_not_installed_is_named_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +65,7 @@ def test_ratios_compare_with_the_bounds() -> None:
             (1024, 1024): entry,
             (4000, 6000): Measurement(factor * 23, factor * 23, 30.0, 1, 3 << 30),
         }
-        return {"n3denoise bfloat16": ours, "DnCNN-17 bfloat16": {(512, 512): Measurement(1.0, 1.0, None, 1, 1)}}
+        return {"n3net bfloat16": ours, "DnCNN-17 bfloat16": {(512, 512): Measurement(1.0, 1.0, None, 1, 1)}}
 
     assert [line.split("|")[4].strip() for line in ratios(results(1.9))[2:]] == ["yes", "yes", "yes", "yes", "yes", "no"]
     assert ratios(results(2.1))[2].split("|")[4].strip() == "no"
@@ -75,6 +76,7 @@ def test_convolutions_are_counted_as_the_network_has_them() -> None:
     config = N3NetConfig()
     weights = sum(module.weight.numel() for module in N3Net(config).modules() if isinstance(module, torch.nn.Conv2d))
     assert convolution_flops(config) == 2 * weights
+    assert 0.4e6 < convolution_flops(N3UNetConfig()) < 0.45e6
 
 
 def test_pictures_have_the_size_asked_for() -> None:
