@@ -77,6 +77,7 @@ async function denoise() {
   say("Denoising …");
   const options = {
     sigma: by("mode").value === "auto" ? "auto" : by("sigma").value,
+    model: by("model").value,
     color: by("color").checked ? "rgb" : "gray",
     strength: by("strength").value,
   };

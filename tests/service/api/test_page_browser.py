@@ -63,6 +63,17 @@ def test_a_picture_is_denoised_compared_and_downloaded(page: Page, tmp_path: Pat
     page.screenshot(path=tmp_path / "page.png", full_page=True)
 
 
+def test_the_network_can_be_chosen(page: Page, tmp_path: Path) -> None:
+    noisy = tmp_path / "noisy.png"
+    noisy.write_bytes(png(40, 50, 3))
+    page.set_input_files("#image", noisy)
+    page.select_option("#model", "n3unet")
+    with page.expect_response("**/v1/denoise") as answer:
+        page.click("#go")
+    assert answer.value.status == 200
+    assert answer.value.headers["x-model"] == "n3unet"
+
+
 def test_an_error_is_said_in_words(page: Page, tmp_path: Path) -> None:
     bad = tmp_path / "bad.png"
     bad.write_bytes(png()[:-40])
