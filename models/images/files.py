@@ -1,16 +1,22 @@
-"""Image files as 8-bit gray, converted as in the paper, or as 8-bit RGB. No other module in `models` uses Pillow."""
+"""Image files as 8-bit gray, converted as in the paper, or as 8-bit RGB. No other module in `models` uses Pillow.
+
+Pillow is imported when the first image is opened: a machine that only trains on packed image sets does not need it.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from models.images.color import to_gray8
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
 GRAY_MODES = frozenset({"L", "1"})
@@ -56,7 +62,9 @@ def read_rgb8(path: Path | str) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def _opened(path: Path | str) -> Iterator[Image.Image]:
+def _opened(path: Path | str) -> "Iterator[Image.Image]":
+    from PIL import Image
+
     try:
         with Image.open(path) as image:
             if image.mode in DEEP_MODES:

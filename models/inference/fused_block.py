@@ -115,7 +115,9 @@ def fused_differences(config: N3BlockConfig, band: CellBand, cells: slice, dista
 
 def constants(config: N3BlockConfig, side: int, dtype: torch.dtype) -> dict[str, int | bool]:
     """Return the constants that the kernel is compiled with; `side` is the number of queries of a program along each axis."""
-    items = (side - 1 + config.window) ** 2
+    items, values = (side - 1 + config.window) ** 2, config.planes * config.stride**2
+    # Half precision: 32 values at a time where 64 would mean that more than a third of them are padding.
+    block = 64 if -(-values // 64) * 64 <= 1.5 * values else 32
     return {
         "K": config.k,
         "STRIDE": config.stride,
@@ -124,7 +126,7 @@ def constants(config: N3BlockConfig, side: int, dtype: torch.dtype) -> dict[str,
         "SIDE": side,
         "N": max(16, 1 << (items - 1).bit_length()),
         "DEPTH": 8,
-        "BLOCK": 64 if dtype.itemsize == 2 else 16,
+        "BLOCK": block if dtype.itemsize == 2 else 16,
         "PAPER": config.relaxation == "paper",
         "num_warps": 2 * side,
         "num_stages": 1,

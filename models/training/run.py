@@ -35,7 +35,7 @@ class TrainingOptions:
         session_steps: Limit on the number of steps of this session; None for no limit.
         device: "auto", "cpu" or "cuda".
         compiled: Whether to compile the network with `torch.compile`.
-        checkpoint_minutes: Time between checkpoints.
+        checkpoint_minutes: Time between checkpoints, each with a weights file.
         log_steps: Number of steps between rows of the CSV file, and between calls of `report`.
     """
 
@@ -120,6 +120,10 @@ def train(
     scalars = Scalars(folder / SCALARS, trainer)
     saved_at, session = used, 0
 
+    def save() -> str:
+        save_checkpoint(checkpoint, trainer, config, used)
+        return save_weights(folder / WEIGHTS, config, trainer.average, recipe.sigma_range, training_facts(trainer, start, used))
+
     def schedule() -> float:
         if recipe.steps is not None:
             return trainer.steps / recipe.steps
@@ -135,17 +139,15 @@ def train(
         if trainer.steps % options.log_steps == 0:
             report(scalars.write(used, min(schedule(), 1.0)))
         if used - saved_at >= options.checkpoint_minutes * 60:
-            save_checkpoint(checkpoint, trainer, config, used)
+            save()
             saved_at = used
         if stop():
             break
     progress = scalars.write(used, min(schedule(), 1.0))
     report(progress)
-    save_checkpoint(checkpoint, trainer, config, used)
-    path = folder / WEIGHTS
-    sha256 = save_weights(path, config, trainer.average, recipe.sigma_range, training_facts(trainer, start, used))
+    sha256 = save()
     gain = psnr_gain(trainer, fresh_network(config.build, recipe.seed))
-    return TrainingResult(path, sha256, progress, schedule() >= 1, gain)
+    return TrainingResult(folder / WEIGHTS, sha256, progress, schedule() >= 1, gain)
 
 
 def training_facts(trainer: Trainer, start: Weights | None, seconds: float) -> dict[str, str]:

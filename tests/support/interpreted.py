@@ -7,6 +7,7 @@ tests.support.interpreted`. `tests/models/inference/test_fused_block.py` checks 
 """
 
 import json
+from dataclasses import replace
 
 import torch
 
@@ -16,7 +17,8 @@ from models.inference.n3_stage import N3Stage
 from models.inference.n3net_stream import fold_n3net
 from models.networks.n3net import N3Net, grid_padding
 from models.steps import run_through
-from tests.support.networks import random_image, random_network, random_weights
+from models.weights.files import Weights
+from tests.support.networks import random_image, random_network, random_unet, random_weights
 
 CPU = torch.device("cpu")
 
@@ -45,13 +47,10 @@ def block(size: tuple[int, int], rows: int, side: int, *, dtype: torch.dtype = t
     return float((fused - blocked).abs().max() / blocked.abs().max())
 
 
-def whole() -> float:
-    """Return the same for a whole network with a small memory budget, so that the image is cut into strips."""
-    weights = random_weights(1, blocks=1, planes=2, k=2, stride=2)
-    noisy = random_image(16, 11)
-    plan = Denoiser(weights, CPU, torch.float32, 30_000).plan(*noisy.shape, fused=True)
-    assert plan.rows < 16
+def whole(weights: Weights, noisy: torch.Tensor, rows: int) -> float:
+    """Return the same for a whole network, which is fed `rows` rows of its finest level at a time."""
     denoiser = Denoiser(weights, CPU, torch.float32, 1 << 28)
+    plan = replace(denoiser.plan(*noisy.shape, fused=True), rows=rows, side=max(1, rows // denoiser.footprint.block.stride))
     reference = denoiser.denoise(noisy, 0.1)
     fused = run_through(denoiser.planned_steps(noisy, 0.1, plan))
     return float((fused - reference).abs().max() / reference.abs().max())
@@ -79,8 +78,12 @@ def main() -> None:
             "stride of five": block((23, 27), 23, 99, stride=5),
             "paper form": block((10, 14), 10, 99, relaxation="paper", k=3),
             "free temperature, float16": block((12, 17), 12, 99, dtype=torch.float16, temperature_bound=None),
+            "block of N3UNet": block((17, 14), 7, 2, stride=3, planes=8),
+            "block of N3UNet, whole window": block((52, 7), 52, 99, stride=3, planes=8, window=15),
+            "block of N3UNet, float16": block((13, 14), 13, 99, dtype=torch.float16, stride=3, planes=8),
             "saturated": saturated(),
-            "whole network in strips": whole(),
+            "whole network in strips": whole(random_weights(1, blocks=1, planes=2, k=2, stride=2), random_image(16, 11), 3),
+            "whole N3UNet in strips": whole(random_unet(1, planes=8, k=2), random_image(28, 16), 5),
         }
     print(json.dumps(cases))
 

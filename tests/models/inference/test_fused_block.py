@@ -15,10 +15,13 @@ from triton.compiler import ASTSource
 from models.inference.denoiser import Denoiser
 from models.inference.fused_block import constants, tile_side, unfused_reason
 from models.inference.triton_kernel import n3_block
-from models.networks.n3net import N3NetConfig
+from models.networks.n3net import N3BlockConfig, N3NetConfig
+from models.networks.n3unet import N3UNetConfig
 from tests.support.networks import SMALL, random_weights
 from tests.support.paths import ROOT
 
+SHARED_MEMORY = 227 << 10
+"""Bytes that a program can use on a GPU of compute capability 9.0."""
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 CASES = {
     "odd size, three spans of rows": 1e-5,
@@ -28,8 +31,12 @@ CASES = {
     "stride of five": 1e-5,
     "paper form": 1e-4,  # it divides by the temperature repeatedly, which amplifies rounding errors
     "free temperature, float16": 2e-3,
+    "block of N3UNet": 1e-5,
+    "block of N3UNet, whole window": 1e-5,
+    "block of N3UNet, float16": 2e-3,
     "saturated": 1e-3,  # large logits have few digits after the point
     "whole network in strips": 1e-5,
+    "whole N3UNet in strips": 1e-5,
 }
 
 
@@ -49,10 +56,10 @@ def test_the_interpreted_kernel_gives_the_result_of_the_blocked_form(case: str, 
     assert measured[case] <= CASES[case]
 
 
-def test_the_kernel_compiles_for_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("config", "side"), [(N3NetConfig.parse({**SMALL, "stride": 2}), 4), (N3UNetConfig(), 8)])
+def test_the_kernel_compiles_for_a_gpu(config: N3BlockConfig, side: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    config = N3NetConfig.parse({**SMALL, "stride": 2})
-    compiled_for = constants(config, 4, torch.float16)
+    compiled_for = constants(config, side, torch.float16)
     options = {name: compiled_for.pop(name) for name in ("num_warps", "num_stages", "enable_fp_fusion")}
     types = dict.fromkeys(("maps", "embedded", "log_temperature"), "*fp32") | dict.fromkeys(("values", "out"), "*fp16")
     types |= dict.fromkeys(("distance_scale", "bound", "offset"), "fp32") | dict.fromkeys(compiled_for, "constexpr")
@@ -64,6 +71,7 @@ def test_the_kernel_compiles_for_a_gpu(tmp_path: Path, monkeypatch: pytest.Monke
     )
     kernel = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
     assert kernel.asm["cubin"]
+    assert kernel.metadata.shared <= SHARED_MEMORY
     assert "mma" in kernel.asm["ptx"]
     assert "tf32" not in kernel.asm["ptx"]
 
@@ -80,7 +88,9 @@ def test_the_reason_without_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     assert unfused_reason(N3NetConfig(), CUDA, torch.float16) == "triton is not installed"
 
 
-def test_a_tile_holds_its_items() -> None:
-    assert tile_side(N3NetConfig(), torch.float16) == 8
-    assert tile_side(N3NetConfig(), torch.float32) == 4
-    assert constants(N3NetConfig(), 8, torch.float16)["N"] == 512
+@pytest.mark.parametrize("config", [N3NetConfig(), N3UNetConfig()])
+def test_a_tile_holds_its_items(config: N3BlockConfig) -> None:
+    assert tile_side(config, torch.float16) == 8
+    assert tile_side(config, torch.float32) == 4
+    assert constants(config, 8, torch.float16)["N"] == 512
+    assert unfused_reason(config, CUDA, torch.float16) is None

@@ -129,6 +129,18 @@ def test_reports_and_stops_when_asked(pictures: Path, tmp_path: Path) -> None:
     assert all(math.isfinite(at.loss) and at.crops_per_second > 0 for at in seen)
 
 
+def test_each_checkpoint_comes_with_weights(pictures: Path, tmp_path: Path) -> None:
+    steps = []
+    options = replace(CPU, checkpoint_minutes=0, log_steps=1)
+
+    def report(at: TrainingProgress) -> None:
+        if (tmp_path / "weights.safetensors").is_file():
+            steps.append((at.step, load_weights(tmp_path / "weights.safetensors").facts["steps"]))
+
+    train([pictures], tmp_path, replace(RECIPE, steps=3), options, config=TINY, report=report)
+    assert steps == [(2, "1"), (3, "2"), (3, "3")]
+
+
 def test_measures_whether_the_weights_denoise(pictures: Path, tmp_path: Path) -> None:
     recipe = replace(RECIPE, steps=1, sigma_range=(5, 5), learning_rate=0.0)
     random = train([pictures], tmp_path / "random", recipe, CPU, config=TINY)
