@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +24,20 @@ _RENAMES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
 """Patterns of the authors' keys, and the key in `N3Net` for each match."""
 _UNUSED = re.compile(r"blocks\.\d\.bn1\.\w+")  # in their files, but their network never uses it
 
+# What torch.load raises for bytes that are no checkpoint depends on these bytes.
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    struct.error,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
+
 
 def import_checkpoint(path: str | Path, sigma: float) -> Weights:
     """Read a checkpoint of the authors, such as `051_ckpt.t7`.
@@ -41,7 +56,7 @@ def import_checkpoint(path: str | Path, sigma: float) -> Weights:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise WeightsError(f"there is no file {path}") from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise WeightsError(f"{path} is not a torch checkpoint") from error
     net = content.get("net") if isinstance(content, dict) else None
     if not isinstance(net, dict) or not all(isinstance(value, Tensor) for value in net.values()):

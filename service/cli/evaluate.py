@@ -60,6 +60,8 @@ def evaluate(
     from models.methods import load_method
     from service.cli.color_evaluation import evaluate_color_folder
 
+    if json_file and csv_file and json_file.resolve() == csv_file.resolve():
+        raise typer.BadParameter("--json and --csv name the same file")
     sets: dict[str, list[Score]] = {}
     try:
         method = load_method(model, weights=weights, device=device, dtype=dtype, memory_budget=in_bytes(memory_budget))
@@ -67,6 +69,8 @@ def evaluate(
         sigmas = sigma or ([lowest] if lowest == highest else [*_PAPER_SIGMAS])
         evaluate_one = evaluate_folder if color == "gray" else evaluate_color_folder
         total = sum(len(image_files(folder)) for folder in folders) * len(sigmas) * seeds
+        for file in filter(None, (json_file, csv_file)):
+            file.open("a").close()  # fails now, and not after the measurements, if the file cannot be written
         with Progress(console=Console(stderr=True)) as progress:
             task = progress.add_task("denoising", total=total)
             for folder in folders:
@@ -74,7 +78,7 @@ def evaluate(
                 for score in evaluate_one(method, folder, sigmas, seeds, ensemble):
                     scores.append(score)
                     progress.advance(task)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     console = Console()

@@ -9,6 +9,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from service.errors import UndecodableImage
 from service.imaging.metadata import profile_for
 from service.imaging.picture import Metadata
 from service.imaging.structure import png_chunks
@@ -20,6 +21,9 @@ _AFTER_HEADER = 8 + 25  # the signature and the IHDR chunk
 _SIGNATURE = 8
 _DECODED = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _INCH = 0.0254
+_PIXEL_BYTES = 8  # at most: RGBA of 16 bits
+_SLICE = 4096  # bytes of a file that are unpacked at a time, to a thousand times as many at most
+_SURPLUS = 1 << 16  # bytes beyond the last row that some encoders leave
 
 
 def bits_per_sample(data: bytes) -> int:
@@ -42,10 +46,28 @@ def decode_png(data: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:
 
     Fewer than 8 bits become 8 bits, a palette becomes RGB, and a color key becomes alpha. Missing rows are an error.
     """
+    _check_pixels(data)
     # The library unpacks every text and color profile, so leave these out.
     chunks = [data[start:end] for kind, start, end in png_chunks(data) if kind in _DECODED]
     samples: NDArray[Any] = imagecodecs.png_decode(data[:_SIGNATURE] + b"".join(chunks))
     return samples.reshape(*samples.shape[:2], -1)
+
+
+def _check_pixels(data: bytes) -> None:
+    """Refuse pixels that unpack to far more than the size in the header: the decoder would unpack all of them, for minutes."""
+    room, inflater = _SURPLUS, zlib.decompressobj()
+    for kind, start, end in png_chunks(data):
+        # A chunk starts with its length and its kind, and ends with a checksum.
+        first, last = start + 8, min(end - 4, len(data))
+        if kind == b"IHDR" and last - first >= 8:
+            width, height = struct.unpack_from(">II", data, first)
+            room = 2 * height * (1 + _PIXEL_BYTES * width) + _SURPLUS  # twice, because interlacing adds rows
+        for position in range(first, last if kind == b"IDAT" else first, _SLICE):
+            room -= len(inflater.decompress(data[position : min(position + _SLICE, last)], room + 1))
+            if room < 0:
+                raise UndecodableImage("The file is damaged: its pixels unpack to more than the size in its header.")
+            if inflater.eof:
+                return
 
 
 def encode_png(samples: NDArray[np.uint8] | NDArray[np.uint16], metadata: Metadata, channels: int) -> bytes:

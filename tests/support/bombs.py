@@ -50,6 +50,14 @@ def png_of_chunks(count: int, kind: bytes, content: bytes = b"") -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + png_chunk(kind, content) * count + pixels + png_chunk(b"IEND", b"")
 
 
+def png_of_rows(count: int, row: bytes = bytes(9)) -> bytes:
+    """A gray PNG file of 8 x 8 px by its header, whose pixels unpack to so many rows."""
+    deflater = zlib.compressobj(9)
+    packed = b"".join(deflater.compress(row * (count // 64)) for _ in range(64)) + deflater.flush()
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", packed) + png_chunk(b"IEND", b"")
+
+
 def png_with_profiles(count: int) -> bytes:
     return png_of_chunks(count, b"iCCP", b"a\0\0" + zlib.compress(bytes(1_000_000), 9))
 

@@ -107,6 +107,22 @@ def test_color_has_noise_in_every_channel_and_goes_through_the_pipeline_of_denoi
     assert color["psnr_ensemble"] != color["psnr"]
 
 
+@pytest.mark.parametrize("option", ["--json", "--csv"])
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(option: str, folder: Path, tmp_path: Path) -> None:
+    for target in (tmp_path, tmp_path / "absent" / "out"):
+        done = CliRunner().invoke(app, ["evaluate", str(folder), "--model", "nlm", option, str(target)])
+        assert done.exit_code == 2
+        assert str(target) in done.stderr
+        assert not done.stdout
+
+
+def test_json_and_csv_need_a_file_each(folder: Path, tmp_path: Path) -> None:
+    both = ["--json", str(tmp_path / "out"), "--csv", f"{tmp_path}/./out"]
+    done = CliRunner().invoke(app, ["evaluate", str(folder), "--model", "nlm", *both])
+    assert done.exit_code == 2
+    assert "same file" in done.stderr
+
+
 def test_a_file_that_cannot_be_read_in_color_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"nothing")
     done = CliRunner().invoke(app, ["evaluate", str(tmp_path), "--color", "rgb", "--model", "nlm"])

@@ -20,7 +20,9 @@ from tests.support.bombs import (
     exif_bomb,
     jpeg_of_scans,
     jpeg_with_segments,
+    png_chunk,
     png_of_chunks,
+    png_of_rows,
     png_with_profiles,
     tiff_of_shared_bytes,
     tiff_of_tiles,
@@ -55,6 +57,23 @@ def test_a_bomb_is_refused_at_once(name: str) -> None:
     finally:
         tracemalloc.stop()
     assert time.thread_time() - start < 5, "seconds; a hundredth of that without tracing"
+
+
+def test_a_png_whose_pixels_unpack_to_far_more_than_its_size_is_refused() -> None:
+    data = png_of_rows(10_000)
+    with pytest.raises(UndecodableImage, match="unpack to more"):
+        decode(data, DecodeLimits())
+
+
+def test_the_size_that_bounds_the_pixels_of_a_png_is_that_of_its_header_chunk() -> None:
+    data = png_of_rows(10_000)
+    text = png_chunk(b"tEXt", struct.pack(">II", 60_000, 60_000))
+    with pytest.raises(UndecodableImage):
+        decode(data[:8] + text + data[8:], DecodeLimits())
+
+
+def test_a_png_with_a_few_bytes_beyond_its_last_row_is_read() -> None:
+    assert decode(png_of_rows(64), DecodeLimits()).planes.shape == (1, 8, 8)
 
 
 def test_exif_that_shares_its_bytes_is_left_out() -> None:
