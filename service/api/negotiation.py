@@ -49,6 +49,8 @@ def accepted(request: Request) -> Accepted:
     ranges = _ranges(request.headers.get("accept", "*/*"))
     formats = {name: _quality(ranges, MEDIA_TYPES[name], "image/*", "*/*") for name in FORMATS}
     image, json = max(formats.values()), _quality(ranges, "application/json", "application/*")
+    if not image:  # then JSON is what */* allows
+        json = _quality(ranges, "application/json", "application/*", "*/*")
     if not image and not json:
         raise NotAcceptable(f"The response is application/json or one of {', '.join(MEDIA_TYPES.values())}.")
     return Accepted(json > image, formats)

@@ -113,6 +113,7 @@ def test_a_compressed_body_is_refused(service: Live) -> None:
         ("image/avif,image/webp,image/*,*/*;q=0.8", "image/png"),
         ("image/png;q=0.1, image/*", "image/jpeg"),
         ("text/html, */*;q=0.1", "image/png"),
+        ("image/*;q=0, */*", "application/json"),
         ("image/tiff, application/json;q=0.5", "image/tiff"),
         ("application/json", "application/json"),
         ("image/gif, application/json;q=0.5", "application/json"),
