@@ -1,6 +1,11 @@
-"""Training for a few minutes on a GPU: a probe chooses the batch and whether to compile, and the run can be resumed."""
+"""Training for a few minutes on a GPU: a probe chooses the batch and whether to compile, and the run can be resumed.
+
+`python -m benchmarks.gpu.training IMAGES WEIGHTS RECIPE DEVICE` prints the crops per second with a compiled network.
+"""
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +13,6 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.gpu.time_limit import OutOfTime, time_limit
 from models.atomic_write import atomic_write
 from models.inference.device import choose_device
 from models.training.image_set import ImageSet
@@ -16,7 +20,7 @@ from models.training.recipe import Recipe
 from models.training.run import TrainingOptions, TrainingResult, train
 from models.training.scalars import TrainingProgress
 from models.training.trainer import Trainer, fresh_network
-from models.weights.files import Weights, load_weights
+from models.weights.files import load_weights
 
 SETTINGS = "settings.json"
 """The file in the run folder with what the first session chose."""
@@ -24,6 +28,52 @@ NEARLY_BEST = 0.8
 """Share of the highest speed that a smaller batch must reach to be preferred: it learns more from the same number of crops."""
 RESERVE = 10.0
 """Seconds of a session that are left for its last checkpoint."""
+SCHEDULE_SHARE = 0.97
+"""Share of the time after the probe that the schedule fills. The rest is for reading the images and writing checkpoints."""
+
+
+def probe(images: Path, start: str, recipe: Recipe, device: str, seconds: float, batches: Sequence[int]) -> tuple[int, bool]:
+    """Choose the batch and whether to compile the network, in about the given seconds.
+
+    Half of the time is for batches of increasing size. The rest is for compiling with the chosen batch; if compiling takes
+    longer, training does without. See `train_session` for the other arguments.
+    """
+    begin = time.monotonic()
+    speeds: dict[int, float] = {}
+    for batch in batches:
+        if speeds and time.monotonic() - begin > seconds / 2:
+            break
+        try:
+            speeds[batch] = crops_per_second(_trainer(images, start, replace(recipe, batch=batch), device), seconds / 16)
+        except torch.OutOfMemoryError:
+            print(f"probe: batch {batch} does not fit into the memory", flush=True)
+            break
+        print(f"probe: batch {batch}: {speeds[batch]:.0f} crops/s", flush=True)
+    chosen = min(batch for batch in speeds if speeds[batch] >= NEARLY_BEST * max(speeds.values()))
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+    remaining = seconds - (time.monotonic() - begin)
+    compiled = compiled_crops_per_second(images, start, replace(recipe, batch=chosen), device, remaining)
+    return chosen, compiled > speeds[chosen]
+
+
+def compiled_crops_per_second(images: Path, start: str, recipe: Recipe, device: str, seconds: float) -> float:
+    """Return the speed of training with a compiled network, or 0 if compiling fails or takes too long.
+
+    This runs in a process of its own, because only a process can be ended safely while it compiles.
+    """
+    command = [sys.executable, "-m", "benchmarks.gpu.training", str(images), start, json.dumps(recipe.asdict()), device]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=max(0.0, seconds), check=True)
+    except subprocess.TimeoutExpired:
+        print("probe: compiling takes too long", flush=True)
+        return 0.0
+    except subprocess.CalledProcessError as error:
+        print(f"probe: compiling failed\n{error.stderr.strip()[-2000:]}", flush=True)
+        return 0.0
+    speed = float(done.stdout.split()[-1])
+    print(f"probe: batch {recipe.batch}, compiled: {speed:.0f} crops/s", flush=True)
+    return speed
 
 
 def crops_per_second(trainer: Trainer, seconds: float) -> float:
@@ -37,43 +87,11 @@ def crops_per_second(trainer: Trainer, seconds: float) -> float:
     return steps * trainer.recipe.batch / (time.monotonic() - begin)
 
 
-def probe(
-    images: ImageSet, start: Weights, recipe: Recipe, device: torch.device, seconds: float, batches: Sequence[int]
-) -> tuple[int, bool]:
-    """Choose the batch and whether to compile the network, in some seconds.
-
-    Half of the time is for batches of increasing size. The rest is for compiling with the chosen batch; if compiling takes
-    longer, training does without.
-    """
-
-    def trainer(batch: int) -> Trainer:
-        network = fresh_network(start.config.build, recipe.seed)
-        network.load_state_dict(start.state)
-        return Trainer(network, images, replace(recipe, batch=batch), device)
-
-    deadline = time.monotonic() + seconds
-    speeds: dict[int, float] = {}
-    try:
-        with time_limit(seconds / 2):
-            for batch in batches:
-                speeds[batch] = crops_per_second(trainer(batch), seconds / 4 / len(batches))
-                print(f"probe: batch {batch}: {speeds[batch]:.0f} crops/s", flush=True)
-    except (OutOfTime, torch.OutOfMemoryError) as end:
-        print(f"probe: no larger batch ({type(end).__name__})", flush=True)
-    batch = min((batch for batch in speeds if speeds[batch] >= NEARLY_BEST * max(speeds.values())), default=batches[0])
-    compiled = 0.0
-    try:
-        with time_limit(deadline - time.monotonic()):
-            candidate = trainer(batch)
-            candidate.compile()
-            compiled = crops_per_second(candidate, 1.0)
-            print(f"probe: batch {batch}, compiled: {compiled:.0f} crops/s", flush=True)
-    except (OutOfTime, Exception) as end:  # training works without compiling
-        print(f"probe: batch {batch}, compiled: {type(end).__name__} {str(end)[:200]}", flush=True)
-    torch.compiler.reset()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    return batch, compiled > speeds.get(batch, 0.0)
+def _trainer(images: Path, start: str, recipe: Recipe, device: str) -> Trainer:
+    weights = load_weights(start)
+    network = fresh_network(weights.config.build, recipe.seed)
+    network.load_state_dict(weights.state)
+    return Trainer(network, ImageSet.read([images], weights.config.channels), recipe, choose_device(device)[0])
 
 
 def train_session(
@@ -89,7 +107,7 @@ def train_session(
 ) -> TrainingResult:
     """Train for some minutes, all preparations included. The same call resumes an interrupted run.
 
-    The first session probes, sets the length of the schedule to the time that remains, and stores its choices.
+    The first session probes, sets the length of the schedule to nearly the time that remains, and stores its choices.
 
     Args:
         images: A packed image set, or a folder of images where Pillow is installed.
@@ -102,12 +120,11 @@ def train_session(
         recipe: The configuration, apart from the batch.
     """
     end = time.monotonic() + 60 * minutes - RESERVE
-    weights, settings = load_weights(start), folder / SETTINGS
+    settings = folder / SETTINGS
     if not settings.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        image_set = ImageSet.read([images], weights.config.channels)
-        batch, compiled = probe(image_set, weights, recipe, choose_device(device)[0], probe_seconds, batches)
-        chosen = {"batch": batch, "compiled": compiled, "minutes": max(1.0, end - time.monotonic()) / 60}
+        batch, compiled = probe(images, start, recipe, device, probe_seconds, batches)
+        chosen = {"batch": batch, "compiled": compiled, "minutes": SCHEDULE_SHARE * max(1.0, end - time.monotonic()) / 60}
         with atomic_write(settings) as part:
             part.write_text(json.dumps(chosen))
     chosen = json.loads(settings.read_text())
@@ -120,7 +137,7 @@ def train_session(
         folder,
         replace(recipe, batch=chosen["batch"]),
         options,
-        start=weights,
+        start=load_weights(start),
         report=_report,
         stop=lambda: time.monotonic() >= end,
     )
@@ -132,3 +149,15 @@ def _report(at: TrainingProgress) -> None:
         f"{at.skipped} skipped",
         flush=True,
     )
+
+
+def main() -> None:
+    """Measure the speed with a compiled network, as `compiled_crops_per_second` asks for."""
+    images, start, recipe, device = sys.argv[1:]
+    trainer = _trainer(Path(images), start, Recipe.parse(json.loads(recipe)), device)
+    trainer.compile()
+    print(crops_per_second(trainer, 1.0))
+
+
+if __name__ == "__main__":
+    main()

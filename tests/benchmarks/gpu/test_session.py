@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.cuda import SIGMA, OnDevice, denoise_on_device
 from benchmarks.gpu import training
-from benchmarks.gpu.pictures import image_set, picture
+from benchmarks.gpu.pictures import picture
 from benchmarks.gpu.session import main
 from benchmarks.gpu.smoke import Check, smoke
 from benchmarks.gpu.time_limit import OutOfTime, time_limit
@@ -21,8 +21,6 @@ from models.training.recipe import Recipe
 from models.training.run import TrainingResult
 from models.training.trainer import Trainer
 from models.weights.files import load_weights
-
-CPU = torch.device("cpu")
 
 
 def test_a_check_passes_up_to_its_limit(capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,36 +58,56 @@ def test_a_time_limit_ends_a_block_that_catches_every_exception() -> None:
         stubborn()
 
 
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    path = tmp_path / "set.npz"
+    ImageSet([np.zeros((30, 40), np.uint8)]).save(path)
+    return path
+
+
 @pytest.mark.parametrize(
     ("speeds", "compiled", "choice"),
     [
         ({8: 100, 16: 190, 32: 230, 64: 240}, 500, (32, True)),
         ({8: 100, 16: 110, 32: 120, 64: 120}, 90, (8, False)),
-        ({8: 100, 16: 190}, None, (16, False)),
+        ({8: 100, 16: 190}, 0, (16, False)),
     ],
 )
 def test_the_probe_prefers_the_smallest_batch_that_is_nearly_the_fastest(
-    speeds: dict[int, float], compiled: float | None, choice: tuple[int, bool], weights: Path, monkeypatch: pytest.MonkeyPatch
+    speeds: dict[int, float],
+    compiled: float,
+    choice: tuple[int, bool],
+    packed: Path,
+    weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A batch without a speed does not fit into the memory; without a speed of the compiled form, compiling fails."""
+    """A batch without a speed does not fit into the memory."""
 
     def speed(trainer: Trainer, seconds: float) -> float:
-        assert 0 < seconds <= 1
-        if trainer.forward is not trainer.network:
-            assert compiled is not None
-            return compiled
+        assert seconds == 37.5
         if trainer.recipe.batch not in speeds:
             raise torch.OutOfMemoryError
         return speeds[trainer.recipe.batch]
 
-    def compile_network(trainer: Trainer) -> None:
-        if compiled is None:
-            raise RuntimeError("no compiler")
-        trainer.forward = lambda noisy, _: noisy
+    def compiled_speed(images: Path, start: str, recipe: Recipe, device: str, seconds: float) -> float:
+        assert (images, start, recipe.batch, device) == (packed, str(weights), choice[0], "cpu")
+        assert 0 < seconds < 600
+        return compiled
 
     monkeypatch.setattr(training, "crops_per_second", speed)
-    monkeypatch.setattr(Trainer, "compile", compile_network)
-    assert training.probe(image_set(), load_weights(weights), Recipe(), CPU, 16, [8, 16, 32, 64]) == choice
+    monkeypatch.setattr(training, "compiled_crops_per_second", compiled_speed)
+    assert training.probe(packed, str(weights), Recipe(), "cpu", 600, [8, 16, 32, 64]) == choice
+
+
+def test_training_does_without_compiling_that_takes_too_long_or_fails(
+    packed: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert training.compiled_crops_per_second(packed, str(weights), Recipe(), "cpu", 0) == 0
+    assert training.compiled_crops_per_second(packed, str(weights), Recipe(crop=31), "cpu", 300) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "probe: compiling takes too long"
+    assert lines[1] == "probe: compiling failed"
+    assert "crops of 31 px do not fit" in lines[-1]
 
 
 def session(images: Path, folder: Path, weights: Path, steps: int) -> TrainingResult:
@@ -106,7 +124,7 @@ def test_a_session_resumes_with_the_settings_of_the_first(tmp_path: Path, weight
     assert first.progress.step == 2
     chosen = json.loads((folder / training.SETTINGS).read_text())
     assert (chosen["batch"], chosen["compiled"]) == (2, False)
-    assert 9 < chosen["minutes"] < 10
+    assert chosen["minutes"] < 10
     monkeypatch.setattr(training, "probe", None)
     assert session(packed, folder, weights, steps=4).progress.step == 4
     assert load_weights(folder / "weights.safetensors").facts["crops"] == "4 x 2 of 24 px"
