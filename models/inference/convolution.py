@@ -1,6 +1,7 @@
 """A convolution in its final dtype, followed by ReLU or by a sum, in one pass over memory where the device offers it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -37,19 +38,32 @@ class Convolution:
         Returns:
             (1, C_out, m, W / stride), channels-last.
         """
-        padding, strides = [0, 1 if self.weight.shape[3] == 3 else 0], [self.stride, self.stride]
+        padding, strides = self._padding, [self.stride, self.stride]
         if not runs_in_one_pass(self.weight.device, self.weight.dtype):
             out = functional.conv2d(window, self.weight, self.bias, strides, padding)
             if relu:
                 out.relu_()
             return out if added is None else out.add_(added)
         operation = torch.ops.mkldnn._convolution_pointwise  # noqa: SLF001 (PyTorch's own compiler calls it too)
-        arguments = (self.weight, self.bias, padding, strides, [1, 1], 1)
+        arguments = (self._packed, self.bias, padding, strides, [1, 1], 1)
         if added is not None:
             summed: Tensor = operation.binary(window, added, *arguments, "add", 1.0, None, [], None)
             return summed
         convolved: Tensor = operation(window, *arguments, "relu" if relu else "none", [], None)
         return convolved
+
+    @property
+    def _padding(self) -> list[int]:
+        return [0, 1 if self.weight.shape[3] == 3 else 0]
+
+    @cached_property
+    def _packed(self) -> Tensor:
+        """The weight in the order in which oneDNN wants it. Otherwise, each call would reorder it."""
+        weight = self.weight.to_mkldnn()
+        packed: Tensor = torch._C._nn.mkldnn_reorder_conv2d_weight(  # noqa: SLF001 (PyTorch's own compiler calls it too)
+            weight, self._padding, [self.stride, self.stride], [1, 1], 1
+        )
+        return packed
 
 
 def runs_in_one_pass(device: torch.device, dtype: torch.dtype) -> bool:

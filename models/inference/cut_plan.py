@@ -17,7 +17,7 @@ BATCH = 8
 CUDA_BATCH = 64
 """Blocks of queries that a GPU computes at a time if the budget allows."""
 LEAST_WIDTH = 1000
-"""Columns that one panel must hold. Panels overlap by hundreds of columns, so narrow ones repeat most of the work."""
+"""Columns of the image that one panel must hold. Panels overlap by hundreds of columns: narrow ones repeat most of the work."""
 LEAST_ROWS = 8
 """Rows that the strips of such a panel must have: with fewer, the fixed time of each strip matters."""
 
@@ -134,9 +134,10 @@ def least_budget(footprint: Footprint, *, strip_pixels: int = STRIP_PIXELS, batc
     It is the smallest one with which `make_plan` cuts an image of `LEAST_WIDTH` columns into one panel with strips of at least
     `LEAST_ROWS` rows. See `make_plan` for the arguments.
     """
+    columns = -(-LEAST_WIDTH // (footprint.scale * footprint.multiple)) * footprint.multiple
 
     def suffices(budget: int) -> bool:
-        plan = make_plan(footprint, LEAST_ROWS, LEAST_WIDTH, budget, strip_pixels=strip_pixels, batch=batch, fused=fused)
+        plan = make_plan(footprint, LEAST_ROWS, columns, budget, strip_pixels=strip_pixels, batch=batch, fused=fused)
         return len(plan.panels) == 1 and plan.rows == LEAST_ROWS
 
     return next(filter(suffices, itertools.count(1 << 20, 1 << 20)))

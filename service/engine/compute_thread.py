@@ -275,7 +275,9 @@ class ComputeThread:
 
     def _lose(self, error: Exception) -> None:
         """Fail all runs in progress, so that the process can end: only a new process can get the device back."""
-        log().error("device lost", reason=str(error), exc_info=error)
+        # What a setting says is wrong needs no traceback: weights that cannot be loaded, a budget that is too small, no GPU.
+        expected = self.state == "loading" and isinstance(error, (ValueError, ServiceError))
+        log().error("device lost", reason=str(error), exc_info=None if expected else error)
         with self._changed:
             self.state = "lost"
             waiting = [(ticket, ticket.run) for ticket in self.queue.places if ticket.run]

@@ -7,7 +7,9 @@ import pytest
 from models.inference.cut_plan import CUDA_BATCH, CUDA_STRIP_PIXELS, LEAST_ROWS, LEAST_WIDTH, least_budget, make_plan
 from models.inference.denoiser import Denoiser
 from models.inference.footprint import footprint
+from models.networks.config import NetworkConfig
 from models.networks.n3net import N3NetConfig
+from models.networks.n3unet import N3UNetConfig
 from tests.support.networks import SMALL
 
 MIB = 1 << 20
@@ -18,16 +20,21 @@ MIB = 1 << 20
     [{}, {"strip_pixels": CUDA_STRIP_PIXELS, "batch": CUDA_BATCH}, {"strip_pixels": CUDA_STRIP_PIXELS, "fused": True}],
     ids=["cpu", "cuda", "fused"],
 )
-@pytest.mark.parametrize("config", [N3NetConfig(), N3NetConfig(blocks=0), N3NetConfig(**SMALL)], ids=["n3net", "dncnn", "small"])
-def test_no_budget_from_the_smallest_on_cuts_panels_or_thin_strips(config: N3NetConfig, device: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "config",
+    [N3NetConfig(), N3NetConfig(blocks=0), N3NetConfig(**SMALL), N3UNetConfig()],
+    ids=["n3net", "dncnn", "small", "n3unet"],
+)
+def test_no_budget_from_the_smallest_on_cuts_panels_or_thin_strips(config: NetworkConfig, device: dict[str, Any]) -> None:
     least = least_budget(footprint(config), **device)
+    columns = LEAST_WIDTH // footprint(config).scale
     assert least % MIB == 0
     for budget in range(least, least + 1024 * MIB, MIB):
-        plan = make_plan(footprint(config), LEAST_WIDTH, LEAST_WIDTH, budget, **device)
+        plan = make_plan(footprint(config), columns, columns, budget, **device)
         assert len(plan.panels) == 1
         assert plan.rows >= LEAST_ROWS
     if least > MIB:
-        below = make_plan(footprint(config), LEAST_WIDTH, LEAST_WIDTH, least - MIB, **device)
+        below = make_plan(footprint(config), columns, columns, least - MIB, **device)
         assert len(below.panels) > 1 or below.rows < LEAST_ROWS
 
 

@@ -36,6 +36,13 @@ def test_a_wrong_setting_is_named_and_ends_the_process(setting: str) -> None:
     assert setting.removeprefix("N3DENOISE_").lower() in done.stderr.lower()
 
 
+def test_a_memory_budget_that_is_too_small_ends_the_process_with_a_message_alone(tmp_path: Path) -> None:
+    done = exit_of("--memory-budget", "1", N3DENOISE_WEIGHTS=str(tiny_weights(tmp_path)))
+    assert done.returncode == EXIT_LOST
+    assert "the memory budget must be at least" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_port_that_is_taken_ends_the_process_before_it_says_ready(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = exit_of("--port", str(taken.getsockname()[1]), N3DENOISE_WEIGHTS=str(tiny_weights(tmp_path)))
