@@ -8,6 +8,8 @@ from h11._receivebuffer import ReceiveBuffer
 from service.errors import BadRequest, HeadersTooLarge, ServiceError
 
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
+_BARE_CARRIAGE_RETURN = re.compile(rb"\r(?!\n|\Z)")
+_LONGEST_CHUNK_LINE = 256  # bytes; clients send a dozen, because nobody uses chunk extensions
 _FOLDED_LINE = re.compile(rb"\r\n[ \t]")
 _OTHER_VERSION = re.compile(rb"[^\r\n]* HTTP/(?!1\.)[0-9]\.[0-9](?:\r|$)")
 _HUGE_CHUNK = re.compile(rb"0*[0-9A-Fa-f]{9}")  # 4 GiB or more
@@ -34,7 +36,8 @@ class StrictBuffer(ReceiveBuffer):
         """Extract a chunk line if it has arrived."""
         line = super().maybe_extract_next_line()
         text = self._data if line is None else line
-        if _BARE_LINE_FEED.search(text) or _HUGE_CHUNK.match(text):
+        broken = _BARE_LINE_FEED.search(text) or _BARE_CARRIAGE_RETURN.search(text) or _HUGE_CHUNK.match(text)
+        if broken or len(text) > _LONGEST_CHUNK_LINE:
             raise h11.LocalProtocolError("invalid chunk line")
         return line
 

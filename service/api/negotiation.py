@@ -46,7 +46,7 @@ def accepted(request: Request) -> Accepted:
     Raises:
         NotAcceptable: If neither JSON nor any image format that the service writes is acceptable.
     """
-    ranges = _ranges(request.headers.get("accept", "*/*"))
+    ranges = _ranges(request.headers.get("accept") or "*/*")
     formats = {name: _quality(ranges, MEDIA_TYPES[name], "image/*", "*/*") for name in FORMATS}
     image, json = max(formats.values()), _quality(ranges, "application/json", "application/*")
     if not image:  # then JSON is what */* allows

@@ -34,8 +34,8 @@ def parse(options: type[Options], fields: Mapping[str, str]) -> Options:
 
 
 def plain_names(names: Sequence[str]) -> list[str]:
-    """Return the names that an error message may repeat: at most 40 letters, digits, underscores, dots and dashes."""
-    return [name for name in names if _PLAIN_NAME.fullmatch(name)]
+    """Return the names that an error message may repeat: the first ten of at most 40 letters, digits, "_", "." and "-"."""
+    return [name for name in names if _PLAIN_NAME.fullmatch(name)][:10]
 
 
 def allowed_values(schema: Mapping[str, Any]) -> str:

@@ -46,6 +46,9 @@ def test_a_declared_length_over_the_limit_is_refused_before_the_body(service: Li
         b"0x5\r\nhello\r\n0\r\n\r\n",
         b"-5\r\nhello\r\n0\r\n\r\n",
         b"\r\n",
+        b"5;a\rb\r\nhello\r\n0\r\n\r\n",
+        b"5;" + b"a" * 300 + b"\r\nhello\r\n0\r\n\r\n",
+        b"5;" + b"a" * 300,
     ],
 )
 def test_invalid_chunks_are_refused_at_once(service: Live, body: bytes) -> None:

@@ -106,6 +106,7 @@ def test_a_compressed_body_is_refused(service: Live) -> None:
     ("accept", "media_type"),
     [
         ("*/*", "image/png"),
+        ("", "image/png"),
         ("image/*", "image/png"),
         ("image/jpeg", "image/jpeg"),
         ("image/jpeg, image/webp;q=0.9", "image/jpeg"),
