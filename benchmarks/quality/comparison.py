@@ -28,7 +28,7 @@ from benchmarks.quality.comparison_report import (
     report,
     size_name,
 )
-from benchmarks.quality.methods import METHODS, STRIPPED
+from benchmarks.quality.methods import METHODS
 from models.images.files import image_files, read_gray
 from models.images.metrics import psnr
 from models.images.noise import add_noise
@@ -37,7 +37,7 @@ from models.inference.denoiser import Denoiser
 SIZES = ((256, 256), (512, 512), (1024, 1024), (1024, 2048), (2048, 2048), (3000, 4000), (4000, 6000))
 QUICK_SIZES = ((24, 32), (48, 64))
 STRIP_SIZES = ((768, 1024), (321, 481), (1201, 97), (40, 3000))
-LIMIT = 60.0
+LIMIT = 30.0
 """Time limit for one image, in seconds."""
 
 
@@ -86,7 +86,7 @@ def strip_table(sizes: tuple[Size, ...]) -> list[str]:
     ]
     with tempfile.TemporaryDirectory() as folder:
         for size in sizes:
-            for name in STRIPPED:
+            for name in NETWORKS:
                 paths = [Path(folder) / f"{rows}.npy" for rows in (0, 1)]
                 peaks = []
                 for rows, path in enumerate(paths):

@@ -25,9 +25,8 @@ from models.images.metrics import psnr
 from models.images.noise import add_noise
 from models.inference.denoiser import Denoiser
 from models.inference.device import DType
-from models.networks.n3net import N3NetConfig
 from models.steps import run_through
-from models.weights.files import Weights, load_weights
+from models.weights.files import load_weights
 
 Image = NDArray[np.float32]
 SMALL_BUDGET = 96 << 20
@@ -125,10 +124,6 @@ METHODS: dict[str, Callable[[], Method]] = {
 """Functions that prepare a method, by its name. A ModuleNotFoundError means that its package is not installed."""
 
 
-STRIPPED = ("n3net", "n3net for one sigma", "n3unet")
-"""The networks of the comparison of strips: also one without a sigma plane."""
-
-
 def picture(height: int, width: int) -> torch.Tensor:
     """Return scikit-image's "camera", cropped or mirrored to a size, (H, W) float32 in [0, 1]."""
     from skimage import data
@@ -140,27 +135,15 @@ def picture(height: int, width: int) -> torch.Tensor:
     return torch.from_numpy(np.pad(image, missing, mode="symmetric")).float().div_(255)
 
 
-def one_plane(weights: Weights) -> Weights:
-    """Return weights for one input plane: for `SIGMA`, the constant sigma plane becomes a part of the first bias."""
-    assert isinstance(weights.config, N3NetConfig)
-    state = dict(weights.state)
-    first = state["dncnns.0.0.weight"]
-    state["dncnns.0.0.weight"] = first[:, :1].clone()
-    state["dncnns.0.0.bias"] = state["dncnns.0.0.bias"] + SIGMA * first[:, 1].sum((1, 2))
-    return replace(weights, config=replace(weights.config, sigma_plane=False), state=state)
-
-
 def strips(name: str, rows: int, noisy: Image) -> Image:
     """Denoise in float32, in strips of at most `rows` rows and panels for a small memory budget; if `rows` is 0, in one strip.
 
     Args:
-        name: One of `STRIPPED`.
+        name: The name of the network's weights.
         rows: Largest number of rows of a strip.
         noisy: The image.
     """
-    weights = load_weights(name.split(maxsplit=1)[0])
-    weights = one_plane(weights) if name.endswith("for one sigma") else weights
-    denoiser = Denoiser(weights, torch.device("cpu"), torch.float32, SMALL_BUDGET if rows else 1 << 40)
+    denoiser = Denoiser(load_weights(name), torch.device("cpu"), torch.float32, SMALL_BUDGET if rows else 1 << 40)
     plan = denoiser.plan(*noisy.shape)
     plan = replace(plan, rows=rows or 1 << 20)
     return run_through(denoiser.planned_steps(torch.from_numpy(noisy), SIGMA, plan)).numpy()

@@ -19,10 +19,9 @@ from benchmarks.quality.comparison_report import (
     convolution_flops,
     ratios,
 )
-from benchmarks.quality.methods import SIGMA, one_plane, picture
+from benchmarks.quality.methods import picture
 from models.networks.n3net import N3Net, N3NetConfig
 from models.networks.n3unet import N3UNetConfig
-from tests.support.networks import random_weights
 
 
 def test_one_command_writes_table_and_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,15 +83,6 @@ def test_pictures_have_the_size_asked_for() -> None:
         image = picture(*size)
         assert image.shape == size
         assert 0 <= image.min() < image.max() <= 1
-
-
-def test_one_plane_is_two_with_the_noise_level_known() -> None:
-    weights = random_weights(3)
-    noisy = torch.rand(1, 1, 40, 40, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        two = weights.network().dncnns[0][0](torch.cat((noisy, torch.full_like(noisy, SIGMA)), 1))  # type: ignore[index, operator]
-        one = one_plane(weights).network().dncnns[0][0](noisy)  # type: ignore[index, operator]
-    torch.testing.assert_close(one[..., 1:-1, 1:-1], two[..., 1:-1, 1:-1])
 
 
 def test_the_committed_page_has_the_words_of_its_generator() -> None:
