@@ -33,11 +33,11 @@ def test_relu_and_sum_are_those_of_separate_operations(side: int, stride: int, d
     padding = (0, 1) if side == 3 else (0, 0)
     plain = functional.conv2d(window.double(), weight.double(), bias.double(), stride, padding)
     added = torch.ones_like(plain).mul_(0.25).to(dtype, memory_format=torch.channels_last)
-    tolerance = {"atol": 0.2, "rtol": 0.02} if dtype == torch.bfloat16 else {"atol": 1e-4, "rtol": 1e-5}
+    atol, rtol = (0.2, 0.02) if dtype == torch.bfloat16 else (1e-4, 1e-5)
     for _ in range(2):  # the second call uses what the first one has prepared
-        torch.testing.assert_close(layer(window).double(), plain, **tolerance)
-        torch.testing.assert_close(layer(window, relu=True).double(), plain.relu(), **tolerance)
-        torch.testing.assert_close(layer(window, added=added).double(), plain + 0.25, **tolerance)
+        torch.testing.assert_close(layer(window).double(), plain, atol=atol, rtol=rtol)
+        torch.testing.assert_close(layer(window, relu=True).double(), plain.relu(), atol=atol, rtol=rtol)
+        torch.testing.assert_close(layer(window, added=added).double(), plain + 0.25, atol=atol, rtol=rtol)
     assert layer.planes == 7
     assert torch.all(added == 0.25)
 
