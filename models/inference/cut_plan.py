@@ -124,7 +124,7 @@ def make_plan(
         panels = list(cut_panels(footprint, width, widest))
         columns = max(panel.stop - panel.start for panel in panels)
     affordable = (remaining - columns * kept) // (columns * per_row)
-    rows = max(1, min(strip_pixels // columns, affordable, height))
+    rows = max(1, min(max(strip_pixels // columns, footprint.rows), affordable, height))
     return Plan(tuple(panels), rows, max(1, rows // stride) if fused else side, batch, fused)
 
 

@@ -22,6 +22,7 @@ class Footprint:
         multiple: The sides of an image, and the columns where panels are cut, must be multiples of this number of columns.
         smallest: Rows and columns that an image must have at least.
         reach: Number of columns over which a cut can influence the result.
+        rows: Rows that a strip should have at least. With fewer, the coarsest level advances by a row or two, which is slow.
         row_bytes: Bytes per column for each row that is fed at a time.
         kept_bytes: Bytes per column that the layers outside the N3 blocks keep.
     """
@@ -32,6 +33,7 @@ class Footprint:
     multiple: int
     smallest: int
     reach: int
+    rows: int
     row_bytes: int
     kept_bytes: int
 
@@ -55,6 +57,7 @@ def _n3net(config: N3NetConfig) -> Footprint:
         multiple=1,
         smallest=config.smallest_side,
         reach=columns,
+        rows=1,
         row_bytes=4 * (3 * max(config.features, config.embedding) + 2 * config.planes * (1 + config.k)),
         kept_bytes=4 * 2 * ((config.blocks + 1) * (config.depth - 1) * config.features + config.blocks * 4 * config.embedding),
     )
@@ -85,6 +88,7 @@ def _n3unet(config: N3UNetConfig) -> Footprint:
         multiple=config.multiple // SHUFFLE,
         smallest=config.smallest_side // SHUFFLE,
         reach=columns + convolutions + 1,
+        rows=4 << (config.levels - 1),
         row_bytes=4 * (4 * max(config.features, config.embedding) + 2 * config.planes * (1 + config.k) + images),
         kept_bytes=4 * (held + windows),
     )

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from models.inference.cut_plan import Plan, cut_panels, make_plan
+from models.inference.cut_plan import STRIP_PIXELS, Plan, cut_panels, make_plan
 from models.inference.denoiser import Denoiser
 from models.steps import run_through
 from tests.support.networks import random_image, random_unet
@@ -128,6 +128,13 @@ def test_progress_rises_to_one_in_many_steps() -> None:
     assert fractions == sorted(set(fractions))
     assert fractions[-1] == 1
     assert max(after - before for before, after in zip([0.0, *fractions], fractions, strict=False)) < 0.05
+
+
+def test_strips_of_wide_pictures_have_enough_rows_for_the_coarsest_level_if_the_budget_allows() -> None:
+    footprint = unet().footprint
+    assert make_plan(footprint, 2000, 3000, 1 << 30).rows == STRIP_PIXELS // 3000
+    assert make_plan(footprint, 2000, 3000, 1 << 30, strip_pixels=STRIP_PIXELS // 4).rows == footprint.rows == 16
+    assert make_plan(footprint, 2000, 3000, 1, strip_pixels=STRIP_PIXELS // 4).rows < 16
 
 
 def test_bfloat16_stays_close() -> None:
