@@ -13,12 +13,15 @@ from models.steps import run_through
 class GrayAndColor:
     """A denoising method for images (H, W) and (3, H, W)."""
 
-    can_shrink = True
-
     def __init__(self, gray: Denoiser, color: Denoiser) -> None:
         """Join a network for gray images and one for RGB images."""
         assert (gray.channels, color.channels) == (1, 3)
         self.gray, self.color = gray, color
+
+    @property
+    def can_shrink(self) -> bool:
+        """Whether `steps` may be called with `shrink` 2, see `Denoiser.can_shrink`."""
+        return self.gray.can_shrink and self.color.can_shrink
 
     @property
     def info(self) -> ModelInfo:

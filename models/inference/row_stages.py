@@ -103,7 +103,7 @@ class ConvolutionStage:
             elif index < len(self._convolutions):
                 rows = convolution(window, relu=True)
             else:
-                rows = convolution(window, added=self._added.take(count) if self._added else None)
+                rows = convolution(window, added=None if self._added is None else self._added.take(count))
             groups = (rows,)
         return groups[0]
 

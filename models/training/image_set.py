@@ -128,5 +128,8 @@ def _unpack(path: Path, channels: int) -> list[NDArray[np.uint8]]:
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a packed image set: {error}") from error
     if (held := images[0].shape[2]) != channels:
-        raise ValueError(f"the network needs images with {channels} channels, but those in {path} have {held}")
+        kinds = {1: "gray", 3: "RGB"}
+        raise ValueError(
+            f"the network needs {kinds[channels]} images, but those in {path} are {kinds.get(held, 'of another kind')}"
+        )
     return [image[..., 0] for image in images] if channels == 1 else images

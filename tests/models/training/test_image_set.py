@@ -65,7 +65,7 @@ def test_color_crops_keep_their_channels_together(tmp_path: Path) -> None:
         assert torch.equal(crops[:, :1], (ImageSet(gray).crops(50, 8, torch.Generator().manual_seed(0)) * 255).round().int())
         assert torch.equal(crops[:, 1], 255 - crops[:, 0])
         assert torch.equal(crops[:, 2], crops[:, 0] // 2)
-    with pytest.raises(ValueError, match=r"needs images with 1 channels, but those in .*npz have 3"):
+    with pytest.raises(ValueError, match=r"needs gray images, but those in .*npz are RGB"):
         ImageSet.read([tmp_path / "set.npz"])
     with pytest.raises(ValueError, match="partly gray and partly RGB"):
         ImageSet([gray[0], images[0]])

@@ -139,6 +139,16 @@ def test_the_service_answers_in_color_with_the_color_weights() -> None:
     assert [answer.headers["x-model"] for answer in answers] == ["n3unet", "n3unet"]
 
 
+@pytest.mark.usefixtures("color_weights")
+def test_two_networks_shrink_only_if_both_can() -> None:
+    gray, color = (Denoiser.load(name, device="cpu") for name in ("n3unet", "n3unet-color"))
+    joined = GrayAndColor(gray, color)
+    for budgets, can in (((1, 1), True), ((1, 0), False), ((0, 1), False)):
+        for network, enough in zip((gray, color), budgets, strict=True):
+            network.memory_budget = (1 + enough) * network.least_budget
+        assert joined.can_shrink is can
+
+
 def test_only_a_gray_and_a_color_network_can_be_joined(color_weights: Path) -> None:
     gray = Denoiser.load(color_weights / "n3unet.safetensors", device="cpu")
     with pytest.raises(AssertionError):
