@@ -83,7 +83,9 @@ class Metrics:
             "denoise_pixels_per_second", "Measured speed of the default model, on which admission and Retry-After are based."
         )
         self.input_pixels = histogram(
-            "denoise_input_pixels", "Number of pixels that each admitted request holds in memory.", buckets=PIXELS
+            "denoise_input_pixels",
+            "Number of pixels that each admitted request holds in memory, as the limits count them.",
+            buckets=PIXELS,
         )
         self.psnr = histogram(
             "denoise_psnr_decibels", "PSNR of images against the clean image, by kind: noisy, denoised.", "kind", buckets=DECIBELS
