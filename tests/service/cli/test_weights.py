@@ -42,5 +42,5 @@ def test_another_file_writes_nothing(content: bytes, tmp_path: Path) -> None:
     out = tmp_path / "out.safetensors"
     done = CliRunner().invoke(app, ["weights", "import", str(tmp_path / "picture.t7"), "--sigma", "25", "-o", str(out)])
     assert done.exit_code == 2
-    assert "; nothing was written" in done.stderr
+    assert "not a torch checkpoint; nothing was written" in done.stderr
     assert not out.exists()
