@@ -16,6 +16,7 @@ from models.images.noise import add_noise
 from models.inference.cut_plan import Plan
 from models.inference.denoiser import Denoiser
 from models.inference.device import DType
+from models.inference.noise_levels import UniformLevels
 from models.inference.strips import denoise_strips
 from models.steps import run_through
 
@@ -55,7 +56,9 @@ def denoise_on_device(denoiser: Denoiser, image: OnDevice, plan: Plan) -> None:
     The sides of the image must be multiples of those that the network works on, and not below its smallest ones.
     """
     scale = denoiser.footprint.scale
-    run_through(denoise_strips(denoiser.network, image, len(image.result) // scale, SIGMA, plan, scale))
+    run_through(
+        denoise_strips(denoiser.network, image, len(image.result) // scale, UniformLevels((SIGMA,), denoiser.device), plan, scale)
+    )
 
 
 def graph_of(denoiser: Denoiser, image: OnDevice, plan: Plan) -> Callable[[], object]:

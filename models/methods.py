@@ -9,12 +9,17 @@ from torch import Tensor
 from models.inference.denoiser import Denoiser
 from models.inference.device import DType
 from models.inference.gray_and_color import GrayAndColor
+from models.inference.noise_estimator import NoiseEstimator
+from models.inference.photo import Photo
 from models.model_info import ModelInfo
 from models.neighbors.nlm import NonLocalMeans
-from models.weights.files import weights_names
+from models.weights.files import WeightsError, load_weights, weights_names
 
-METHODS = ("n3net", "n3unet", "dncnn", "nlm")
-"""The names of all methods: N3Net, the faster N3UNet, the convolution-only DnCNN, and classical non-local means."""
+METHODS = ("n3net", "n3unet", "photo", "dncnn", "nlm")
+"""The names of all methods: N3Net, the faster N3UNet, N3UNet for photographs, the convolution-only DnCNN, and classical non-local
+means."""
+NOISE_WEIGHTS = "noise-level"
+"""The name of the weights that estimate noise level maps."""
 
 
 class Method(Protocol):
@@ -49,7 +54,7 @@ class Method(Protocol):
 
 def method_names() -> list[str]:
     """Return the names of the methods that can be loaded, the default first. A network needs shipped weights of its name."""
-    shipped = {"nlm", *weights_names()}
+    shipped = {"nlm", *weights_names()} - ({"photo"} if NOISE_WEIGHTS not in weights_names() else set())
     return [name for name in METHODS if name in shipped]
 
 
@@ -78,7 +83,12 @@ def load_method(
         raise ValueError(f"unknown method {name!r}; known methods: {', '.join(METHODS)}")
     if name == "nlm":
         return NonLocalMeans()
+    if name == "photo":
+        color = Denoiser.load(name, device, dtype, memory_budget, name)
+        return Photo(color, NoiseEstimator(load_weights(NOISE_WEIGHTS), color.device, color.dtype))
     gray = Denoiser.load(weights if name == "n3net" else name, device, dtype, memory_budget, name)
-    if (color := f"{name}-color") not in weights_names():
+    if gray.channels != 1:
+        raise WeightsError(f"the weights {gray.weights.name} are for RGB pictures; {name} needs weights for gray pictures")
+    if f"{name}-color" not in weights_names():
         return gray
-    return GrayAndColor(gray, Denoiser.load(color, device, dtype, memory_budget, name))
+    return GrayAndColor(gray, Denoiser.load(f"{name}-color", device, dtype, memory_budget, name))

@@ -3,6 +3,7 @@
 Pillow is imported when the first image is opened: a machine that only trains on packed image sets does not need it.
 """
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,3 +78,19 @@ def _opened(path: Path | str) -> "Iterator[Image.Image]":
 def read_gray(path: Path | str) -> Tensor:
     """Read an image as gray, (H, W) float32 in [0, 1]; see `read_gray8`."""
     return torch.from_numpy(read_gray8(path).astype(np.float32) / 255)
+
+
+def through_jpeg(pixels: NDArray[np.uint8], quality: int, *, halved: bool) -> NDArray[np.uint8]:
+    """Compress an 8-bit RGB image, (H, W, 3), as a JPEG file of this quality and return what a decoder makes of it.
+
+    Args:
+        pixels: The image.
+        quality: 1 to 100.
+        halved: Whether the color differences are stored at half the resolution (4:2:0).
+    """
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "jpeg", quality=quality, subsampling=2 if halved else 0)
+    with Image.open(file) as image:
+        return np.asarray(image)

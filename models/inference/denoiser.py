@@ -9,19 +9,22 @@ from torch import Tensor, nn
 
 from models import machine
 from models.images.noise import check_sigma
+from models.images.noise_map import CELL, WHITE
 from models.inference.cut_plan import BATCH, CUDA_BATCH, CUDA_STRIP_PIXELS, STRIP_PIXELS, Plan, least_budget, make_plan
 from models.inference.device import DType, choose_device, choose_dtype, default_budget, device_name
 from models.inference.footprint import footprint
 from models.inference.fused_block import unfused_reason
 from models.inference.n3net_stream import fold_n3net
 from models.inference.n3unet_stream import fold_n3unet
+from models.inference.noise_levels import CellLevels, NoiseLevels, PixelLevels, UniformLevels
 from models.inference.strips import StreamedNetwork, denoise_strips
 from models.inference.transfers import Transfers
 from models.model_info import ModelInfo
 from models.networks.n3net import N3Net, reflect
 from models.networks.n3unet import N3UNet
+from models.networks.noise_level_net import NoiseLevelConfig
 from models.steps import run_through
-from models.weights.files import Weights, load_weights
+from models.weights.files import Weights, WeightsError, load_weights
 
 
 class Denoiser:
@@ -94,6 +97,8 @@ class Denoiser:
         torch.backends.cudnn.allow_tf32 = False  # convolutions in float32 keep the precision of float32 on a GPU too
         budget = default_budget(chosen) if memory_budget is None else memory_budget
         loaded = load_weights(weights)
+        if isinstance(loaded.config, NoiseLevelConfig):
+            raise WeightsError(f"the weights {loaded.name} estimate noise and cannot denoise")
         denoiser = cls(loaded, chosen, choose_dtype(dtype, chosen), budget, name=name, fallback_reason=reason)
         if memory_budget is not None and memory_budget < (least := denoiser.least_budget):
             raise ValueError(f"the memory budget must be at least {least >> 20} MiB for the network {loaded.name}")
@@ -121,12 +126,17 @@ class Denoiser:
         """Channels of the images: 1 for gray images (H, W), 3 for RGB images (3, H, W)."""
         return self.config.channels
 
+    @property
+    def _noise_planes(self) -> int:
+        return self.network.noise_planes
+
     def denoise(self, noisy: Tensor, sigma: float | Tensor) -> Tensor:
         """Denoise one image.
 
         Args:
             noisy: y, (H, W) or, for a color network, (3, H, W); float32, in [0, 1] before noise was added; at least one pixel.
-            sigma: Noise standard deviation on the [0, 1] scale. A map (H, W) gives each pixel its own.
+            sigma: Noise standard deviation on the [0, 1] scale. A map gives each pixel its own: (H, W), or (2, h, w) as in
+                `models.images.noise_map` for a network with two noise planes.
 
         Returns:
             x̂, of the same shape, float32, on the CPU, not clipped.
@@ -214,8 +224,11 @@ class Denoiser:
                 f"an image must be a float32 tensor {shape} with at least one pixel, but is {noisy.dtype} {tuple(noisy.shape)}"
             )
         if isinstance(sigma, Tensor):
-            if sigma.shape != noisy.shape[-2:] or sigma.dtype != torch.float32:
-                raise ValueError(f"a map of sigma must be a float32 tensor of the size of the image, {tuple(noisy.shape[-2:])}")
+            size = tuple(noisy.shape[-2:])
+            if self._noise_planes == 2:
+                size = (2, *(-(-side // CELL) for side in size))
+            if tuple(sigma.shape) != size or sigma.dtype != torch.float32:
+                raise ValueError(f"a map of sigma for this image must be a float32 tensor {size}, but is {tuple(sigma.shape)}")
             check_sigma(float(sigma.min()) * 255, self.weights.sigma_range)
             check_sigma(float(sigma.max()) * 255, self.weights.sigma_range)
         else:
@@ -228,8 +241,15 @@ class Denoiser:
         size = self.smallest_side, self.footprint.multiple * scale
         images, top, left = reflect(noisy.view(1, -1, height, width), *size)
         transfers = Transfers(images, self.device)
-        level = float(sigma) if isinstance(sigma, float | int) else Transfers(reflect(sigma[None, None], *size)[0], self.device)
-        yield from denoise_strips(self.network, transfers, images.shape[-2] // scale, level, plan, scale)
+        levels: NoiseLevels
+        if not isinstance(sigma, Tensor):
+            factors = WHITE if self._noise_planes == 2 else (1.0,)
+            levels = UniformLevels(tuple(factor * sigma for factor in factors), self.device)
+        elif self._noise_planes == 2:
+            levels = CellLevels(sigma, self.device, top, left)
+        else:
+            levels = PixelLevels(reflect(sigma[None, None], *size)[0], self.device)
+        yield from denoise_strips(self.network, transfers, images.shape[-2] // scale, levels, plan, scale)
         return transfers.finish()[0, :, top : top + height, left : left + width].reshape(noisy.shape)
 
 

@@ -39,12 +39,12 @@ class FoldedN3Net:
     Attributes:
         dncnns: One more than there are N3 blocks.
         blocks: The N3 blocks.
-        sigma_plane: Whether the network takes the noise level as a second plane.
+        noise_planes: 1 if the network takes the noise level as a second plane, otherwise 0.
     """
 
     dncnns: tuple[FoldedDnCNN, ...]
     blocks: tuple[FoldedBlock, ...]
-    sigma_plane: bool
+    noise_planes: int
 
     def stage(self, height: int, width: int, layout: StripLayout) -> Stage:
         """Return the network as a stage for one image of a given size.
@@ -66,7 +66,7 @@ def fold_n3net(network: N3Net, device: torch.device, dtype: torch.dtype) -> Fold
     for block in network.blocks:
         assert isinstance(block, N3Block)
         blocks.append(fold_block(block, device, dtype))
-    return FoldedN3Net(tuple(dncnns), tuple(blocks), network.config.sigma_plane)
+    return FoldedN3Net(tuple(dncnns), tuple(blocks), int(network.config.sigma_plane))
 
 
 class DnCNNStage:

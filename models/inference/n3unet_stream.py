@@ -69,12 +69,12 @@ class FoldedN3UNet:
     decoder_neighbors: FoldedBranch | None
     decoder: ResidualPairs
     last: Convolution
-    sigma_plane: bool = True
+    noise_planes: int
 
     def stage(self, height: int, width: int, layout: StripLayout) -> Stage:
         """Return the network as a stage for one image, whose size is given at the finest level.
 
-        It maps noisy rows (1, C, 2n, 2W), with the sigma plane as a second group, to one group of denoised rows (1, C, 2m, 2W).
+        It maps noisy rows (1, C, 2n, 2W), with the noise planes as a second group, to one group of denoised rows (1, C, 2m, 2W).
         """
         return N3UNetStage(self, height, width, layout)
 
@@ -112,6 +112,7 @@ def fold_n3unet(network: N3UNet, device: torch.device, dtype: torch.dtype) -> Fo
         branch(network.dec_neighbors),
         pairs(network.dec),
         convolution(network.last),
+        network.config.noise_planes,
     )
 
 
@@ -137,7 +138,7 @@ class N3UNetStage:
         self.pixels = self._chain.pixels
 
     def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Feed:
-        """Map noisy rows (1, C, 2n, 2W), with the sigma plane as a second group, to denoised rows (1, C, 2m, 2W), float32."""
+        """Map noisy rows (1, C, 2n, 2W), with the noise planes as a second group, to denoised rows (1, C, 2m, 2W), float32."""
         noisy, sigma = groups
         image = functional.pixel_unshuffle(noisy, SHUFFLE)
         self._images.put(image)

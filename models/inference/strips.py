@@ -3,10 +3,10 @@
 from collections.abc import Generator
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from models.inference.cut_plan import Plan, StripLayout
+from models.inference.noise_levels import NoiseLevels
 from models.inference.row_stages import Stage
 from models.inference.transfers import ImagePieces
 
@@ -15,15 +15,15 @@ class StreamedNetwork(Protocol):
     """A network in the form for inference."""
 
     @property
-    def sigma_plane(self) -> bool:
-        """Whether it takes the noise level as a second group of planes."""
+    def noise_planes(self) -> int:
+        """Number of planes that tell it the noise level, as a second group of planes; 0 if it has none."""
 
     def stage(self, height: int, width: int, layout: StripLayout) -> Stage:
         """Return the network as a stage for one image, whose size is given at the network's finest level."""
 
 
 def denoise_strips(
-    network: StreamedNetwork, image: ImagePieces, height: int, sigma: float | ImagePieces, plan: Plan, scale: int = 1
+    network: StreamedNetwork, image: ImagePieces, height: int, levels: NoiseLevels, plan: Plan, scale: int = 1
 ) -> Generator[float, None, None]:
     """Denoise an image of a size that suits the network. Run this in inference mode.
 
@@ -31,7 +31,7 @@ def denoise_strips(
         network: The network.
         image: Gives the noisy pixels and takes the denoised ones.
         height: Rows of the image at the network's finest level.
-        sigma: Noise standard deviation on the [0, 1] scale; for noise that varies over the image, a map of it.
+        levels: The noise level planes of the image.
         plan: How to cut the image, at the network's finest level.
         scale: Pixels of the image along each side of a pixel of that level.
 
@@ -44,10 +44,10 @@ def denoise_strips(
         stage, finished = stages.pop(0), 0  # pop: a finished stage releases its memory
         columns = slice(scale * panel.start, scale * panel.stop)
         for start in range(0, height, plan.rows):
-            place = slice(scale * start, scale * (start + plan.rows)), columns
+            place = slice(scale * start, scale * min(start + plan.rows, height)), columns
             groups: tuple[Tensor, ...] = (image.take(*place),)
-            if network.sigma_plane:
-                groups += (torch.full_like(groups[0][:, :1], sigma) if isinstance(sigma, float) else sigma.take(*place),)
+            if network.noise_planes:
+                groups += (levels.take(*place),)
             feed = stage.feed(groups, last=start + plan.rows >= height)
             try:
                 while True:

@@ -6,6 +6,9 @@ from torch import nn
 
 from models.networks.n3net import N3NetConfig
 from models.networks.n3unet import N3UNetConfig
+from models.networks.noise_level_net import NoiseLevelConfig
+
+AnyConfig = N3NetConfig | N3UNetConfig | NoiseLevelConfig
 
 
 class NetworkConfig(Protocol):
@@ -19,17 +22,23 @@ class NetworkConfig(Protocol):
         """Return the fields as plain values."""
 
     def build(self) -> nn.Module:
-        """Return a network of this geometry with fresh weights. Callers call it as `network(noisy, sigma)`."""
+        """Return a network of this geometry with fresh weights.
+
+        Callers call it as `network(noisy, sigma)`, except for a `NoiseLevelNet`.
+        """
 
 
-DEFAULT_CONFIGS: dict[str, N3NetConfig | N3UNetConfig] = {
+DEFAULT_CONFIGS: dict[str, AnyConfig] = {
     "n3net": N3NetConfig(),
     "n3unet": N3UNetConfig(),
+    "n3unet-color": N3UNetConfig(channels=3),
+    "photo": N3UNetConfig(channels=3, noise_planes=2),
+    "noise-level": NoiseLevelConfig(),
     "dncnn": N3NetConfig(blocks=0, depth=17, features=48),
 }
 """The networks that can be trained, by name, with their default geometry. The depth of dncnn is that of Zhang et al. (2017)."""
 
-STORED_NAMES: dict[str, type[N3NetConfig] | type[N3UNetConfig]] = {"n3net": N3NetConfig, "n3unet": N3UNetConfig}
+STORED_NAMES: dict[str, type[AnyConfig]] = {"n3net": N3NetConfig, "n3unet": N3UNetConfig, "noise-level": NoiseLevelConfig}
 """Values of "network" in a stored configuration. Without this key, a stored configuration is an N3Net's."""
 
 
@@ -39,7 +48,7 @@ def store_config(config: NetworkConfig) -> dict[str, Any]:
     return config.asdict() if name == "n3net" else {"network": name, **config.asdict()}
 
 
-def parse_config(values: dict[str, Any]) -> N3NetConfig | N3UNetConfig:
+def parse_config(values: dict[str, Any]) -> AnyConfig:
     """Make a configuration from the values that `store_config` returned.
 
     Raises:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.images.noise_map import WHITE
 from models.networks.convolutions import ConvolutionReLU, convolution_dtype
 from models.networks.n3net import N3Block, N3BlockConfig, reflect
 
@@ -27,6 +28,8 @@ class N3UNetConfig(N3BlockConfig):
 
     Attributes:
         channels: Image channels, 1 (gray) or 3 (RGB).
+        noise_planes: Planes that tell the noise level: 1 for white noise, or 2 for RGB images whose luma and color differences
+            have noise of their own, see `models.images.noise_map`.
         features: Features at the finest level. The coarser levels have two and three times as many.
         levels: Number of resolutions, 2 or 3. Each level has half the resolution of the previous one.
         position: Where an N3 block stands at the finest level: before the coarser levels ("encoder"), after them ("decoder"),
@@ -35,6 +38,7 @@ class N3UNetConfig(N3BlockConfig):
 
     stride: int = 3
     channels: int = 1
+    noise_planes: int = 1
     features: int = 64
     levels: int = 3
     position: BlockPosition = "decoder"
@@ -61,6 +65,8 @@ class N3UNetConfig(N3BlockConfig):
             raise ValueError("features must be a positive integer")
         if self.channels not in (1, 3) or self.levels not in (2, 3):
             raise ValueError("channels must be 1 or 3, and levels 2 or 3")
+        if self.noise_planes not in (1, 2) or (self.noise_planes == 2 and self.channels == 1):
+            raise ValueError("noise_planes must be 1, or 2 for 3 channels")
         if self.position not in ("encoder", "decoder", "both", "none"):
             raise ValueError(f"unknown position of the N3 block: {self.position!r}")
         if self.planes < SHUFFLE**2:
@@ -129,7 +135,7 @@ class N3UNet(nn.Module):
         self.config = config
         features, planes = config.features, config.channels * SHUFFLE**2
         before, after = config.position in ("encoder", "both"), config.position in ("decoder", "both")
-        self.first = nn.Conv2d(planes + 1, features, 3, padding=1)
+        self.first = nn.Conv2d(planes + config.noise_planes, features, 3, padding=1)
         self.enc = _residual_blocks(features)
         self.enc_neighbors = N3Branch(config) if before else None
         self.down = nn.Conv2d(features, 2 * features, 2, stride=2)
@@ -150,18 +156,21 @@ class N3UNet(nn.Module):
         Args:
             noisy: y, (B, C, H, W), in [0, 1] before noise was added. Sides that are no multiples of `config.multiple` are
                 extended by reflection.
-            sigma: Noise standard deviation on the [0, 1] scale: a scalar, (B, 1, 1, 1), or a map (B, 1, H, W).
+            sigma: Noise standard deviation on the [0, 1] scale: a scalar, (B, 1, 1, 1), or a map (B, 1, H, W). A network with two
+                noise planes takes it as the level of white noise, or a map (B, 2, H, W) for luma and the color differences.
 
         Returns:
             The denoised images, (B, C, H, W), not clipped.
         """
         height, width = noisy.shape[-2:]
+        if self.config.noise_planes == 2 and (sigma.ndim < 4 or sigma.shape[1] == 1):
+            sigma = sigma * sigma.new_tensor(WHITE).view(1, 2, 1, 1)
         smallest, multiple = self.config.smallest_side, self.config.multiple
         if sigma.shape[-2:] == noisy.shape[-2:] != (1, 1):
             sigma = functional.avg_pool2d(reflect(sigma, smallest, multiple)[0], SHUFFLE)
         noisy, top, left = reflect(noisy, smallest, multiple)
         image = functional.pixel_unshuffle(noisy, SHUFFLE)
-        level = sigma.to(image.dtype).expand(len(image), 1, *image.shape[-2:])
+        level = sigma.to(image.dtype).expand(len(image), self.config.noise_planes, *image.shape[-2:])
         gray = image.unflatten(1, (self.config.channels, SHUFFLE**2)).mean(1)
 
         trunk = self.enc(self.first(torch.cat((image, level), 1)))

@@ -1,9 +1,12 @@
 """Whether the weights of a run denoise at all: a check on a few of its own training crops."""
 
+import math
+
 import torch
 from torch import nn
 
 from models.images.metrics import psnr
+from models.networks.noise_level_net import NoiseLevelNet
 from models.training.trainer import Trainer
 
 _CROPS = 8
@@ -15,12 +18,14 @@ def psnr_gain(trainer: Trainer, network: nn.Module) -> float:
     """Return by how many dB the averaged weights improve the PSNR of noisy training crops.
 
     The crops have noise of the middle noise level of the recipe. A negative gain means that the weights do harm, as after too few
-    steps. The state of the run stays as it is.
+    steps. The state of the run stays as it is. For a network that only estimates noise, the result is not a number.
 
     Args:
         trainer: The state of the run.
         network: A network of the same configuration, which gets the averaged weights.
     """
+    if isinstance(network, NoiseLevelNet):
+        return math.nan
     generator = torch.Generator(trainer.device).manual_seed(_SEED)
     clean = trainer.images.crops(_CROPS, trainer.recipe.crop, generator)
     sigma = torch.full((_CROPS, 1, 1, 1), sum(trainer.recipe.sigma_range) / 2 / 255, device=trainer.device)

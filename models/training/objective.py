@@ -1,7 +1,9 @@
-"""The training loss."""
+"""The training losses."""
 
 from torch import Tensor
 
+from models.images.noise_map import cell_variances
+from models.networks.noise_level_net import LEAST_VARIANCE
 from models.training.recipe import LossKind
 
 LOSS_FLOOR = 1e-6  # a quarter of a gray level, squared; without it, log(MSE) would reward removing errors that nobody can see
@@ -9,16 +11,29 @@ SOFTENING = 1 / 20  # times sigma on the [0, 1] scale; about four times the MSE 
 
 
 def denoising_loss(kind: LossKind, denoised: Tensor, clean: Tensor, sigma: Tensor) -> Tensor:
-    """Return the loss of a batch, a scalar.
+    """Return the loss of a batch of denoised crops, a scalar.
 
     Args:
         kind: The loss; see `Recipe.loss`.
         denoised: (B, C, S, S).
         clean: (B, C, S, S).
-        sigma: (B, 1, 1, 1), noise levels on the [0, 1] scale.
+        sigma: (B, 1, 1, 1), noise levels of a channel on the [0, 1] scale.
     """
     mse = (denoised.float() - clean).square().mean((1, 2, 3))
     if kind == "mse":
         return mse.mean()
     floor = LOSS_FLOOR + SOFTENING * sigma.flatten() * (kind == "softened_log_mse")
     return (mse + floor).log().mean()
+
+
+def noise_level_loss(log_variances: Tensor, noise: Tensor) -> Tensor:
+    """Return the loss of estimated noise levels, a scalar: the mean negative log-likelihood of the noise.
+
+    The noise in a cell counts as Gaussian with the estimated variance. The expected loss is smallest at the true variance, also
+    for other noise.
+
+    Args:
+        log_variances: Logarithm of the variances, (B, 2, h, w), see `NoiseLevelNet`.
+        noise: The true noise, (B, 3, H, W).
+    """
+    return (log_variances + (cell_variances(noise) + LEAST_VARIANCE) / log_variances.exp()).mean() / 2

@@ -4,7 +4,10 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, get_args
 
+from models.images.noise_map import CELL
+
 LossKind = Literal["softened_log_mse", "log_mse", "mse"]
+NoiseKind = Literal["white", "photographs"]
 OptimizerKind = Literal["muon", "adamw"]
 
 
@@ -30,6 +33,8 @@ class Recipe:
         antithetic: Whether a step uses each crop twice, with the same noise added and subtracted. Most of the noise's effect on a
             gradient is odd in the noise and cancels.
         steps: Length of the schedule; None makes the schedule follow the time budget.
+        noise: "white" adds white noise, whose sigma the network is told; "photographs" simulates photographs
+            (`models.training.photographs`) and tells the network a noise level map.
         sigma_range: Lowest and highest noise level on the 0-255 scale. Equal bounds train for one level.
         low_share: Share of the crops that get a sigma from the lowest part of the range, which a uniform draw would neglect.
         low_part: Size of that lowest part, as a share of the range.
@@ -53,6 +58,7 @@ class Recipe:
     batch: int = 8
     antithetic: bool = True
     steps: int | None = None
+    noise: NoiseKind = "white"
     sigma_range: tuple[float, float] = (0.0, 75.0)
     low_share: float = 0.12
     low_part: float = 0.08
@@ -76,6 +82,10 @@ class Recipe:
         low, high = self.sigma_range
         if not (math.isfinite(high) and 0 <= low <= high):
             raise RecipeError(f"the noise levels must be 0 <= low <= high, but are {low:g} and {high:g}", "sigma_range")
+        if self.noise not in get_args(NoiseKind):
+            raise RecipeError(f"the noise must be one of {', '.join(get_args(NoiseKind))}, not {self.noise!r}", "noise")
+        if self.noise == "photographs" and self.crop % CELL:
+            raise RecipeError(f"crops of photographs must be multiples of {CELL} px, not {self.crop}", "crop")
         if self.optimizer not in get_args(OptimizerKind):
             kinds = ", ".join(get_args(OptimizerKind))
             raise RecipeError(f"the optimizer must be one of {kinds}, not {self.optimizer!r}", "optimizer")

@@ -2,11 +2,21 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from models.images.noise_map import channel_level, enlarge, measured_map
 from models.training.image_set import ImageSet
+from models.training.photographs.degradation import degrade, source_side
 from models.training.recipe import Recipe
+
+LEAST_LEVEL = 1 / 255
+"""Level that clean crops count as having. With 0, the logarithm in the loss would let them outweigh all others."""
+EXACT_SHARE = 0.4
+"""Share of the simulated photographs for which the network is told the exact noise level map."""
+ESTIMATE_ERROR = 0.2
+"""Standard deviation of the logarithm of the error of the others."""
 
 
 class Batch(NamedTuple):
@@ -14,13 +24,22 @@ class Batch(NamedTuple):
 
     Attributes:
         clean: (B, C, S, S).
-        noisy: (B, C, S, S), neither clipped nor rounded.
-        sigma: (B, 1, 1, 1), the standard deviation of the noise in each crop.
+        noisy: (B, C, S, S).
+        sigma: The noise level that the network is told: (B, 1, 1, 1) for white noise, or a map (B, 2, S, S).
+        noise: What the noise is, (B, C, S, S): `noisy` minus the same picture without noise.
     """
 
     clean: Tensor
     noisy: Tensor
     sigma: Tensor
+    noise: Tensor
+
+    @property
+    def level(self) -> Tensor:
+        """The noise level of a channel in each crop, (B, 1, 1, 1); for simulated photographs, at least `LEAST_LEVEL`."""
+        if self.sigma.shape[1] == 1:
+            return self.sigma
+        return channel_level(self.sigma.transpose(0, 1)).mean((1, 2)).clamp(min=LEAST_LEVEL).view(-1, 1, 1, 1)
 
 
 def draw_batch(recipe: Recipe, images: ImageSet, generator: torch.Generator) -> Batch:
@@ -34,6 +53,11 @@ def draw_batch(recipe: Recipe, images: ImageSet, generator: torch.Generator) -> 
     Raises:
         RecipeError: If an image is smaller than a crop.
     """
+    return (_photographs if recipe.noise == "photographs" else _white_noise)(recipe, images, generator)
+
+
+def _white_noise(recipe: Recipe, images: ImageSet, generator: torch.Generator) -> Batch:
+    """Draw crops with white noise, which is neither clipped nor rounded."""
     count = (recipe.batch + 1) // 2 if recipe.antithetic else recipe.batch
     clean = images.crops(count, recipe.crop, generator)
     sigma = draw_sigma(recipe, count, generator)
@@ -41,7 +65,29 @@ def draw_batch(recipe: Recipe, images: ImageSet, generator: torch.Generator) -> 
     if recipe.antithetic:
         clean, sigma = (values.repeat(2, 1, 1, 1)[: recipe.batch] for values in (clean, sigma))
         noise = torch.cat((noise, -noise))[: recipe.batch]
-    return Batch(clean, clean + noise, sigma)
+    return Batch(clean, clean + noise, sigma, noise)
+
+
+def _photographs(recipe: Recipe, images: ImageSet, generator: torch.Generator) -> Batch:
+    """Draw simulated photographs. The map that the network is told is as inaccurate as an estimate."""
+    device = generator.device
+    count, side = recipe.batch, recipe.crop
+    sources = images.crops(count, source_side(side), generator).cpu().numpy()
+    sigmas = draw_sigma(recipe, count, generator).flatten().tolist()
+    seeds = torch.randint(2**63 - 1, (count,), generator=generator, device=device).tolist()
+    made = [
+        degrade(source, side, np.random.default_rng(seed), sigma)
+        for source, seed, sigma in zip(sources, seeds, sigmas, strict=True)
+    ]
+    clean, noisy, noise = (
+        torch.from_numpy(np.stack([getattr(each, name) for each in made])).to(device) for name in ("clean", "noisy", "noise")
+    )
+    cells = measured_map(noise)
+    # The level of white noise may be given by the user, and is then exact.
+    told = torch.rand((count, 1, 1, 1), generator=generator, device=device) < EXACT_SHARE
+    errors = ESTIMATE_ERROR * torch.randn((count, 2, 1, 1), generator=generator, device=device)
+    cells = cells * torch.where(told, torch.zeros_like(errors), errors).exp()
+    return Batch(clean, noisy, enlarge(cells, slice(0, side), slice(0, side)), noise)
 
 
 def draw_sigma(recipe: Recipe, count: int, generator: torch.Generator) -> Tensor:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from models.machine import has_fast_bfloat16
+from models.networks.noise_level_net import NoiseLevelNet
 from models.training.image_set import ImageSet
-from models.training.objective import denoising_loss
+from models.training.objective import denoising_loss, noise_level_loss
 from models.training.optimizer import Optimizer
 from models.training.recipe import Recipe
 from models.training.sampling import draw_batch
@@ -48,11 +49,11 @@ def fresh_network(build: Callable[[], Network], seed: int) -> Network:
 
 
 class Trainer:
-    """Trains a network on random crops with random noise.
+    """Trains a network on random crops with random noise, to denoise them or to estimate the noise.
 
     Attributes:
         network: The network, in training mode, channels last, on the device.
-        forward: The function that denoises a batch, called as `forward(noisy, sigma)`: the network, or a compiled form of it.
+        forward: The function that processes a batch: the network, or a compiled form of it.
         average: Exponential moving average of the network's state dict, which is evaluated and exported.
         steps: Number of steps done, including skipped ones.
         skipped: Number of steps skipped because the loss or the gradient was not finite.
@@ -64,7 +65,8 @@ class Trainer:
         """Prepare the training.
 
         Args:
-            network: The network to train, called as `network(noisy, sigma)`. It is moved to the device and changed in place.
+            network: The network to train, called as `network(noisy, sigma)`, or a `NoiseLevelNet`. It is moved to the device and
+                changed in place.
             images: The training images. They are moved to the device.
             recipe: The configuration.
             device: The device to compute on.
@@ -76,7 +78,8 @@ class Trainer:
             for module in self.network.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 (the base class has no other name)
                     module.eval()
-        self.forward: Callable[[Tensor, Tensor], Tensor] = self.network
+        self.forward: Callable[..., Tensor] = self.network
+        self._estimates_noise = isinstance(network, NoiseLevelNet)
         self.images, self.recipe, self.device = images.to(device), recipe, device
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" or has_fast_bfloat16())
         self.generator = torch.Generator(device).manual_seed(recipe.seed)
@@ -104,8 +107,11 @@ class Trainer:
         noisy = batch.noisy.contiguous(memory_format=torch.channels_last)
         self.network.zero_grad()
         with self.autocast:
-            denoised = self.forward(noisy, batch.sigma)
-        loss = denoising_loss(self.recipe.loss, denoised, batch.clean, batch.sigma)
+            output = self.forward(noisy) if self._estimates_noise else self.forward(noisy, batch.sigma)
+        if self._estimates_noise:
+            loss = noise_level_loss(output, batch.noise)
+        else:
+            loss = denoising_loss(self.recipe.loss, output, batch.clean, batch.level)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         value, size = torch.stack((loss.detach(), norm)).tolist()  # both at once, because each read waits for the GPU

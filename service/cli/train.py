@@ -27,6 +27,13 @@ def train(
     start: Annotated[
         str | None, typer.Option("--from", help="Weights to start from, instead of random ones: a shipped name or a file.")
     ] = None,
+    noise: Annotated[
+        Literal["white", "photographs"] | None,
+        typer.Option(
+            help="Noise to train on: white noise, or the noise of simulated photographs (for photo and noise-level).",
+            show_default="white",
+        ),
+    ] = None,
     sigma: Annotated[float | None, typer.Option(help="Train for this noise level only (0-255 scale).")] = None,
     sigma_range: Annotated[
         tuple[float, float] | None,
@@ -60,7 +67,7 @@ def train(
         typer.Option(help="Loss to minimize.", show_default="softened_log_mse"),
     ] = None,
     model: Annotated[
-        Literal["n3net", "n3unet", "dncnn"] | None,
+        Literal["n3net", "n3unet", "n3unet-color", "photo", "noise-level", "dncnn"] | None,
         typer.Option(help="Network to train from random weights.", show_default="n3net"),
     ] = None,
     relaxation: Annotated[
@@ -100,6 +107,7 @@ def train(
     stopping: list[int] = []
     handlers = {number: signal.signal(number, lambda number, _: stopping.append(number)) for number in STOPPING}
     given: dict[str, Any] = {
+        "noise": noise,
         "sigma_range": (sigma, sigma) if sigma is not None else sigma_range,
         "steps": steps,
         "batch": batch,

@@ -79,5 +79,5 @@ def test_methods_with_shipped_weights_are_offered() -> None:
 
 
 def test_an_unknown_name_is_rejected() -> None:
-    with pytest.raises(ValueError, match="unknown method 'bm3d'; known methods: n3net, n3unet, dncnn, nlm"):
+    with pytest.raises(ValueError, match="unknown method 'bm3d'; known methods: n3net, n3unet, photo, dncnn, nlm"):
         load_method("bm3d")

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from models.training.objective import LOSS_FLOOR, denoising_loss
+from models.images.noise_map import WHITE
+from models.training.objective import LOSS_FLOOR, denoising_loss, noise_level_loss
 
 
 def test_losses() -> None:
@@ -17,3 +18,11 @@ def test_losses() -> None:
     assert denoising_loss("log_mse", denoised, clean, sigma).item() == pytest.approx(plain)
     softened = (math.log(0.01 + LOSS_FLOOR) + math.log(0.04 + LOSS_FLOOR + 0.04)) / 2
     assert denoising_loss("softened_log_mse", denoised, clean, sigma).item() == pytest.approx(softened)
+
+
+def test_the_loss_of_a_noise_level_is_smallest_at_the_truth() -> None:
+    noise = 0.1 * torch.randn(2, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    truth = 2 * torch.tensor([0.1 * level for level in WHITE]).log().view(1, 2, 1, 1).expand(2, -1, 32, 32)
+    losses = [noise_level_loss(truth + 2 * math.log(factor), noise).item() for factor in (0.8, 0.95, 1.0, 1.05, 1.25)]
+    assert min(losses) == losses[2]
+    assert losses[0] - losses[2] == pytest.approx((0.8**-2 - 1) / 2 + math.log(0.8), rel=0.05)

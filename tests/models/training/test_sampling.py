@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from models.training.image_set import ImageSet
-from models.training.recipe import Recipe
-from models.training.sampling import draw_batch, draw_sigma
+from models.training.recipe import Recipe, RecipeError
+from models.training.sampling import LEAST_LEVEL, draw_batch, draw_sigma
 
 
 def draws(recipe: Recipe, batches: int) -> torch.Tensor:
@@ -36,7 +36,7 @@ def test_one_noise_level() -> None:
 @pytest.mark.parametrize("batch", [4, 5])
 def test_noise_of_opposite_signs(batch: int) -> None:
     images = ImageSet([np.arange(400).astype(np.uint8).reshape(20, 20)])
-    clean, noisy, sigma = draw_batch(Recipe(batch=batch, crop=8), images, torch.Generator().manual_seed(0))
+    clean, noisy, sigma, _ = draw_batch(Recipe(batch=batch, crop=8), images, torch.Generator().manual_seed(0))
     assert clean.shape == noisy.shape == (batch, 1, 8, 8)
     different = (batch + 1) // 2
     for first, second in zip(range(different), range(different, batch), strict=False):
@@ -49,6 +49,36 @@ def test_noise_of_opposite_signs(batch: int) -> None:
 
 def test_independent_noise() -> None:
     images = ImageSet([np.arange(400).astype(np.uint8).reshape(20, 20)])
-    clean, noisy, sigma = draw_batch(Recipe(batch=4, crop=8, antithetic=False), images, torch.Generator().manual_seed(0))
+    clean, noisy, sigma, _ = draw_batch(Recipe(batch=4, crop=8, antithetic=False), images, torch.Generator().manual_seed(0))
     noise = ((noisy - clean) / sigma).flatten(1)
     assert (torch.corrcoef(noise) - torch.eye(4)).abs().max() < 0.5
+
+
+PHOTOGRAPHS = Recipe(batch=12, crop=32, noise="photographs")
+
+
+def colors() -> ImageSet:
+    rng = np.random.default_rng(0)
+    return ImageSet([rng.integers(0, 256, (100, 120, 3)).astype(np.uint8)])
+
+
+def test_photographs_come_with_a_map_of_their_noise() -> None:
+    batch = draw_batch(PHOTOGRAPHS, colors(), torch.Generator().manual_seed(1))
+    assert batch.clean.shape == batch.noisy.shape == batch.noise.shape == (12, 3, 32, 32)
+    assert batch.sigma.shape == (12, 2, 32, 32)
+    measured = batch.noise.square().mean((1, 2, 3)).sqrt()
+    noisy = measured > 2 / 255
+    assert noisy.sum() > 6
+    assert (batch.level.flatten()[noisy] / measured[noisy]).log().abs().max() < 0.8
+    assert batch.level.min() >= LEAST_LEVEL
+
+
+def test_the_same_generator_gives_the_same_photographs() -> None:
+    first, second = (draw_batch(PHOTOGRAPHS, colors(), torch.Generator().manual_seed(1)) for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_crops_of_photographs_hold_whole_cells() -> None:
+    with pytest.raises(RecipeError, match="multiples of 8 px, not 30"):
+        Recipe(crop=30, noise="photographs")

@@ -1,0 +1,1 @@
+"""Simulated photographs: what a camera, its software and later processing do to noise."""
