@@ -9,10 +9,10 @@ from starlette.responses import JSONResponse, Response
 from models.images.noise_level import NoiseEstimate
 from models.model_info import ModelInfo
 from service.api.schemas import Denoised, Evaluated, EvaluateOptions, FigurePair, Noise, NoiseByPlane, PlaneLevel, Warned
+from service.denoising.estimation import WARNINGS, PlaneSigma
 from service.denoising.evaluation_job import EvaluationResult
 from service.denoising.job import DenoisingResult
 from service.denoising.noise_job import NoiseResult
-from service.denoising.pipeline import WARNINGS, PlaneSigma
 from service.denoising.quality import Figures, gain
 from service.imaging.codec import encode
 from service.imaging.picture import MEDIA_TYPES, Picture

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from models.images.noise_level import NoiseEstimate
 from models.model_info import ModelInfo
+from service.denoising.estimation import ColorMode, PlaneSigma, estimate_sigma
 from service.denoising.job import Stage, untimed
-from service.denoising.pipeline import ColorMode, Pass, PlaneSigma, estimate_sigma
+from service.denoising.pipeline import Pass
 from service.imaging import codec
 from service.imaging.picture import DecodeLimits, Plane
 

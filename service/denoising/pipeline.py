@@ -5,40 +5,32 @@ sent each denoised plane. So the service can run the passes on its compute threa
 with the same result.
 """
 
-import itertools
 import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.images import color
 from models.images.noise import in_sigma_range
-from models.images.noise_level import WARNINGS as NOISE_WARNINGS
 from models.images.noise_level import NoiseEstimate, estimate_noise
 from models.images.symmetries import IDENTITY, SYMMETRIES
-from service.denoising.value_range import ValueRange, content_range, is_set_by_outliers, whole_range
+from service.denoising.estimation import (
+    ColorMode,
+    PlaneSigma,
+    SigmaRange,
+    estimated_planes,
+    joined_estimate,
+    picture_warnings,
+    plane_names,
+)
+from service.denoising.value_range import ValueRange, content_range, whole_range
 from service.errors import SigmaOutOfRange
 from service.imaging.codec import to_gray
 from service.imaging.picture import Header, Picture, Plane, Planes
 
-ColorMode = Literal["gray", "rgb"]
-SigmaRange = tuple[float, float]
-
-_OUTLIERS = "outliers"
-WARNINGS = {
-    **NOISE_WARNINGS,
-    _OUTLIERS: (
-        "A few samples lie far outside the range of all others, so the whole picture was denoised at very low contrast. "
-        "Replace these samples, which may be hot pixels, and send the picture again."
-    ),
-}
-"""Reasons to doubt a result or an estimate: codes, and what they mean."""
-
 _LARGEST_GAIN = 2.0
-_COLOR_PLANES = ("luma", "red-blue", "magenta-green")  # the planes of `color.separate`
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +65,6 @@ class Pass:
     sigma: float
     index: int
     count: int
-
-
-@dataclass(frozen=True, slots=True)
-class PlaneSigma:
-    """The noise level that was used or estimated for one plane.
-
-    Attributes:
-        plane: "gray"; "rgb" for RGB if the network denoises its channels together, else "luma", "red-blue" and "magenta-green";
-            "channel-1" and so on for unrelated channels.
-        sigma: Standard deviation of its noise on the 0-255 scale; None if the plane was left unchanged.
-    """
-
-    plane: str
-    sigma: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +124,12 @@ def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: Si
     joint = joint and noisy.rgb
     planes = _network_planes(noisy, scale, joint=joint)
     estimate = None
-    warnings = _warnings(noisy, scale)
+    warnings = picture_warnings(noisy, scale)
     levels: list[float | None]  # None: the plane is left unchanged
     if options.sigma is None:
-        estimates = [estimate_noise(plane) for plane in _estimated_planes(noisy, scale)]
+        estimates = [estimate_noise(plane) for plane in estimated_planes(noisy, scale)]
         levels = [None if {"looks-clean", "too-small"} & {*each.warnings} else each.sigma for each in estimates]
-        estimate = _joined(estimates, warnings, noisy.rgb, scale.span, sigma_range)
+        estimate = joined_estimate(estimates, warnings, noisy.rgb, scale.span, sigma_range)
         sigma, warnings = estimate.sigma, estimate.warnings
         if joint:
             levels = [None if all(level is None for level in levels) else sigma / scale.span / 255]
@@ -168,7 +146,7 @@ def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: Si
                 _network_planes(noisy, scale, joint=joint),
                 [level if level is None else level / scale.span for level in levels],
             )
-    sigmas = _used(levels, ("rgb",) if joint else _plane_names(noisy), scale.span, sigma_range)
+    sigmas = _used(levels, ("rgb",) if joint else plane_names(noisy), scale.span, sigma_range)
     count = sum(level is not None for level in levels) * (8 if options.ensemble else 1) if options.strength else 0
     if not count:
         return DenoisedPicture(noisy, noisy, sigma, sigmas, estimate, warnings)
@@ -190,35 +168,9 @@ def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: Si
     return DenoisedPicture(replace(noisy, planes=denoised), noisy, sigma, sigmas, estimate, warnings)
 
 
-def estimate_sigma(
-    picture: Picture, color_mode: ColorMode, sigma_range: SigmaRange
-) -> tuple[NoiseEstimate, tuple[PlaneSigma, ...]]:
-    """Estimate the noise of a picture as `denoise_picture` does.
-
-    Returns:
-        The estimate for a channel and the noise level of each plane, both on the 0-255 scale.
-    """
-    picture = to_gray(picture) if color_mode == "gray" else picture
-    scale = whole_range(picture.planes)
-    estimates = [estimate_noise(plane) for plane in _estimated_planes(picture, scale)]
-    levels = (each.sigma * 255 * scale.span for each in estimates)
-    sigmas = tuple(itertools.starmap(PlaneSigma, zip(_plane_names(picture), levels, strict=True)))
-    return _joined(estimates, _warnings(picture, scale), picture.rgb, scale.span, sigma_range), sigmas
-
-
-def _warnings(picture: Picture, scale: ValueRange) -> tuple[str, ...]:
-    return (_OUTLIERS,) if is_set_by_outliers(scale, picture.planes) else ()
-
-
-def _estimated_planes(picture: Picture, scale: ValueRange) -> Planes:
-    """Return the planes whose noise is estimated one by one: luma and two color differences for RGB, else the channels."""
-    planes = scale.to_unit(picture.planes)
-    return color.separate(planes) if picture.rgb else planes
-
-
 def _network_planes(picture: Picture, scale: ValueRange, *, joint: bool) -> NDArray[np.float32]:
     """Return what the network denoises one by one: the planes whose noise is estimated, or all channels at once, (1, 3, H, W)."""
-    return scale.to_unit(picture.planes)[None] if joint else _estimated_planes(picture, scale)
+    return scale.to_unit(picture.planes)[None] if joint else estimated_planes(picture, scale)
 
 
 def _picture_planes(planes: NDArray[np.float32], picture: Picture, *, joint: bool) -> Planes:
@@ -232,12 +184,6 @@ def _noise_factors(picture: Picture) -> list[float]:
     return [float(factor) for factor in color.NOISE] if picture.rgb else [1.0] * picture.channels
 
 
-def _plane_names(picture: Picture) -> tuple[str, ...]:
-    if picture.rgb:
-        return _COLOR_PLANES
-    return ("gray",) if picture.channels == 1 else tuple(f"channel-{index + 1}" for index in range(picture.channels))
-
-
 def _used(levels: list[float | None], names: tuple[str, ...], span: float, sigma_range: SigmaRange) -> tuple[PlaneSigma, ...]:
     """Return the noise level that is used for each plane, given the levels on the [0, 1] scale of the network's planes."""
 
@@ -247,23 +193,6 @@ def _used(levels: list[float | None], names: tuple[str, ...], span: float, sigma
 
     pairs = zip(names, levels, strict=True)
     return tuple(PlaneSigma(name, None if level is None else used(level)) for name, level in pairs)
-
-
-def _joined(
-    estimates: list[NoiseEstimate], warnings: tuple[str, ...], rgb: bool, span: float, sigma_range: SigmaRange
-) -> NoiseEstimate:
-    """Combine the estimates of the planes: the root of their mean variance, and the warnings about the picture and any plane."""
-    variances = np.array([estimate.sigma**2 for estimate in estimates])
-    # Merging weights luma threefold and each difference once, and three channels share them.
-    variance = float(variances @ (np.array([3, 1, 1]) / 3) if rgb else variances.mean())
-    codes = {code for estimate in estimates for code in estimate.warnings}
-    if not all("looks-clean" in estimate.warnings for estimate in estimates):
-        codes.discard("looks-clean")
-    level = math.sqrt(variance) * 255
-    if codes.isdisjoint({"looks-clean", "too-small"}) and not in_sigma_range(level, sigma_range):
-        codes.add("out-of-range")
-    ordered = tuple(code for code in WARNINGS if code in {*codes, *warnings})
-    return NoiseEstimate(level * span, min(estimate.confidence for estimate in estimates), ordered)
 
 
 def _denoise_plane(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.api.routes.page import MEDIA_TYPES
-from service.denoising.pipeline import WARNINGS
+from service.denoising.estimation import WARNINGS
 from tests.support.live import Live, live, settings_for
 
 

@@ -15,9 +15,10 @@ from models.methods import load_method
 from models.model_info import ModelInfo
 from models.weights import files as weights
 from models.weights.files import save_weights
+from service.denoising.estimation import PlaneSigma
 from service.denoising.evaluation_job import EvaluationJob
 from service.denoising.job import DenoisingJob, OutputOptions, run
-from service.denoising.pipeline import DenoisingOptions, Pass, PlaneSigma, count_passes, denoise_picture
+from service.denoising.pipeline import DenoisingOptions, Pass, count_passes, denoise_picture
 from service.imaging.picture import DecodeLimits, Picture, Plane
 from tests.support.live import live, settings_for
 from tests.support.networks import random_unet

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from models.images.color import separate
-from service.denoising.pipeline import DenoisedPicture, DenoisingOptions, Pass, count_passes, denoise_picture, estimate_sigma
+from service.denoising.estimation import estimate_sigma
+from service.denoising.pipeline import DenoisedPicture, DenoisingOptions, Pass, count_passes, denoise_picture
 from service.errors import SigmaOutOfRange
 from service.imaging.picture import Picture, Plane, Planes
 from tests.support.passes import advance, denoise_with

@@ -1,0 +1,97 @@
+"""The noise of a picture: the estimate for each plane, the level of a channel, and reasons to doubt them."""
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from models.images import color
+from models.images.noise import in_sigma_range
+from models.images.noise_level import WARNINGS as NOISE_WARNINGS
+from models.images.noise_level import NoiseEstimate, estimate_noise
+from service.denoising.value_range import ValueRange, is_set_by_outliers, whole_range
+from service.imaging.codec import to_gray
+from service.imaging.picture import CONVERSIONS, Picture, Planes
+
+ColorMode = Literal["gray", "rgb"]
+SigmaRange = tuple[float, float]
+
+_OUTLIERS = "outliers"
+WARNINGS = {
+    **CONVERSIONS,
+    **NOISE_WARNINGS,
+    _OUTLIERS: (
+        "A few samples lie far outside the range of all others, so the whole picture was denoised at very low contrast. "
+        "Replace these samples, which may be hot pixels, and send the picture again."
+    ),
+}
+"""Reasons to doubt a result or an estimate: codes, and what they mean."""
+
+_COLOR_PLANES = ("luma", "red-blue", "magenta-green")  # the planes of `color.separate`
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneSigma:
+    """The noise level that was used or estimated for one plane.
+
+    Attributes:
+        plane: "gray"; "rgb" for RGB if the network denoises its channels together, else "luma", "red-blue" and "magenta-green";
+            "channel-1" and so on for unrelated channels.
+        sigma: Standard deviation of its noise on the 0-255 scale; None if the plane was left unchanged.
+    """
+
+    plane: str
+    sigma: float | None
+
+
+def estimate_sigma(
+    picture: Picture, color_mode: ColorMode, sigma_range: SigmaRange
+) -> tuple[NoiseEstimate, tuple[PlaneSigma, ...]]:
+    """Estimate the noise of a picture as `denoise_picture` does.
+
+    Returns:
+        The estimate for a channel and the noise level of each plane, both on the 0-255 scale.
+    """
+    picture = to_gray(picture) if color_mode == "gray" else picture
+    scale = whole_range(picture.planes)
+    estimates = [estimate_noise(plane) for plane in estimated_planes(picture, scale)]
+    levels = (each.sigma * 255 * scale.span for each in estimates)
+    sigmas = tuple(itertools.starmap(PlaneSigma, zip(plane_names(picture), levels, strict=True)))
+    return joined_estimate(estimates, picture_warnings(picture, scale), picture.rgb, scale.span, sigma_range), sigmas
+
+
+def picture_warnings(picture: Picture, scale: ValueRange) -> tuple[str, ...]:
+    """Return the warnings about the picture itself."""
+    return (*picture.conversions, _OUTLIERS) if is_set_by_outliers(scale, picture.planes) else picture.conversions
+
+
+def estimated_planes(picture: Picture, scale: ValueRange) -> Planes:
+    """Return the planes whose noise is estimated one by one: luma and two color differences for RGB, else the channels."""
+    planes = scale.to_unit(picture.planes)
+    return color.separate(planes) if picture.rgb else planes
+
+
+def plane_names(picture: Picture) -> tuple[str, ...]:
+    """Return the names of the planes of `estimated_planes`."""
+    if picture.rgb:
+        return _COLOR_PLANES
+    return ("gray",) if picture.channels == 1 else tuple(f"channel-{index + 1}" for index in range(picture.channels))
+
+
+def joined_estimate(
+    estimates: list[NoiseEstimate], warnings: tuple[str, ...], rgb: bool, span: float, sigma_range: SigmaRange
+) -> NoiseEstimate:
+    """Combine the estimates of the planes: the root of their mean variance, and the warnings about the picture and any plane."""
+    variances = np.array([estimate.sigma**2 for estimate in estimates])
+    # Merging weights luma threefold and each difference once, and three channels share them.
+    variance = float(variances @ (np.array([3, 1, 1]) / 3) if rgb else variances.mean())
+    codes = {code for estimate in estimates for code in estimate.warnings}
+    if not all("looks-clean" in estimate.warnings for estimate in estimates):
+        codes.discard("looks-clean")
+    level = math.sqrt(variance) * 255
+    if codes.isdisjoint({"looks-clean", "too-small"}) and not in_sigma_range(level, sigma_range):
+        codes.add("out-of-range")
+    ordered = tuple(code for code in WARNINGS if code in {*codes, *warnings})
+    return NoiseEstimate(level * span, min(estimate.confidence for estimate in estimates), ordered)
