@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.images import color
 from models.images.noise import in_sigma_range
@@ -17,6 +18,7 @@ from service.imaging.picture import CONVERSIONS, Picture, Planes
 
 ColorMode = Literal["gray", "rgb"]
 SigmaRange = tuple[float, float]
+Level = float | NDArray[np.float32]
 
 _OUTLIERS = "outliers"
 WARNINGS = {
@@ -46,6 +48,42 @@ class PlaneSigma:
     sigma: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class FoundNoise:
+    """What an estimate found in a picture.
+
+    Attributes:
+        estimate: The estimate for a channel, on the 0-255 scale.
+        levels: The noise level of each plane that the network sees, on its [0, 1] scale: a number, a noise level map (2, h, w) as
+            in `models.images.noise_map`, or None to leave the plane unchanged.
+        sigmas: The estimated noise level of each plane, on the 0-255 scale.
+        model: Name of the model to denoise with; None for the one that was asked for.
+    """
+
+    estimate: NoiseEstimate
+    levels: tuple[Level | None, ...]
+    sigmas: tuple[PlaneSigma, ...]
+    model: str | None = None
+
+
+def noise_by_patches(picture: Picture, scale: ValueRange, sigma_range: SigmaRange, *, joint: bool) -> FoundNoise:
+    """Estimate the noise of a picture from its flattest patches, plane by plane; see `models.images.noise_level`.
+
+    Args:
+        picture: The picture.
+        scale: The range of its samples.
+        sigma_range: Noise levels that the model was trained for, on the 0-255 scale.
+        joint: Whether the network denoises the channels of an RGB picture together.
+    """
+    estimates = [estimate_noise(plane) for plane in estimated_planes(picture, scale)]
+    estimate = joined_estimate(estimates, picture_warnings(picture, scale), picture.rgb, scale.span, sigma_range)
+    levels = [None if {"looks-clean", "too-small"} & {*each.warnings} else each.sigma for each in estimates]
+    if joint:
+        levels = [None if all(level is None for level in levels) else estimate.sigma / scale.span / 255]
+    sigmas = (each.sigma * 255 * scale.span for each in estimates)
+    return FoundNoise(estimate, (*levels,), (*itertools.starmap(PlaneSigma, zip(plane_names(picture), sigmas, strict=True)),))
+
+
 def estimate_sigma(
     picture: Picture, color_mode: ColorMode, sigma_range: SigmaRange
 ) -> tuple[NoiseEstimate, tuple[PlaneSigma, ...]]:
@@ -55,11 +93,8 @@ def estimate_sigma(
         The estimate for a channel and the noise level of each plane, both on the 0-255 scale.
     """
     picture = to_gray(picture) if color_mode == "gray" else picture
-    scale = whole_range(picture.planes)
-    estimates = [estimate_noise(plane) for plane in estimated_planes(picture, scale)]
-    levels = (each.sigma * 255 * scale.span for each in estimates)
-    sigmas = tuple(itertools.starmap(PlaneSigma, zip(plane_names(picture), levels, strict=True)))
-    return joined_estimate(estimates, picture_warnings(picture, scale), picture.rgb, scale.span, sigma_range), sigmas
+    found = noise_by_patches(picture, whole_range(picture.planes), sigma_range, joint=False)
+    return found.estimate, found.sigmas
 
 
 def picture_warnings(picture: Picture, scale: ValueRange) -> tuple[str, ...]:

@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 
 from models.images import color
 from models.images.noise import in_sigma_range
-from models.images.noise_level import NoiseEstimate, estimate_noise
+from models.images.noise_level import NoiseEstimate
 from models.images.symmetries import IDENTITY, SYMMETRIES
 from service.denoising.estimation import (
     ColorMode,
+    FoundNoise,
+    Level,
     PlaneSigma,
     SigmaRange,
     estimated_planes,
-    joined_estimate,
+    noise_by_patches,
     picture_warnings,
     plane_names,
 )
@@ -56,15 +58,18 @@ class Pass:
 
     Attributes:
         plane: (H, W) or (3, H, W), contiguous.
-        sigma: Standard deviation of its noise on the [0, 1] scale, within the model's range.
+        sigma: Standard deviation of its noise on the [0, 1] scale, within the model's range, or a noise level map (2, h, w) as in
+            `models.images.noise_map`. None asks for an estimate of this map instead of a denoised plane.
         index: Number of this pass, counted from 0.
-        count: Number of passes in all.
+        count: Number of passes in all, without the one that asks for an estimate.
+        model: Name of the model that computes it; None for the one that was asked for.
     """
 
     plane: Plane
-    sigma: float
+    sigma: Level | None
     index: int
     count: int
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,7 @@ class DenoisedPicture:
         sigmas: The noise level that was used for each plane.
         estimate: The estimated noise, on the 0-255 scale, if sigma was not given.
         warnings: Reasons to doubt the result, those to doubt the estimate included: codes from `WARNINGS`.
+        model: Name of the model that denoised it; None for the one that was asked for.
     """
 
     picture: Picture
@@ -86,6 +92,7 @@ class DenoisedPicture:
     sigmas: tuple[PlaneSigma, ...]
     estimate: NoiseEstimate | None = None
     warnings: tuple[str, ...] = ()
+    model: str | None = None
 
 
 Passes = Generator[Pass, Plane, DenoisedPicture]
@@ -97,7 +104,14 @@ def count_passes(picture: Picture | Header, options: DenoisingOptions, *, joint:
     return planes * (8 if options.ensemble else 1)
 
 
-def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: SigmaRange, *, joint: bool = False) -> Passes:
+def denoise_picture(
+    picture: Picture,
+    options: DenoisingOptions,
+    sigma_range: SigmaRange,
+    *,
+    joint: bool = False,
+    found: FoundNoise | None = None,
+) -> Passes:
     """Denoise a picture.
 
     A float picture that goes beyond black and white is mapped to the network's range and back (`service.denoising.value_range`);
@@ -109,6 +123,7 @@ def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: Si
         options: How to denoise it.
         sigma_range: Noise levels that the model was trained for, on the 0-255 scale.
         joint: Whether the network denoises the channels of an RGB picture together, in one pass.
+        found: The noise of the picture on the range of all its samples, if sigma is not given; None to estimate it from patches.
 
     Yields:
         Each pass of the network; send its denoised plane.
@@ -123,18 +138,12 @@ def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: Si
     scale = whole_range(noisy.planes)
     joint = joint and noisy.rgb
     planes = _network_planes(noisy, scale, joint=joint)
-    estimate = None
-    warnings = picture_warnings(noisy, scale)
-    levels: list[float | None]  # None: the plane is left unchanged
+    levels: list[Level | None]  # None: the plane is left unchanged
     if options.sigma is None:
-        estimates = [estimate_noise(plane) for plane in estimated_planes(noisy, scale)]
-        levels = [None if {"looks-clean", "too-small"} & {*each.warnings} else each.sigma for each in estimates]
-        estimate = joined_estimate(estimates, warnings, noisy.rgb, scale.span, sigma_range)
-        sigma, warnings = estimate.sigma, estimate.warnings
-        if joint:
-            levels = [None if all(level is None for level in levels) else sigma / scale.span / 255]
+        found = found or noise_by_patches(noisy, scale, sigma_range, joint=joint)
+        sigma, warnings, levels = found.estimate.sigma, found.estimate.warnings, [*found.levels]
     else:
-        sigma = options.sigma
+        sigma, warnings = options.sigma, picture_warnings(noisy, scale)
         least, most = sigma_range
         if not (in_sigma_range(sigma, (least, math.inf)) and in_sigma_range(sigma / scale.span, (0.0, most))):
             raise SigmaOutOfRange(f"Sigma must be from {least:g} to {most:g}.", sigma_min=least, sigma_max=most)
@@ -146,10 +155,14 @@ def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: Si
                 _network_planes(noisy, scale, joint=joint),
                 [level if level is None else level / scale.span for level in levels],
             )
-    sigmas = _used(levels, ("rgb",) if joint else plane_names(noisy), scale.span, sigma_range)
+    model, estimate = (found.model, found.estimate) if found else (None, None)
+    if found and found.model:
+        sigmas = found.sigmas
+    else:
+        sigmas = _used(levels, ("rgb",) if joint else plane_names(noisy), scale.span, sigma_range)
     count = sum(level is not None for level in levels) * (8 if options.ensemble else 1) if options.strength else 0
     if not count:
-        return DenoisedPicture(noisy, noisy, sigma, sigmas, estimate, warnings)
+        return DenoisedPicture(noisy, noisy, sigma, sigmas, estimate, warnings, model)
 
     indices = iter(range(count))
     denoised = np.empty_like(planes)
@@ -157,7 +170,7 @@ def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: Si
         if level is None:
             out[:] = plane
         else:
-            out[:] = yield from _denoise_plane(plane, level, options.ensemble, sigma_range, indices, count)
+            out[:] = yield from _denoise_plane(plane, level, options.ensemble, sigma_range, indices, count, model)
     del planes, plane, out  # to save memory on large pictures
     denoised = _picture_planes(denoised, noisy, joint=joint)
     denoised = scale.from_unit(denoised)
@@ -165,7 +178,7 @@ def denoise_picture(picture: Picture, options: DenoisingOptions, sigma_range: Si
         denoised = noisy.planes + np.float32(options.strength) * (denoised - noisy.planes)
     if noisy.alpha is not None:
         np.copyto(denoised, noisy.planes, where=noisy.alpha == 0)
-    return DenoisedPicture(replace(noisy, planes=denoised), noisy, sigma, sigmas, estimate, warnings)
+    return DenoisedPicture(replace(noisy, planes=denoised), noisy, sigma, sigmas, estimate, warnings, model)
 
 
 def _network_planes(picture: Picture, scale: ValueRange, *, joint: bool) -> NDArray[np.float32]:
@@ -184,19 +197,19 @@ def _noise_factors(picture: Picture) -> list[float]:
     return [float(factor) for factor in color.NOISE] if picture.rgb else [1.0] * picture.channels
 
 
-def _used(levels: list[float | None], names: tuple[str, ...], span: float, sigma_range: SigmaRange) -> tuple[PlaneSigma, ...]:
+def _used(levels: list[Level | None], names: tuple[str, ...], span: float, sigma_range: SigmaRange) -> tuple[PlaneSigma, ...]:
     """Return the noise level that is used for each plane, given the levels on the [0, 1] scale of the network's planes."""
 
-    def used(level: float) -> float:
+    def used(level: Level) -> float:
         fitting, gain = _fitted(level, sigma_range)
-        return fitting / gain * 255 * span
+        return float(fitting / gain * 255 * span)
 
     pairs = zip(names, levels, strict=True)
     return tuple(PlaneSigma(name, None if level is None else used(level)) for name, level in pairs)
 
 
 def _denoise_plane(
-    plane: Plane, level: float, ensemble: bool, sigma_range: SigmaRange, indices: Iterator[int], count: int
+    plane: Plane, level: Level, ensemble: bool, sigma_range: SigmaRange, indices: Iterator[int], count: int, model: str | None
 ) -> Generator[Pass, Plane, Plane]:
     """Denoise one plane, averaged over its eight flips and rotations for an ensemble.
 
@@ -208,14 +221,18 @@ def _denoise_plane(
     total = np.zeros(plane.shape, np.float64 if ensemble else np.float32)
     symmetries = SYMMETRIES if ensemble else (IDENTITY,)
     for symmetry in symmetries:
-        denoised = yield Pass(np.ascontiguousarray(symmetry.apply(stretched)), fitting, next(indices), count)
+        # A map turns with the picture. If the sides are no multiples of a cell, it ends up at most a cell away, and it is smooth.
+        turned = fitting if isinstance(fitting, float) else np.ascontiguousarray(symmetry.apply(fitting))
+        denoised = yield Pass(np.ascontiguousarray(symmetry.apply(stretched)), turned, next(indices), count, model)
         total += symmetry.undo(denoised)
     mean = (total / len(symmetries)).astype(np.float32)
     return np.float32(0.5) + (mean - np.float32(0.5)) / gain if gain != 1 else mean
 
 
-def _fitted(level: float, sigma_range: SigmaRange) -> tuple[float, float]:
+def _fitted(level: Level, sigma_range: SigmaRange) -> tuple[Level, float]:
     """Return the noise level within the model's range that stands for a level, and the factor by which to stretch the plane."""
     least, most = (bound / 255 for bound in sigma_range)
+    if not isinstance(level, float):
+        return level.clip(least, most), 1.0
     fitting = min(max(level, least), most)
     return fitting, min(fitting / level, _LARGEST_GAIN) if level else 1.0
