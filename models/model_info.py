@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Self
 
+ESTIMATE_SHARE = 0.1
+"""Time of an estimate of the noise, as a share of that of a pass of the model for photographs."""
+
 
 @dataclass(frozen=True)
 class ModelInfo:
@@ -43,3 +46,7 @@ class ModelInfo:
     def network_pixels(self, height: int, width: int) -> int:
         """Return how many pixels one pass over an image of this size computes."""
         return max(height, self.smallest_side) * max(width, self.smallest_side)
+
+    def estimate_pixels(self, height: int, width: int) -> int:
+        """Return how many pixels of a pass take as long as estimating the noise of an image of this size."""
+        return max(1, round(ESTIMATE_SHARE * self.network_pixels(height, width)))

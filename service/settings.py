@@ -9,6 +9,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
 DEFAULT_MODEL = "n3net"
+PHOTO_MODEL = "photo"
+"""The model for the noise of photographs, whose network also estimates noise."""
+AUTO = "auto"
+"""The choice between the default model and the one for photographs."""
 
 
 class Settings(BaseSettings):

@@ -21,20 +21,6 @@ BLUR = 1.5
 """Standard deviation in cells of the Gaussian that smooths a measured map."""
 
 
-def cell_variances(noise: Tensor) -> Tensor:
-    """Return the mean square of noise in each cell.
-
-    Args:
-        noise: (B, 3, H, W) with H and W multiples of `CELL`.
-
-    Returns:
-        (B, 2, H / CELL, W / CELL), for luma and for the mean of the two differences.
-    """
-    planes = torch.einsum("pc,bchw->bphw", torch.tensor(MATRIX, dtype=noise.dtype, device=noise.device), noise)
-    squares = functional.avg_pool2d(planes.square(), CELL)
-    return torch.stack((squares[:, 0], squares[:, 1:].mean(1)), 1)
-
-
 def measured_map(noise: Tensor) -> Tensor:
     """Return the levels of known noise, smoothed over neighboring cells.
 
@@ -44,7 +30,7 @@ def measured_map(noise: Tensor) -> Tensor:
     Returns:
         (B, 2, H / CELL, W / CELL).
     """
-    variances = cell_variances(noise)
+    variances = _cell_variances(noise)
     reach = math.ceil(3 * BLUR)
     weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=noise.device) / BLUR) ** 2)
 
@@ -56,6 +42,20 @@ def measured_map(noise: Tensor) -> Tensor:
         return blurred(blurred(maps).transpose(2, 3)).transpose(2, 3)
 
     return (smoothed(variances) / smoothed(torch.ones_like(variances))).sqrt()
+
+
+def _cell_variances(noise: Tensor) -> Tensor:
+    """Return the mean square of noise in each cell.
+
+    Args:
+        noise: (B, 3, H, W) with H and W multiples of `CELL`.
+
+    Returns:
+        (B, 2, H / CELL, W / CELL), for luma and for the mean of the two differences.
+    """
+    planes = torch.einsum("pc,bchw->bphw", torch.tensor(MATRIX, dtype=noise.dtype, device=noise.device), noise)
+    squares = functional.avg_pool2d(planes.square(), CELL)
+    return torch.stack((squares[:, 0], squares[:, 1:].mean(1)), 1)
 
 
 def enlarge(cells: Tensor, rows: slice, columns: slice) -> Tensor:

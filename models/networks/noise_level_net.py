@@ -20,7 +20,7 @@ SHUFFLE = 2
 """Pixels of the picture along each side of a pixel of the filters."""
 LOCAL_REACH = 3 * SHUFFLE
 """Pixels around a cell that can influence its energies."""
-LEAST_VARIANCE = (0.1 / 255) ** 2
+LEAST_VARIANCE = (0.25 / 255) ** 2
 """Variances are estimated down to this value. Pictures that are rounded to 8 bits vary by more."""
 CONTEXT_REACH = 20
 """Cells around a cell that can influence its noise level."""

@@ -1,8 +1,9 @@
 """The training losses."""
 
 from torch import Tensor
+from torch.nn import functional
 
-from models.images.noise_map import cell_variances
+from models.images.noise_map import measured_map
 from models.networks.noise_level_net import LEAST_VARIANCE
 from models.training.recipe import LossKind
 
@@ -27,13 +28,14 @@ def denoising_loss(kind: LossKind, denoised: Tensor, clean: Tensor, sigma: Tenso
 
 
 def noise_level_loss(log_variances: Tensor, noise: Tensor) -> Tensor:
-    """Return the loss of estimated noise levels, a scalar: the mean negative log-likelihood of the noise.
+    """Return the loss of estimated noise levels, a scalar: the Huber loss of their logarithms.
 
-    The noise in a cell counts as Gaussian with the estimated variance. The expected loss is smallest at the true variance, also
-    for other noise.
+    The true levels are those of the noise itself, smoothed over neighboring cells. Errors count by their ratio, and a cell where
+    texture hides the noise cannot outweigh the others.
 
     Args:
         log_variances: Logarithm of the variances, (B, 2, h, w), see `NoiseLevelNet`.
         noise: The true noise, (B, 3, H, W).
     """
-    return (log_variances + (cell_variances(noise) + LEAST_VARIANCE) / log_variances.exp()).mean() / 2
+    truth = (measured_map(noise).square() + LEAST_VARIANCE).log()
+    return functional.huber_loss(log_variances / 2, truth / 2, delta=0.3)

@@ -13,9 +13,10 @@ from service.denoising.estimation import WARNINGS, PlaneSigma
 from service.denoising.evaluation_job import EvaluationResult
 from service.denoising.job import DenoisingResult
 from service.denoising.noise_job import NoiseResult
+from service.denoising.photographs import channel_levels
 from service.denoising.quality import Figures, gain
 from service.imaging.codec import encode
-from service.imaging.picture import MEDIA_TYPES, Picture
+from service.imaging.picture import MEDIA_TYPES, Picture, Plane
 
 _MODEL_HEADERS = {
     "X-Model": "Name of the model.",
@@ -27,7 +28,10 @@ _MODEL_HEADERS = {
 _PSNR = "PSNR in dB of the {} against the {} picture, with white as 1; inf if they are identical."
 _SSIM = "SSIM of the {} against the {} picture; absent if a side is below 11 pixels."
 DENOISE_HEADERS = {
-    "X-Sigma": "Noise level of a channel on the 0-255 scale: the sigma given, or the estimate, averaged over the planes.",
+    "X-Sigma": (
+        "Noise level of a channel on the 0-255 scale: the sigma given, or the estimate, as the root of the mean variance over "
+        "the channels and the picture."
+    ),
     "X-Sigma-Confidence": "Confidence in the estimate, from 0 to 1; absent if sigma was given.",
     "X-Warnings": "Codes of reasons to doubt the estimate or the result, separated by commas; absent if there are none.",
     "X-PSNR-Noisy": _PSNR.format("input", "reference"),
@@ -48,14 +52,14 @@ EVALUATE_HEADERS = {
 }
 
 
-def denoised_image(result: DenoisingResult, model: ModelInfo) -> Response:
+def denoised_image(result: DenoisingResult) -> Response:
     """Return the image file with the figures as headers."""
-    return Response(result.file, 200, _denoise_headers(result, model), MEDIA_TYPES[result.file_format])
+    return Response(result.file, 200, _denoise_headers(result), MEDIA_TYPES[result.file_format])
 
 
-def denoised_json(result: DenoisingResult, model: ModelInfo) -> Response:
-    """Return the figures as JSON, with the image file in base64."""
-    estimate, quality, picture = result.denoised.estimate, result.quality, result.denoised.picture
+def denoised_json(result: DenoisingResult, *, noise_map: bool) -> Response:
+    """Return the figures as JSON, with the image file in base64, and with the noise level map if it is wanted."""
+    estimate, quality, picture, model = result.denoised.estimate, result.quality, result.denoised.picture, result.model
     body = Denoised(
         image=base64.b64encode(result.file).decode(),
         media_type=MEDIA_TYPES[result.file_format],
@@ -63,6 +67,7 @@ def denoised_json(result: DenoisingResult, model: ModelInfo) -> Response:
         height=picture.height,
         sigma=result.denoised.sigma,
         sigmas=_levels(result.denoised.sigmas),
+        noise_map=_noise_map(result.denoised.cells, picture.rgb) if noise_map else None,
         noise=_noise(estimate) if estimate else None,
         warnings=_in_words(result.denoised.warnings),
         model=model.name,
@@ -73,7 +78,7 @@ def denoised_json(result: DenoisingResult, model: ModelInfo) -> Response:
         denoised_floats=_figures(quality.floats) if quality else None,
         gain=_figures(quality.gain) if quality else None,
     )
-    return JSONResponse(body.model_dump(), headers=_denoise_headers(result, model))
+    return JSONResponse(body.model_dump(), headers=_denoise_headers(result))
 
 
 def evaluated_image(result: EvaluationResult, model: ModelInfo, options: EvaluateOptions) -> Response:
@@ -105,14 +110,26 @@ def evaluated_json(result: EvaluationResult, model: ModelInfo, options: Evaluate
     return JSONResponse(body.model_dump(), headers=_evaluate_headers(result, model, options))
 
 
-def noise_json(result: NoiseResult) -> Response:
-    """Return the estimates as JSON, with the warnings in words."""
-    body = NoiseByPlane(**_noise(result.estimate).model_dump(), sigmas=_levels(result.sigmas))
+def noise_json(result: NoiseResult, *, noise_map: bool) -> Response:
+    """Return the estimates as JSON, with the warnings in words, and with the noise level map if it is wanted."""
+    body = NoiseByPlane(
+        **_noise(result.estimate).model_dump(),
+        sigmas=_levels(result.sigmas),
+        noise_map=_noise_map(result.cells, len(result.sigmas) == 3) if noise_map else None,
+    )
     return JSONResponse(body.model_dump())
 
 
 def _noise(estimate: NoiseEstimate) -> Noise:
     return Noise(sigma=estimate.sigma, confidence=estimate.confidence, warnings=_in_words(estimate.warnings))
+
+
+def _noise_map(cells: Plane | None, rgb: bool) -> str | None:
+    """Return the noise level of a channel in each cell as a 16-bit PNG in base64."""
+    if cells is None:
+        return None
+    values = (channel_levels(cells, rgb=rgb) * 256 / 65535).clip(0, 1)
+    return base64.b64encode(encode(Picture(values[None].astype(np.float32)), "png", "16")).decode()
 
 
 def _levels(sigmas: tuple[PlaneSigma, ...]) -> list[PlaneLevel]:
@@ -142,9 +159,9 @@ def _model_headers(model: ModelInfo) -> dict[str, str]:
     return {name: value for name, value in headers.items() if value}
 
 
-def _denoise_headers(result: DenoisingResult, model: ModelInfo) -> dict[str, str]:
+def _denoise_headers(result: DenoisingResult) -> dict[str, str]:
     estimate, quality = result.denoised.estimate, result.quality
-    headers = {"x-sigma": f"{result.denoised.sigma:.4g}", **_model_headers(model)}
+    headers = {"x-sigma": f"{result.denoised.sigma:.4g}", **_model_headers(result.model)}
     if estimate:
         headers["x-sigma-confidence"] = f"{estimate.confidence:.2f}"
     if result.denoised.warnings:

@@ -1,7 +1,8 @@
 """The path of a request from its body to its response: read, decode, denoise, encode.
 
 A request crosses to a thread pool three times: to split the body and read the image headers, to decode, and to encode. In
-between the compute thread runs the network.
+between the compute thread runs the network. If a network estimates the noise, the request crosses a fourth time, between the
+estimate and the denoising.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from service.api.cancellation import cancel_when_gone
 from service.api.context import AppContext
 from service.api.upload import RawUpload, Upload, read_body
 from service.denoising.job import Job
+from service.denoising.pipeline import Pass
+from service.imaging.picture import Plane
 from service.telemetry.request_record import current_record
 
 Result = TypeVar("Result")
@@ -46,7 +49,13 @@ async def _run(context: AppContext, raw: RawUpload, prepare: Prepare[Result]) ->
         passes=job.passes,
         image_pixels=job.header.pixels,
     )
+
+    async def run_passes(first: Pass) -> Plane:
+        return await context.engine.denoise(ticket, first, job.resume, first.model or job.model.name)
+
     with ticket:
-        first = await context.run_stage("decode", job.start)
-        denoised = await context.engine.denoise(ticket, first, job.resume, job.model.name) if first else None
+        current = await context.run_stage("decode", job.start)
+        if current and current.sigma is None:
+            current = await context.run_stage("decode", job.estimated, await run_passes(current))
+        denoised = await run_passes(current) if current else None
         return await context.run_stage("encode", lambda: render(job.finish(denoised)))

@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from service.denoising.pipeline import ColorMode
+from service.denoising.estimation import ColorMode
 from service.imaging.metadata import Keep
 from service.imaging.picture import FORMAT_ALIASES, Depth, Format
 
-Model = Literal["n3net", "n3unet", "dncnn", "nlm"]
+Model = Literal["n3net", "n3unet", "photo", "dncnn", "nlm"]
 _NUMBER = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 
 
@@ -21,6 +21,11 @@ def _plain_number(value: object) -> object:
 
 
 _PLAIN = BeforeValidator(_plain_number)
+WITH_NOISE_MAP = "Whether the JSON holds the estimated noise level map as a PNG."
+NOISE_MAP = (
+    "16-bit gray PNG in base64 with a pixel for each 8 x 8 pixels of the picture: 256 times the noise level of a channel on the "
+    "0-255 scale. null unless noise_map is true and the network estimated a map."
+)
 
 
 class TreatmentOptions(BaseModel):
@@ -32,7 +37,15 @@ class TreatmentOptions(BaseModel):
         Annotated[float, Field(ge=0, allow_inf_nan=False), _PLAIN] | Literal["auto"],
         Field(description="Standard deviation of the noise on the 0-255 scale, or auto to estimate it."),
     ] = "auto"
-    model: Annotated[Model, Field(description="Name of the model; /v1/models lists the available ones.")] = "n3net"
+    model: Annotated[
+        Model | Literal["auto"],
+        Field(
+            description=(
+                "Name of the model; /v1/models lists the available ones. auto takes photo if sigma is auto and the noise is not "
+                "white, and n3net otherwise."
+            )
+        ),
+    ] = "auto"
     color: Annotated[ColorMode, Field(description="gray converts color to gray, as the paper does; rgb keeps color.")] = "gray"
     strength: Annotated[float, Field(ge=0, le=1, description="Blend of the input (0) and the denoised picture (1)."), _PLAIN] = (
         1.0
@@ -46,6 +59,7 @@ class NoiseOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     color: Annotated[ColorMode, Field(description="gray converts color to gray, as the paper does; rgb keeps color.")] = "gray"
+    noise_map: Annotated[bool, Field(description=WITH_NOISE_MAP)] = False
 
 
 class EvaluateOptions(BaseModel):
@@ -70,9 +84,12 @@ class DenoiseOptions(TreatmentOptions):
     format: Annotated[
         Format | None,
         BeforeValidator(lambda name: FORMAT_ALIASES.get(name, name)),
-        Field(description="Format of the result; by default that of the input. jpg means jpeg, and tif means tiff."),
+        Field(
+            description="Format of the result; by default that of the input, but jpeg for HEIC. jpg means jpeg, tif means tiff."
+        ),
     ] = None
     depth: Annotated[Depth | None, Field(description="Depth of the result; by default that of the input.")] = None
+    noise_map: Annotated[bool, Field(description=WITH_NOISE_MAP)] = False
     metadata: Annotated[Keep, Field(description="no-gps drops GPS data, keep also keeps GPS data, strip drops all metadata.")] = (
         "no-gps"
     )
@@ -113,6 +130,7 @@ class NoiseByPlane(Noise):
     """Result of POST /v1/noise."""
 
     sigmas: list[PlaneLevel] = Field(description="Estimated noise level of each plane.")
+    noise_map: str | None = Field(description=NOISE_MAP)
 
 
 class Denoised(BaseModel):
@@ -123,9 +141,13 @@ class Denoised(BaseModel):
     width: int
     height: int
     sigma: float = Field(
-        description="Noise level of a channel, on the 0-255 scale: the sigma given, or the estimate, averaged over the planes."
+        description=(
+            "Noise level of a channel, on the 0-255 scale: the sigma given, or the estimate, as the root of the mean variance "
+            "over the channels and the picture."
+        )
     )
-    sigmas: list[PlaneLevel] = Field(description="Noise level used for each plane that is denoised on its own.")
+    sigmas: list[PlaneLevel] = Field(description="Noise level used for each plane, or its mean if the level varies.")
+    noise_map: str | None = Field(description=NOISE_MAP)
     noise: Noise | None = Field(description="The estimate, if sigma was auto.")
     warnings: list[Warned] = Field(description="Reasons to doubt the result, including those to doubt the estimate.")
     model: str

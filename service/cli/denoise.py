@@ -2,12 +2,13 @@
 
 import math
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from service.cli.options import FLAG, Device, MemoryBudget, Model, Precision, Weights, in_bytes
+from service.cli.options import FLAG, AutoModel, Device, MemoryBudget, Precision, Weights, in_bytes
 
 if TYPE_CHECKING:
     from models.methods import Method
@@ -78,13 +79,13 @@ def denoise(
         ),
     ] = False,
     file_format: Annotated[
-        Literal["png", "jpeg", "webp", "tiff", "bmp"] | None,
+        Literal["png", "jpeg", "webp", "avif", "tiff", "bmp"] | None,
         typer.Option(
             "--format",
             parser=format_or_alias,
-            metavar="[png|jpeg|webp|tiff|bmp]",
+            metavar="[png|jpeg|webp|avif|tiff|bmp]",
             help="File format of the output; jpg means jpeg, and tif means tiff.",
-            show_default="same as the input",
+            show_default="same as the input, or jpeg for HEIC",
         ),
     ] = None,
     depth: Annotated[
@@ -96,7 +97,7 @@ def denoise(
         typer.Option(help="Metadata to keep: all but GPS data (no-gps), GPS data too (keep), or none (strip)."),
     ] = "no-gps",
     force: Annotated[bool, typer.Option("--force", metavar=FLAG, help="Overwrite existing files.")] = False,
-    model: Model = "n3net",
+    model: AutoModel = "auto",
     weights: Weights = "default",
     device: Device = "auto",
     dtype: Precision = "auto",
@@ -104,11 +105,12 @@ def denoise(
 ) -> None:
     """Denoise image files, whole folders, or standard input; exit with code 1 if any image failed."""
     from models.images.noise import check_sigma
-    from models.methods import load_method
+    from models.methods import load_method, method_names
     from service.cli.files import FileDenoiser, Source, find_sources, format_of, is_file_name
     from service.denoising.job import OutputOptions
     from service.denoising.pipeline import DenoisingOptions
     from service.imaging.picture import DecodeLimits
+    from service.settings import AUTO, DEFAULT_MODEL, PHOTO_MODEL
 
     streams = [path == STREAM for path in (*inputs, out)]
     if any(streams) and (len(inputs) > 1 or out != STREAM):
@@ -116,10 +118,16 @@ def denoise(
     to_file = out != STREAM and is_file_name(out)
     if to_file and (len(inputs) > 1 or inputs[0].is_dir()):
         raise typer.BadParameter(f"{out} names one file, but there are several inputs: give -o a folder, such as {out.stem}/")
+    if to_file and not format_of(out):
+        raise typer.BadParameter(f"{out} names a format that can be read but not written; use another, such as .jpg or .png")
     if to_file and file_format not in (None, format_of(out)):
         raise typer.BadParameter(f"--format {file_format} does not fit the name of the output file, {out}")
     try:
-        method = load_method(model, weights=weights, device=device, dtype=dtype, memory_budget=in_bytes(memory_budget))
+        load = partial(load_method, device=device, dtype=dtype, memory_budget=in_bytes(memory_budget))
+        method = load(DEFAULT_MODEL if model == AUTO else model, weights=weights)
+        photo = None
+        if math.isnan(sigma) and PHOTO_MODEL in method_names():
+            photo = method if model == PHOTO_MODEL else load(PHOTO_MODEL)
         if not math.isnan(sigma):
             check_sigma(sigma, method.info.sigma_range)
     except ValueError as error:
@@ -127,11 +135,13 @@ def denoise(
         raise typer.Exit(2) from None
     denoiser = FileDenoiser(
         method.info,
-        pass_runner(method),
+        pass_runner(method, photo),
         DenoisingOptions(None if math.isnan(sigma) else sigma, "gray" if color == "gray" else "rgb", strength, ensemble),
         OutputOptions(format_of(out) if to_file else file_format, depth, metadata),
         DecodeLimits(pixels=MOST_PIXELS, channels=MOST_CHANNELS),
         gray_stays_gray=color == "auto",
+        photo=photo.info if photo else None,
+        automatic=model == AUTO and weights == "default",
     )
     if out == STREAM:
         raise typer.Exit(denoise_stream(inputs[0], denoiser))
@@ -139,16 +149,27 @@ def denoise(
     raise typer.Exit(denoise_sources(sources, out.parent if to_file else out, denoiser, force))
 
 
-def pass_runner(method: "Method") -> "Denoise":
-    """Return a function that runs a pass of the network with a method and reports its progress."""
+def pass_runner(method: "Method", photo: "Method | None" = None) -> "Denoise":
+    """Return a function that runs a pass of the network and reports its progress.
+
+    Args:
+        method: The method that was asked for.
+        photo: The method for photographs, which passes may ask for by its name.
+    """
     import torch
 
+    from models.inference.photo import Photo
     from service.cli.files import Progress
     from service.denoising.pipeline import Pass
     from service.imaging.picture import Plane
 
     def run_pass(each: Pass, progress: Progress) -> Plane:
-        steps = method.steps(torch.from_numpy(each.plane), each.sigma)
+        plane, chosen = torch.from_numpy(each.plane), photo if photo and each.model else method
+        if isinstance(each.sigma, float | int):
+            steps = chosen.steps(plane, each.sigma)
+        else:
+            assert isinstance(chosen, Photo)  # the only one that knows noise level maps
+            steps = chosen.estimate_steps(plane) if each.sigma is None else chosen.steps(plane, torch.from_numpy(each.sigma))
         while True:
             try:
                 progress(next(steps))
@@ -204,7 +225,8 @@ def line_of(outcome: "Outcome") -> str:
     """Describe the outcome for a file in one line."""
     if outcome.denoised is None:
         return f"FAILED {outcome.source.path}: {outcome.problem}"
-    notes = [f"sigma {outcome.denoised.sigma:.1f}"]
+    notes = [outcome.denoised.model] if outcome.denoised.model else []
+    notes.append(f"sigma {outcome.denoised.sigma:.1f}")
     if outcome.denoised.estimate:
         notes.append(f"estimated with confidence {outcome.denoised.estimate.confidence:.2f}")
     notes += outcome.denoised.warnings

@@ -14,7 +14,7 @@ from service.denoising.job import DenoisingJob, DenoisingResult, OutputOptions
 from service.denoising.pipeline import DenoisedPicture, DenoisingOptions, Pass
 from service.errors import ServiceError
 from service.imaging import codec
-from service.imaging.picture import SUFFIXES, DecodeLimits, Format, Plane
+from service.imaging.picture import INPUT_SUFFIXES, SUFFIXES, DecodeLimits, Format, Plane
 
 Progress = Callable[[float], None]
 Denoise = Callable[[Pass, Progress], Plane]
@@ -61,6 +61,8 @@ class FileDenoiser:
         output: What to write.
         limits: Which files are accepted.
         gray_stays_gray: Whether a color file whose channels are all equal is denoised and written as a gray picture.
+        photo: The model whose network estimates the noise if sigma is not given; None to estimate it from patches.
+        automatic: Whether this model also denoises if the noise is not white.
     """
 
     model: ModelInfo
@@ -69,6 +71,8 @@ class FileDenoiser:
     output: OutputOptions
     limits: DecodeLimits
     gray_stays_gray: bool = False
+    photo: ModelInfo | None = None
+    automatic: bool = False
 
     def open(self, data: bytes) -> DenoisingJob:
         """Read the header of a file, and its pixels too if they decide whether the picture is gray.
@@ -78,7 +82,9 @@ class FileDenoiser:
         """
         gray = self.gray_stays_gray and is_gray(data, self.limits)
         denoising = replace(self.denoising, color="gray") if gray else self.denoising
-        return DenoisingJob(data, None, self.model, denoising, self.output, self.limits)
+        return DenoisingJob(
+            data, None, self.model, denoising, self.output, self.limits, photo=self.photo, automatic=self.automatic
+        )
 
     def run(self, opened: DenoisingJob, progress: Progress = lambda _: None) -> DenoisingResult:
         """Denoise a file that `open` accepted.
@@ -112,13 +118,18 @@ def is_gray(data: bytes, limits: DecodeLimits) -> bool:
 
 
 def format_of(path: Path) -> Format | None:
-    """Return the image format that the suffix of a path names, or None if it names none."""
+    """Return the image format that the suffix of a path names, or None if it names none that can be written."""
     return next((name for name, suffixes in SUFFIXES.items() if path.suffix.lower() in suffixes), None)
+
+
+def is_image_name(path: Path) -> bool:
+    """Tell whether a path has the suffix of an image format that can be read."""
+    return any(path.suffix.lower() in suffixes for suffixes in INPUT_SUFFIXES.values())
 
 
 def is_file_name(path: Path) -> bool:
     """Tell whether an output path means a file: it has the suffix of an image format and is not an existing folder."""
-    return format_of(path) is not None and not path.is_dir()
+    return is_image_name(path) and not path.is_dir()
 
 
 def find_sources(inputs: Iterable[Path], out: Path) -> Iterator[Source]:
@@ -131,7 +142,7 @@ def find_sources(inputs: Iterable[Path], out: Path) -> Iterator[Source]:
             folders[:] = sorted(name for name in folders if (Path(folder) / name).resolve() != out.resolve())
             for name in sorted(names):
                 path = Path(folder) / name
-                if format_of(path):
+                if is_image_name(path):
                     yield Source(path, path.relative_to(given))
 
 

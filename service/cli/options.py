@@ -12,8 +12,17 @@ Model = Annotated[
     str,
     typer.Option(
         "--model",
-        help="Model: n3net; n3unet, which is over three times as fast; or one to compare them with: dncnn (convolutions only) "
-        "or nlm (non-local means).",
+        help="Model: n3net; n3unet, which is over three times as fast; photo, which is for photographs; or one to compare them "
+        "with: dncnn (convolutions only) or nlm (non-local means).",
+    ),
+]
+AutoModel = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        help="Model: auto takes photo if sigma is auto and the noise is not white, and n3net otherwise. n3net and n3unet, which "
+        "is over three times as fast, are for white noise; photo is for photographs; dncnn (convolutions only) and nlm "
+        "(non-local means) are there to compare with.",
     ),
 ]
 Weights = Annotated[

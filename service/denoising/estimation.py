@@ -58,12 +58,14 @@ class FoundNoise:
             in `models.images.noise_map`, or None to leave the plane unchanged.
         sigmas: The estimated noise level of each plane, on the 0-255 scale.
         model: Name of the model to denoise with; None for the one that was asked for.
+        cells: The noise level map (2, h, w), if a network estimated one, on the 0-255 scale.
     """
 
     estimate: NoiseEstimate
     levels: tuple[Level | None, ...]
     sigmas: tuple[PlaneSigma, ...]
     model: str | None = None
+    cells: NDArray[np.float32] | None = None
 
 
 def noise_by_patches(picture: Picture, scale: ValueRange, sigma_range: SigmaRange, *, joint: bool) -> FoundNoise:

@@ -12,6 +12,7 @@ from typing import Literal, Protocol, TypeVar
 
 from models.model_info import ModelInfo
 from service import version
+from service.denoising.photographs import ModelChoice, denoise_estimated
 from service.denoising.pipeline import (
     DenoisedPicture,
     DenoisingOptions,
@@ -54,12 +55,14 @@ class DenoisingResult:
         file: The encoded picture.
         file_format: Its format.
         denoised: The picture before encoding, and how it was denoised.
+        model: The model that denoised it.
         quality: Its quality, if there was a reference.
     """
 
     file: bytes
     file_format: Format
     denoised: DenoisedPicture
+    model: ModelInfo
     quality: Quality | None = None
 
 
@@ -81,7 +84,13 @@ class Job(Protocol[Result_co]):
     held_pixels: int
 
     def start(self) -> Pass | None:
-        """Decode and return the first pass of the network, or None if the picture needs none."""
+        """Decode and return the first pass of the network, or None if the picture needs none.
+
+        The first pass may ask for an estimate of the noise (`Pass.sigma` is None); `estimated` then follows.
+        """
+
+    def estimated(self, levels: Plane) -> Pass | None:
+        """Take the noise level map that the first pass asked for; return the next pass, or None if there is none."""
 
     def resume(self, denoised: Plane) -> Pass:
         """Take the denoised plane of a pass that is not the last and return the next pass."""
@@ -102,6 +111,11 @@ class PassRunner:
         """Return the first pass, or None if there is none."""
         self._passes = passes
         return self._advance(None)
+
+    def estimated(self, levels: Plane) -> Pass | None:
+        """Send the noise level map that the first pass asked for; return the next pass, or None if there is none."""
+        with self.stage("treat"):
+            return self._advance(levels)
 
     def resume(self, denoised: Plane) -> Pass:
         """Send a denoised plane and return the next pass."""
@@ -150,6 +164,9 @@ class DenoisingJob:
         output: OutputOptions,
         limits: DecodeLimits,
         stage: Stage = untimed,
+        photo: ModelInfo | None = None,
+        *,
+        automatic: bool = False,
     ) -> None:
         """Read the headers.
 
@@ -161,6 +178,8 @@ class DenoisingJob:
             output: What to write.
             limits: What to accept.
             stage: Times parts of the job.
+            photo: The model whose network estimates the noise if sigma is not given; None to estimate it from patches.
+            automatic: Whether this model also denoises if the noise is not white.
 
         Raises:
             ServiceError: If a file is refused by its header.
@@ -171,6 +190,7 @@ class DenoisingJob:
         self._denoising, self._limits = denoising, limits
         self._runner = PassRunner(stage)
         self._reference: Picture | None = None
+        self._choice = ModelChoice(model, photo, automatic) if photo else None
         self.header = self._image.header
         self.model = model.serving(rgb=self.header.rgb and denoising.color == "rgb")
         self.passes = count_passes(self.header, denoising, joint=self.model.channels == 3)
@@ -196,8 +216,14 @@ class DenoisingJob:
         if self._reference_file:
             self._reference = matching_reference(self._reference_file.decode(), picture)
         with self._runner.stage("treat"):
+            if self._choice and self._choice.estimates(picture, self._denoising):
+                return self._runner.begin(denoise_estimated(picture, self._denoising, self._choice))
             joint = self.model.channels == 3
             return self._runner.begin(denoise_picture(picture, self._denoising, self.model.sigma_range, joint=joint))
+
+    def estimated(self, levels: Plane) -> Pass | None:
+        """Take the noise level map that the first pass asked for; return the next pass, or None if there is none."""
+        return self._runner.estimated(levels)
 
     def resume(self, denoised: Plane) -> Pass:
         """Take the denoised plane of a pass that is not the last and return the next pass."""
@@ -206,19 +232,24 @@ class DenoisingJob:
     def finish(self, denoised: Plane | None) -> DenoisingResult:
         """Take the last denoised plane, encode the picture with its metadata, and measure it."""
         result = self._runner.end(denoised)
-        software = metadata.software_text(version(), self.model.name, result.sigma, self.model.weights_sha256)
+        model = self.model
+        if result.model and self._choice:
+            model = self._choice.photo.serving(rgb=result.noisy.rgb)
+        software = metadata.software_text(version(), model.name, result.sigma, model.weights_sha256)
         kept = metadata.prepared(result.picture.metadata, self.output.metadata, software)
         file = codec.encode(replace(result.picture, metadata=kept), self.output.file_format, self.output.depth)
         quality = None
         if self._reference:
             with self._runner.stage("metric"):
                 quality = compare(result, codec.decode(file, self._limits), self._reference)
-        return DenoisingResult(file, self.output.file_format or result.picture.format, result, quality)
+        return DenoisingResult(file, self.output.file_format or result.picture.format, result, model, quality)
 
 
 def run(job: Job[Result], denoise: Callable[[Pass], Plane]) -> Result:
     """Run a job from start to end, and call `denoise` for each pass of the network."""
     current, denoised = job.start(), None
+    if current and current.sigma is None:
+        current = job.estimated(denoise(current))
     while current is not None:
         denoised = denoise(current)
         current = job.resume(denoised) if current.index + 1 < current.count else None

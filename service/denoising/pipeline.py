@@ -61,7 +61,7 @@ class Pass:
         sigma: Standard deviation of its noise on the [0, 1] scale, within the model's range, or a noise level map (2, h, w) as in
             `models.images.noise_map`. None asks for an estimate of this map instead of a denoised plane.
         index: Number of this pass, counted from 0.
-        count: Number of passes in all, without the one that asks for an estimate.
+        count: Number of passes in all. A pass that asks for an estimate counts on its own.
         model: Name of the model that computes it; None for the one that was asked for.
     """
 
@@ -84,6 +84,7 @@ class DenoisedPicture:
         estimate: The estimated noise, on the 0-255 scale, if sigma was not given.
         warnings: Reasons to doubt the result, those to doubt the estimate included: codes from `WARNINGS`.
         model: Name of the model that denoised it; None for the one that was asked for.
+        cells: The noise level map (2, h, w) on the 0-255 scale, if a network estimated one.
     """
 
     picture: Picture
@@ -93,6 +94,7 @@ class DenoisedPicture:
     estimate: NoiseEstimate | None = None
     warnings: tuple[str, ...] = ()
     model: str | None = None
+    cells: NDArray[np.float32] | None = None
 
 
 Passes = Generator[Pass, Plane, DenoisedPicture]
@@ -156,13 +158,14 @@ def denoise_picture(
                 [level if level is None else level / scale.span for level in levels],
             )
     model, estimate = (found.model, found.estimate) if found else (None, None)
+    cells = found.cells if found else None
     if found and found.model:
         sigmas = found.sigmas
     else:
         sigmas = _used(levels, ("rgb",) if joint else plane_names(noisy), scale.span, sigma_range)
     count = sum(level is not None for level in levels) * (8 if options.ensemble else 1) if options.strength else 0
     if not count:
-        return DenoisedPicture(noisy, noisy, sigma, sigmas, estimate, warnings, model)
+        return DenoisedPicture(noisy, noisy, sigma, sigmas, estimate, warnings, model, cells)
 
     indices = iter(range(count))
     denoised = np.empty_like(planes)
@@ -178,7 +181,7 @@ def denoise_picture(
         denoised = noisy.planes + np.float32(options.strength) * (denoised - noisy.planes)
     if noisy.alpha is not None:
         np.copyto(denoised, noisy.planes, where=noisy.alpha == 0)
-    return DenoisedPicture(replace(noisy, planes=denoised), noisy, sigma, sigmas, estimate, warnings, model)
+    return DenoisedPicture(replace(noisy, planes=denoised), noisy, sigma, sigmas, estimate, warnings, model, cells)
 
 
 def _network_planes(picture: Picture, scale: ValueRange, *, joint: bool) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 import torch
 
+from models.inference.photo import Photo
 from models.methods import Method, load_method, method_names
 from models.steps import run_through
 from service.engine import selftest
@@ -67,21 +68,22 @@ class Backend:
             raise NotReady(f"A GPU is required, but {default.fallback_reason or 'the settings ask for the CPU'}.")
         return backend
 
-    def steps(self, noisy: Plane, sigma: float, model: str = DEFAULT_MODEL) -> Generator[float, None, Plane]:
-        """Denoise a plane, or the channels of an RGB picture together, strip by strip.
+    def steps(self, noisy: Plane, sigma: float | Plane | None, model: str = DEFAULT_MODEL) -> Generator[float, None, Plane]:
+        """Denoise a plane, or the channels of an RGB picture together, strip by strip; or estimate the noise.
 
         If the device runs out of memory, start again with strips of half the size, once.
 
         Args:
             noisy: (H, W), or (3, H, W) for a model with a color network; [0, 1].
-            sigma: Noise standard deviation on the [0, 1] scale.
+            sigma: Noise standard deviation on the [0, 1] scale, or a noise level map for a model that takes one; None estimates
+                this map, if the model can.
             model: One of `models`.
 
         Yields:
             The fraction done after each strip; it falls when the computation starts again.
 
         Returns:
-            The denoised image, of the same shape, not clipped.
+            The denoised image, of the same shape, not clipped; or the noise level map (2, h, w).
 
         Raises:
             DeviceOutOfMemory: If the device runs out of memory again, or if the model cannot use smaller strips.
@@ -93,7 +95,7 @@ class Backend:
         method, shrink = self._methods[model], 1
         while True:
             try:
-                denoised = yield from method.steps(plane, sigma, shrink=shrink)
+                denoised = yield from self._method_steps(method, plane, sigma, shrink)
                 break
             except (MemoryError, RuntimeError) as error:
                 self._recover(error, may_retry=method.can_shrink and shrink == 1)
@@ -103,6 +105,17 @@ class Backend:
             self._on_device_error("non_finite")
             raise NonFiniteResult
         return result
+
+    @staticmethod
+    def _method_steps(
+        method: Method, plane: torch.Tensor, sigma: float | Plane | None, shrink: int
+    ) -> Generator[float, None, torch.Tensor]:
+        if isinstance(sigma, float | int):
+            return method.steps(plane, sigma, shrink=shrink)
+        assert isinstance(method, Photo)  # the only one that knows maps
+        if sigma is None:
+            return method.estimate_steps(plane)
+        return method.steps(plane, torch.from_numpy(np.array(sigma, np.float32, order="C")), shrink=shrink)
 
     def _recover(self, error: Exception, *, may_retry: bool) -> None:
         """Free memory for another attempt, or raise the error of the service that the failure stands for."""

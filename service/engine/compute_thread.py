@@ -111,14 +111,16 @@ class ComputeThread:
             on_begun: Called on the event loop when the ticket's first strip begins.
 
         Returns:
-            A future for the denoised plane of the last pass, not clipped.
+            A future for the denoised plane of the last pass, not clipped, or for the estimated noise level map.
 
         Raises:
             DeviceLost: If the device is lost.
         """
         steps = self._run_passes(first, resume, model)
-        size = self.models[model].network_pixels(*first.plane.shape[-2:])
-        run = PlaneRun(steps, model, size * first.count, size, self._loop.create_future(), on_begun)
+        info, shape = self.models[model], first.plane.shape[-2:]
+        size = info.estimate_pixels(*shape) if first.sigma is None else info.network_pixels(*shape)
+        pixels = size * first.count
+        run = PlaneRun(steps, model, pixels, size, self._loop.create_future(), on_begun)
         with self._changed:
             if self.state == "lost":
                 raise DeviceLost

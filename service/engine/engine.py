@@ -219,7 +219,7 @@ class Engine:
             model: One of `models`.
 
         Returns:
-            The denoised plane (H, W) of the last pass, not clipped.
+            The denoised plane (H, W) of the last pass, not clipped, or the noise level map if the pass asks for an estimate.
 
         Raises:
             DeadlineExceeded: If the request's deadline passes, or if its computation does not begin in time.

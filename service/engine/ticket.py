@@ -18,8 +18,8 @@ class NetworkPass(Protocol):
         """(H, W) or (3, H, W), [0, 1]."""
 
     @property
-    def sigma(self) -> float:
-        """Noise standard deviation on the [0, 1] scale."""
+    def sigma(self) -> float | Plane | None:
+        """Noise standard deviation on the [0, 1] scale, or a map of it; None asks the model to estimate this map."""
 
     @property
     def index(self) -> int:

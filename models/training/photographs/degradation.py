@@ -23,7 +23,7 @@ Origin = Literal["camera", "white", "rounded", "varying", "clean"]
 """Where noise comes from: a camera; white noise, unclipped; white noise, rounded and perhaps compressed; white noise whose level
 varies over the picture; or nowhere."""
 
-SHARES: Mapping[Origin, float] = {"camera": 0.5, "white": 0.25, "rounded": 0.1, "varying": 0.07, "clean": 0.08}
+SHARES: Mapping[Origin, float] = {"camera": 0.5, "white": 0.2, "rounded": 0.12, "varying": 0.06, "clean": 0.12}
 """How often training draws each origin."""
 MARGIN = 8
 """Pixels around a crop that `degrade` needs, so that no filter sees the edge of the picture and blocks may begin anywhere."""

@@ -18,7 +18,7 @@ from service.api.upload import Upload
 from service.denoising.job import DenoisingJob, DenoisingResult, OutputOptions
 from service.denoising.pipeline import DenoisingOptions
 from service.imaging.picture import MEDIA_TYPES
-from service.settings import DEFAULT_MODEL
+from service.settings import AUTO, DEFAULT_MODEL, PHOTO_MODEL
 from service.telemetry.request_record import current_record, stage
 
 router = APIRouter(tags=["denoise"])
@@ -28,7 +28,7 @@ router = APIRouter(tags=["denoise"])
     "/v1/denoise",
     response_class=Response,
     responses={**image_response(Denoised, tuple(MEDIA_TYPES.values()), DENOISE_HEADERS), **problems(*IMAGES, *ENGINE)},
-    openapi_extra=image_request(DenoiseOptions, reference=True),
+    openapi_extra=image_request(DenoiseOptions, "DenoiseForm"),
 )
 async def denoise(request: Request) -> Response:
     """Denoise an image, sent as the body or as the field `image` of a multipart form."""
@@ -39,8 +39,9 @@ async def denoise(request: Request) -> Response:
 
     def prepare(upload: Upload) -> tuple[DenoisingJob, Callable[[DenoisingResult], Response]]:
         options = parse(DenoiseOptions, upload.fields)
-        record.model = options.model
-        model = context.engine.model_info(options.model)
+        automatic = options.model == AUTO
+        model = context.engine.model_info(DEFAULT_MODEL if automatic else options.model)
+        record.model = model.name
         sigma = None if options.sigma == "auto" else options.sigma
         job = DenoisingJob(
             upload.image,
@@ -50,6 +51,8 @@ async def denoise(request: Request) -> Response:
             OutputOptions(options.format, options.depth, options.metadata),
             context.limits,
             partial(stage, context.metrics),
+            context.engine.models.get(PHOTO_MODEL),
+            automatic=automatic,
         )
         job.output = replace(job.output, file_format=accept.image_format(options.format, job.default_format))
 
@@ -58,7 +61,8 @@ async def denoise(request: Request) -> Response:
                 context.metrics.estimated_sigma.observe(result.denoised.sigma)
             if result.quality:
                 context.metrics.observe_psnr(result.quality.noisy.psnr, result.quality.denoised.psnr)
-            return (denoised_json if accept.json else denoised_image)(result, job.model)
+            record.model = result.model.name
+            return denoised_json(result, noise_map=options.noise_map) if accept.json else denoised_image(result)
 
         return job, render
 

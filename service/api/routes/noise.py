@@ -14,6 +14,7 @@ from service.api.run_job import run_job
 from service.api.schemas import NoiseByPlane, NoiseOptions
 from service.api.upload import Upload
 from service.denoising.noise_job import NoiseJob, NoiseResult
+from service.settings import PHOTO_MODEL
 from service.telemetry.request_record import stage
 
 router = APIRouter(tags=["denoise"])
@@ -34,10 +35,12 @@ async def noise(request: Request) -> Response:
     def prepare(upload: Upload) -> tuple[NoiseJob, Callable[[NoiseResult], Response]]:
         options = parse(NoiseOptions, upload.fields)
         timer = partial(stage, context.metrics)
-        return NoiseJob(upload.image, options.color, context.engine.model_info(), context.limits, timer), render
+        photo = context.engine.models.get(PHOTO_MODEL)
 
-    def render(result: NoiseResult) -> Response:
-        context.metrics.estimated_sigma.observe(result.estimate.sigma)
-        return noise_json(result)
+        def render(result: NoiseResult) -> Response:
+            context.metrics.estimated_sigma.observe(result.estimate.sigma)
+            return noise_json(result, noise_map=options.noise_map)
+
+        return NoiseJob(upload.image, options.color, context.engine.model_info(), context.limits, timer, photo), render
 
     return await run_job(request, context, prepare)

@@ -1,0 +1,140 @@
+"""The noise of photographs: the estimate of the network for it, and the choice of a model that suits it."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.images.noise import in_sigma_range
+from models.images.noise_level import NoiseEstimate
+from models.model_info import ModelInfo
+from service.denoising.estimation import (
+    WARNINGS,
+    FoundNoise,
+    Level,
+    PlaneSigma,
+    noise_by_patches,
+    picture_warnings,
+)
+from service.denoising.pipeline import DenoisingOptions, Pass, Passes, denoise_picture
+from service.denoising.value_range import ValueRange, whole_range
+from service.imaging.codec import to_gray
+from service.imaging.picture import Header, Picture, Plane
+
+LEAST_SIDE = 32
+"""Smaller pictures do not show enough noise for a map."""
+
+_CLEAN = 1.2  # on the 0-255 scale; noise this weak is hard to see, and hard to tell from texture
+_WHITE = (0.8, 1.3)  # for white noise, the estimates of the network and from patches have a ratio within this range
+_VARIES = 2.0  # in a map of white noise, nine tenths of the cells differ by less than this factor from the rest
+_LEAST_WHITE = 1.5  # white noise that is weaker is left to the network
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """The models for a picture whose noise is estimated.
+
+    Attributes:
+        asked: The model for white noise, or the one for photographs if that was asked for.
+        photo: The model for photographs, whose network estimates the noise.
+        automatic: Whether the model for photographs is taken if the noise is not white.
+    """
+
+    asked: ModelInfo
+    photo: ModelInfo
+    automatic: bool
+
+    def estimates(self, picture: Picture | Header, options: DenoisingOptions) -> bool:
+        """Tell whether the network estimates the noise of a picture: sigma is not given, and it is gray or RGB, and not tiny."""
+        suits = picture.rgb or options.color == "gray" or picture.channels == 1
+        return options.sigma is None and suits and min(picture.width, picture.height) >= LEAST_SIDE
+
+
+def denoise_estimated(picture: Picture, options: DenoisingOptions, models: ModelChoice) -> Passes:
+    """Denoise a picture whose noise is estimated by the network; see `denoise_picture`.
+
+    Yields:
+        A pass that asks for the noise level map, then the passes of `denoise_picture`.
+    """
+    noisy = to_gray(picture) if options.color == "gray" else picture
+    found = yield from find_noise(noisy, models)
+    used = models.photo if found.model else models.asked
+    joint = used.serving(rgb=noisy.rgb).channels == 3
+    return (yield from denoise_picture(noisy, options, used.sigma_range, joint=joint, found=found))
+
+
+def find_noise(noisy: Picture, models: ModelChoice) -> Generator[Pass, Plane, FoundNoise]:
+    """Estimate the noise of a picture with the network, and from patches if the noise is white, where that is more exact.
+
+    Yields:
+        A pass that asks for the noise level map.
+
+    Returns:
+        What was found; its model is the one for photographs if that shall denoise the picture.
+    """
+    scale = whole_range(noisy.planes)
+    planes = scale.to_unit(noisy.planes)
+    levels = yield Pass(np.ascontiguousarray(planes if noisy.rgb else planes[0]), None, 0, 1, models.photo.name)
+    del planes
+    if not noisy.rgb:
+        levels = np.stack((levels[0], np.zeros_like(levels[0])))  # equal channels have no noise in their differences
+    if models.asked is not models.photo:
+        joint = models.asked.serving(rgb=noisy.rgb).channels == 3
+        patches = noise_by_patches(noisy, scale, models.asked.sigma_range, joint=joint)
+        if _is_white(255 * channel_levels(levels, rgb=noisy.rgb), patches.estimate.sigma / scale.span):
+            return patches
+    return noise_by_network(noisy, levels, scale, models)
+
+
+def noise_by_network(noisy: Picture, levels: Plane, scale: ValueRange, models: ModelChoice) -> FoundNoise:
+    """Return the noise of a picture according to its noise level map.
+
+    Args:
+        noisy: The picture, gray or RGB.
+        levels: The map (2, h, w), see `models.images.noise_map`.
+        scale: The range of the samples of the picture.
+        models: The models. If the one for photographs is not taken, the planes get the mean levels of the map.
+    """
+    luma, difference = (float(level) for level in np.sqrt(np.square(levels, dtype=np.float64).mean((1, 2))))
+    sigma = float(np.sqrt(np.square(255 * channel_levels(levels, rgb=noisy.rgb)).mean()))
+    clean = sigma < _CLEAN
+    photo = not clean and (models.automatic or models.asked is models.photo)
+    codes = {*picture_warnings(noisy, scale)}
+    if clean:
+        codes.add("looks-clean")
+    elif not in_sigma_range(sigma, models.asked.sigma_range):
+        codes.add("out-of-range")
+    if not (clean or photo):
+        codes.add("not-white")
+    ordered = tuple(code for code in WARNINGS if code in codes)
+    estimate = NoiseEstimate(sigma * scale.span, _confidence(sigma), ordered)
+    names, each = (("luma", "red-blue", "magenta-green"), (luma, difference, difference)) if noisy.rgb else (("gray",), (luma,))
+    sigmas = tuple(PlaneSigma(name, 255 * level * scale.span) for name, level in zip(names, each, strict=True))
+    joint = models.asked.serving(rgb=noisy.rgb).channels == 3
+    planes: tuple[Level | None, ...] = (levels,) if photo else (sigma / 255,) if joint else each
+    planes = (None,) * len(planes) if clean else planes
+    return FoundNoise(estimate, planes, sigmas, models.photo.name if photo else None, levels * np.float32(255 * scale.span))
+
+
+def channel_levels(levels: Plane, *, rgb: bool) -> NDArray[np.float64]:
+    """Return the noise level of a channel in each cell, (h, w), on the scale of the map (2, h, w)."""
+    luma, difference = np.square(levels.astype(np.float64))
+    return np.asarray(np.sqrt((3 * luma + 2 * difference) / 3 if rgb else luma))
+
+
+def _is_white(levels: NDArray[np.float64], sigma: float) -> bool:
+    """Tell whether noise is white: the estimate from patches agrees with that of the network, which hardly varies.
+
+    Args:
+        levels: The noise level of a channel in each cell, estimated by the network, (h, w).
+        sigma: The noise level of a channel, estimated from patches. Both are on the 0-255 scale.
+    """
+    low, middle, high = np.quantile(levels, (0.1, 0.5, 0.9))
+    least, most = _WHITE
+    return bool(sigma >= _LEAST_WHITE and least <= middle / sigma <= most and high < _VARIES * low)
+
+
+def _confidence(sigma: float) -> float:
+    """Return 1 minus the usual relative error of an estimate of this level, as measured on simulated photographs."""
+    return 1 - 1 / (1 + 0.5 * sigma)
