@@ -72,6 +72,7 @@ def record_response(metrics: Metrics, record: Record, method: str, route: str, s
         status=status,
         outcome=record.error or record.outcome,
         seconds=round(seconds, 4),
+        **({"model": record.model} if record.model else {}),
         **record.facts,
     )
 

@@ -4,6 +4,7 @@ import base64
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 from starlette.responses import JSONResponse, Response
 
 from models.images.noise_level import NoiseEstimate
@@ -16,7 +17,7 @@ from service.denoising.noise_job import NoiseResult
 from service.denoising.photographs import channel_levels
 from service.denoising.quality import Figures, gain
 from service.imaging.codec import encode
-from service.imaging.picture import MEDIA_TYPES, Picture, Plane
+from service.imaging.picture import MEDIA_TYPES, Picture
 
 _MODEL_HEADERS = {
     "X-Model": "Name of the model.",
@@ -124,7 +125,7 @@ def _noise(estimate: NoiseEstimate) -> Noise:
     return Noise(sigma=estimate.sigma, confidence=estimate.confidence, warnings=_in_words(estimate.warnings))
 
 
-def _noise_map(cells: Plane | None, rgb: bool) -> str | None:
+def _noise_map(cells: NDArray[np.float64] | None, rgb: bool) -> str | None:
     """Return the noise level of a channel in each cell as a 16-bit PNG in base64."""
     if cells is None:
         return None

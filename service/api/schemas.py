@@ -38,7 +38,7 @@ class TreatmentOptions(BaseModel):
         Field(description="Standard deviation of the noise on the 0-255 scale, or auto to estimate it."),
     ] = "auto"
     model: Annotated[
-        Model | Literal["auto"],
+        Literal["auto", Model],
         Field(
             description=(
                 "Name of the model; /v1/models lists the available ones. auto takes photo if sigma is auto and the noise is not "

@@ -65,7 +65,7 @@ class FoundNoise:
     levels: tuple[Level | None, ...]
     sigmas: tuple[PlaneSigma, ...]
     model: str | None = None
-    cells: NDArray[np.float32] | None = None
+    cells: NDArray[np.float64] | None = None
 
 
 def noise_by_patches(picture: Picture, scale: ValueRange, sigma_range: SigmaRange, *, joint: bool) -> FoundNoise:

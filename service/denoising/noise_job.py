@@ -29,7 +29,7 @@ class NoiseResult:
 
     estimate: NoiseEstimate
     sigmas: tuple[PlaneSigma, ...]
-    cells: NDArray[np.float32] | None = None
+    cells: NDArray[np.float64] | None = None
 
 
 class NoiseJob:

@@ -114,10 +114,12 @@ def noise_by_network(noisy: Picture, levels: Plane, scale: ValueRange, models: M
     joint = models.asked.serving(rgb=noisy.rgb).channels == 3
     planes: tuple[Level | None, ...] = (levels,) if photo else (sigma / 255,) if joint else each
     planes = (None,) * len(planes) if clean else planes
-    return FoundNoise(estimate, planes, sigmas, models.photo.name if photo else None, levels * np.float32(255 * scale.span))
+    return FoundNoise(
+        estimate, planes, sigmas, models.photo.name if photo else None, levels.astype(np.float64) * (255 * scale.span)
+    )
 
 
-def channel_levels(levels: Plane, *, rgb: bool) -> NDArray[np.float64]:
+def channel_levels(levels: NDArray[np.floating], *, rgb: bool) -> NDArray[np.float64]:
     """Return the noise level of a channel in each cell, (h, w), on the scale of the map (2, h, w)."""
     luma, difference = np.square(levels.astype(np.float64))
     return np.asarray(np.sqrt((3 * luma + 2 * difference) / 3 if rgb else luma))

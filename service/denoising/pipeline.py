@@ -94,7 +94,7 @@ class DenoisedPicture:
     estimate: NoiseEstimate | None = None
     warnings: tuple[str, ...] = ()
     model: str | None = None
-    cells: NDArray[np.float32] | None = None
+    cells: NDArray[np.float64] | None = None
 
 
 Passes = Generator[Pass, Plane, DenoisedPicture]

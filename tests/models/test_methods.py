@@ -12,6 +12,7 @@ from models.methods import METHODS, load_method, method_names
 from models.neighbors.nlm import NonLocalMeans
 from models.networks.n3net import N3NetConfig
 from models.networks.n3unet import N3UNetConfig
+from models.networks.noise_level_net import NoiseLevelConfig
 from models.weights import files as weights
 from models.weights.files import WeightsError, save_weights, weights_names
 
@@ -23,8 +24,13 @@ def small_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     dncnn = N3NetConfig(blocks=0, depth=3, features=4)
     n3net = N3NetConfig(blocks=1, depth=2, features=4, planes=2, embedding=4)
     n3unet = N3UNetConfig(features=4, planes=4, embedding=4)
-    for name, config in (("dncnn", dncnn), ("n3net", n3net), ("n3unet", n3unet)):
-        save_weights(tmp_path / f"{name}.safetensors", config, config.build().state_dict(), (5, 75), {})
+    photo = N3UNetConfig(channels=3, noise_planes=2, features=4, planes=4, embedding=4)
+    estimator = NoiseLevelConfig(filters=4, features=4)
+    for name, config in (
+        *(("dncnn", dncnn), ("n3net", n3net), ("n3unet", n3unet)),
+        *(("photo", photo), ("noise-level", estimator)),
+    ):
+        save_weights(tmp_path / f"{name}.safetensors", config, config.build().state_dict(), (0, 75), {})
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
     return tmp_path
 
@@ -68,9 +74,19 @@ def test_each_name_loads_its_method(small_weights: Path) -> None:
 
 def test_a_network_without_weights_is_not_offered(small_weights: Path) -> None:
     (small_weights / "dncnn.safetensors").unlink()
-    assert method_names() == ["n3net", "n3unet", "nlm"]
+    assert method_names() == ["n3net", "n3unet", "photo", "nlm"]
     with pytest.raises(WeightsError, match="dncnn"):
         load_method("dncnn")
+    (small_weights / "noise-level.safetensors").unlink()
+    assert "photo" not in method_names()  # it needs the network that estimates noise
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("noise-level", "estimate noise and cannot denoise"), ("photo", "are for RGB pictures")]
+)
+def test_weights_for_another_purpose_are_refused(small_weights: Path, name: str, message: str) -> None:
+    with pytest.raises(WeightsError, match=message):
+        load_method("n3net", weights=small_weights / f"{name}.safetensors", device="cpu", dtype="float32")
 
 
 def test_methods_with_shipped_weights_are_offered() -> None:

@@ -241,7 +241,7 @@ def test_the_default_weights_serve_a_better_picture() -> None:
 
 def test_another_method_can_be_asked_for(service: Live) -> None:
     models = {card["name"]: card for card in service.client.get("/v1/models").json()["models"]}
-    assert {"n3net", "n3unet", "dncnn", "nlm"} == models.keys()
+    assert {"n3net", "n3unet", "photo", "dncnn", "nlm"} == models.keys()
     assert models["nlm"]["weights_sha256"] is None
     answer = service.denoise(model="nlm")
     assert answer.status_code == 200

@@ -23,11 +23,11 @@ def refusal(options: type[BaseModel], fields: Mapping[str, str]) -> tuple[str, o
     ("options", "name", "rule"),
     [
         (DenoiseOptions, "sigma", "a number of at least 0 or auto"),
-        (DenoiseOptions, "model", "n3net, n3unet, dncnn or nlm"),
+        (DenoiseOptions, "model", "auto, n3net, n3unet, photo, dncnn or nlm"),
         (DenoiseOptions, "color", "gray or rgb"),
         (DenoiseOptions, "strength", "a number from 0 to 1"),
         (DenoiseOptions, "ensemble", "true or false"),
-        (DenoiseOptions, "format", "png, jpeg, webp, tiff or bmp"),
+        (DenoiseOptions, "format", "png, jpeg, webp, avif, tiff or bmp"),
         (DenoiseOptions, "depth", "8, 16 or float"),
         (DenoiseOptions, "metadata", "no-gps, keep or strip"),
         (EvaluateOptions, "sigma", "a number above 0"),
@@ -63,16 +63,16 @@ def test_an_unknown_option_is_named_beside_the_known_ones() -> None:
     detail, names = refusal(DenoiseOptions, {"sgima": MARKER, "kolor": MARKER, "strength": MARKER})
     assert detail == (
         "strength must be a number from 0 to 1. Unknown option: kolor, sgima. "
-        "The options are sigma, model, color, strength, ensemble, format, depth and metadata."
+        "The options are sigma, model, color, strength, ensemble, format, depth, noise_map and metadata."
     )
     assert names == ["strength", "kolor", "sgima"]
-    assert refusal(NoiseOptions, {"sigma": "25"}) == ("Unknown option: sigma. The options are color.", ["sigma"])
+    assert refusal(NoiseOptions, {"sigma": "25"}) == ("Unknown option: sigma. The options are color and noise_map.", ["sigma"])
 
 
 @pytest.mark.parametrize("name", ["a" * 41, "<script>", "a b", "a\n", "é", ""])
 def test_an_unknown_option_that_is_long_or_odd_is_not_named(name: str) -> None:
     detail, names = refusal(NoiseOptions, {name: "1"})
-    assert (detail, names) == ("An option is unknown. The options are color.", [])
+    assert (detail, names) == ("An option is unknown. The options are color and noise_map.", [])
 
 
 @pytest.mark.parametrize(("given", "meant"), [("jpg", "jpeg"), ("tif", "tiff"), ("png", "png")])

@@ -1,0 +1,185 @@
+"""The choice between the models, and what is said about the noise that the network estimated."""
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models.model_info import ModelInfo
+from service.denoising.photographs import LEAST_SIDE, ModelChoice, channel_levels, denoise_estimated, find_noise
+from service.denoising.pipeline import DenoisedPicture, DenoisingOptions, Pass
+from service.imaging.picture import Picture, Plane
+from tests.support.passes import advance
+
+SIDE = 96
+CELLS = SIDE // 8
+OPTIONS = DenoisingOptions(None, "rgb")
+
+
+def info(name: str, color: ModelInfo | None = None, channels: int = 1) -> ModelInfo:
+    return ModelInfo(name, name, "0" * 64, {}, (0.0, 75.0), "cpu", "CPU", "float32", None, channels=channels, color=color)
+
+
+WHITE, PHOTO = info("n3net"), info("photo", info("photo", channels=3))
+AUTO = ModelChoice(WHITE, PHOTO, automatic=True)
+ASKED = ModelChoice(WHITE, PHOTO, automatic=False)
+ONLY_PHOTO = ModelChoice(PHOTO, PHOTO, automatic=False)
+
+
+def picture(sigma: float, channels: int = 3, *, soft: bool = False) -> Picture:
+    """Return a slope with white noise of this sigma on the 0-255 scale, or with noise that was smoothed."""
+    noise = np.random.default_rng(0).standard_normal((channels, SIDE, SIDE)).astype(np.float32)
+    if soft:
+        noise = sum(np.roll(noise, shift, (1, 2)) for shift in ((0, 0), (0, 1), (1, 0), (1, 1)))
+    slope = np.linspace(0.3, 0.7, SIDE, dtype=np.float32)
+    return Picture(slope + np.float32(sigma / 255) * noise, channels == 3)
+
+
+def level_map(luma: float, difference: float) -> Plane:
+    """Return a uniform map with levels on the 0-255 scale."""
+    return np.broadcast_to(np.float32([luma, difference])[:, None, None] / np.float32(255), (2, CELLS, CELLS)).copy()
+
+
+def run(
+    noisy: Picture, models: ModelChoice, levels: Plane, options: DenoisingOptions = OPTIONS
+) -> tuple[list[Pass], DenoisedPicture]:
+    """Answer the request for a map with these levels, and each pass with a plane of zeros."""
+    passes: list[Pass] = []
+    generator = denoise_estimated(noisy, options, models)
+    step = advance(generator, None)
+    while isinstance(step, Pass):
+        passes.append(step)
+        step = advance(generator, levels if step.sigma is None else np.zeros_like(step.plane))
+    return passes, step
+
+
+def white(sigma: float) -> Plane:
+    return level_map(sigma / math.sqrt(3), sigma)
+
+
+def test_the_first_pass_asks_the_network_for_a_map() -> None:
+    passes, _ = run(picture(20), AUTO, white(20))
+    assert passes[0].sigma is None
+    assert passes[0].model == "photo"
+    assert passes[0].plane.shape == (3, SIDE, SIDE)
+
+
+def test_white_noise_goes_to_the_model_for_it_with_the_estimate_from_patches() -> None:
+    passes, result = run(picture(20), AUTO, white(21))
+    assert [each.model for each in passes[1:]] == [None, None, None]
+    assert result.model is None
+    assert result.sigma == pytest.approx(20, rel=0.05)
+    assert result.warnings == ()
+
+
+def test_noise_that_is_not_white_goes_to_the_model_for_photographs_with_its_map() -> None:
+    levels = level_map(8, 12)
+    _, result = run(picture(8, soft=True), AUTO, levels)
+    passes, result = run(picture(8, soft=True), AUTO, levels)
+    assert [each.model for each in passes[1:]] == ["photo"]
+    np.testing.assert_array_equal(np.asarray(passes[1].sigma), levels)
+    assert passes[1].plane.shape == (3, SIDE, SIDE)
+    assert result.model == "photo"
+    assert result.sigma == pytest.approx(math.sqrt((3 * 8**2 + 2 * 12**2) / 3), rel=1e-3)
+    assert [each.sigma for each in result.sigmas] == pytest.approx([8, 12, 12], rel=1e-3)
+    assert result.warnings == ()
+    assert not result.picture.planes.any()
+    assert result.cells is not None
+    assert result.cells[0] == pytest.approx(np.full((CELLS, CELLS), 8), rel=1e-3)
+
+
+def test_noise_that_varies_is_not_white() -> None:
+    levels = white(20)
+    levels[:, : CELLS // 4] *= 4
+    assert run(picture(20), AUTO, levels)[1].model == "photo"
+
+
+def test_a_model_for_white_noise_that_was_asked_for_is_used_and_a_warning_says_that_it_does_not_suit() -> None:
+    passes, result = run(picture(8, soft=True), ASKED, level_map(8, 12))
+    assert [each.model for each in passes[1:]] == [None, None, None]
+    assert [each.sigma for each in passes[1:]] == pytest.approx([8 / 255, 12 / 255, 12 / 255], rel=1e-3)
+    assert result.warnings == ("not-white",)
+
+
+def test_the_model_for_photographs_can_be_asked_for() -> None:
+    assert [each.model for each in run(picture(20), ONLY_PHOTO, white(20))[0][1:]] == ["photo"]
+
+
+@pytest.mark.parametrize("models", [AUTO, ASKED, ONLY_PHOTO])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_clean_picture_stays_as_it_is(models: ModelChoice, channels: int) -> None:
+    noisy = picture(0.4, channels)
+    passes, result = run(noisy, models, level_map(0.4, 0.4))
+    assert len(passes) == 1
+    assert result.warnings == ("looks-clean",)
+    assert result.picture is result.noisy
+    assert {each.sigma for each in result.sigmas if each.sigma} <= {0.4} or result.sigmas
+
+
+def test_a_noisy_picture_never_looks_clean_with_confidence() -> None:
+    for sigma in (2, 5, 20, 50):
+        result = run(picture(sigma, soft=True), AUTO, white(sigma))[1]
+        assert "looks-clean" not in result.warnings
+        assert result.estimate is not None
+    confidences = [run(picture(sigma), AUTO, white(sigma / 3))[1].estimate for sigma in (6, 30, 120)]
+    values = [each.confidence for each in confidences if each]
+    assert values == sorted(values)
+    assert 0 < values[0] < values[-1] < 1
+
+
+def test_a_gray_picture_has_no_noise_in_color_differences() -> None:
+    passes, result = run(picture(8, 1, soft=True), AUTO, level_map(8, 3))
+    assert passes[0].plane.shape == passes[1].plane.shape == (SIDE, SIDE)
+    levels = np.asarray(passes[1].sigma)
+    assert levels[0] == pytest.approx(np.full((CELLS, CELLS), 8 / 255), rel=1e-3)
+    assert not levels[1].any()
+    assert result.sigma == pytest.approx(8, rel=1e-3)
+    assert [each.plane for each in result.sigmas] == ["gray"]
+
+
+def test_an_ensemble_turns_the_map_with_the_picture() -> None:
+    levels = level_map(8, 12)
+    levels[0, 0] *= 2
+    passes, _ = run(picture(8, soft=True), AUTO, levels, DenoisingOptions(None, "rgb", ensemble=True))
+    assert len(passes) == 9
+    rows = [np.asarray(each.sigma)[0].mean(1) for each in passes[1:]]
+    assert any(np.argmax(row) == 0 for row in rows)
+    assert any(np.argmax(row) == CELLS - 1 for row in rows)
+
+
+def test_levels_beyond_the_range_of_the_model_are_cut() -> None:
+    passes, result = run(picture(30, soft=True), AUTO, level_map(60, 90))
+    assert np.asarray(passes[1].sigma).max() == pytest.approx(75 / 255)
+    assert "out-of-range" in result.warnings
+
+
+def test_float_pictures_on_another_scale_are_told_about_on_their_scale() -> None:
+    noisy = picture(8, soft=True)
+    large = Picture(noisy.planes * 100, rgb=True, depth="float")
+    result = run(large, AUTO, level_map(8, 12))[1]
+    span = float(large.planes.max())
+    assert result.sigma == pytest.approx(span * math.sqrt((3 * 8**2 + 2 * 12**2) / 3), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "sigma", "asks"),
+    [
+        ((96, 96), 3, None, True),
+        ((96, 96), 1, None, True),
+        ((96, 96), 3, 25.0, False),
+        ((LEAST_SIDE - 1, 96), 3, None, False),
+        ((96, 96), 4, None, False),
+    ],
+)
+def test_which_pictures_the_network_estimates(size: tuple[int, int], channels: int, sigma: float | None, asks: bool) -> None:
+    noisy = Picture(np.zeros((channels, *size), np.float32), channels == 3)
+    assert AUTO.estimates(noisy, DenoisingOptions(sigma, "rgb")) == asks
+
+
+def test_the_level_of_a_channel() -> None:
+    levels: NDArray[np.float32] = white(20)
+    assert channel_levels(levels, rgb=True) * 255 == pytest.approx(np.full((CELLS, CELLS), 20), rel=1e-5)
+    assert channel_levels(levels, rgb=False) * 255 == pytest.approx(np.full((CELLS, CELLS), 20 / math.sqrt(3)), rel=1e-5)
+    found = find_noise(picture(20), AUTO)
+    assert next(found).sigma is None
