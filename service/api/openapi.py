@@ -10,7 +10,7 @@ from service import errors
 from service.api.error_responses import MEDIA_TYPE
 from service.api.schemas import Problem
 from service.errors import ServiceError
-from service.imaging.picture import MEDIA_TYPES
+from service.imaging.picture import INPUT_MEDIA_TYPES
 
 Json = dict[str, Any]
 
@@ -34,7 +34,7 @@ ENGINE = (
 )
 
 _FILE: Json = {"type": "string", "format": "binary"}
-_IMAGE: Json = {**_FILE, "description": "Image file: PNG, JPEG, WebP, TIFF or BMP, recognized by its content."}
+_IMAGE: Json = {**_FILE, "description": "Image file: PNG, JPEG, WebP, AVIF, HEIC, TIFF or BMP, recognized by its content."}
 _REFERENCE: Json = {**_FILE, "description": "Clean image file to measure the quality against."}
 _SECURITY_SCHEMES: Json = {
     "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key of the service."},
@@ -121,7 +121,7 @@ def image_request(options: type[BaseModel], *, reference: bool = False) -> Json:
             "content": {
                 "multipart/form-data": {"schema": _reference(form)},
                 "application/octet-stream": raw,
-                **dict.fromkeys(MEDIA_TYPES.values(), raw),
+                **dict.fromkeys(INPUT_MEDIA_TYPES, raw),
             },
         },
     }

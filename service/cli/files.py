@@ -124,7 +124,7 @@ def format_of(path: Path) -> Format | None:
 
 def is_image_name(path: Path) -> bool:
     """Tell whether a path has the suffix of an image format that can be read."""
-    return any(path.suffix.lower() in suffixes for suffixes in INPUT_SUFFIXES.values())
+    return path.suffix.lower() in INPUT_SUFFIXES
 
 
 def is_file_name(path: Path) -> bool:

@@ -1,7 +1,6 @@
 """PNG, JPEG, WebP and BMP files, whose headers and metadata Pillow reads; it also decodes all but PNG."""
 
 import io
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,9 +8,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import UndecodableImage, UnsupportedMode
+from service.imaging.cmyk import srgb_profile, to_srgb
 from service.imaging.decode_errors import DAMAGE, undecodable
+from service.imaging.decoded import Decoded
 from service.imaging.jpeg import read_structure, with_longer_scan
-from service.imaging.picture import Depth, Format, Header
+from service.imaging.picture import Depth, Header, InputFormat
 from service.imaging.png import bits_per_sample, decode_png, has_gray_samples, without_pixels
 from service.imaging.structure import check_bmp, check_png, check_webp
 from service.imaging.tiff_directory import holds_too_much
@@ -19,7 +20,7 @@ from service.imaging.tiff_directory import holds_too_much
 # The limits count pixels from the header, so Pillow's own guard, which only warns at first, has nothing left to say.
 Image.MAX_IMAGE_PIXELS = None
 
-_CHANNELS = {"1": 1, "L": 1, "LA": 1, "I;16": 1, "RGB": 3, "RGBA": 3, "P": 3}
+_CHANNELS = {"1": 1, "L": 1, "LA": 1, "I;16": 1, "RGB": 3, "RGBA": 3, "P": 3, "CMYK": 3}
 
 
 class PillowImage:
@@ -29,7 +30,7 @@ class PillowImage:
         header: The header.
     """
 
-    def __init__(self, data: bytes, name: Format) -> None:
+    def __init__(self, data: bytes, name: InputFormat) -> None:
         """Read the header.
 
         Raises:
@@ -43,11 +44,8 @@ class PillowImage:
             self.header = _header(self._image, name, data)
         self._data = data
 
-    def decode(self) -> tuple[NDArray[Any], Image.Exif, Mapping[Any, Any]]:
-        """Decode the samples.
-
-        Returns:
-            Samples (H, W, C), alpha last; EXIF; further entries by Pillow's names.
+    def decode(self) -> Decoded:
+        """Decode the samples, and convert CMYK to sRGB.
 
         Raises:
             UndecodableImage: If the file is damaged or truncated.
@@ -57,8 +55,12 @@ class PillowImage:
             if self._jpeg_end is not None:
                 self._check_last_scan(samples, self._jpeg_end)
             exif, info = _exif(image), image.info
+            conversions: tuple[str, ...] = ()
+            if image.mode == "CMYK":
+                converted, code = to_srgb(image, info.get("icc_profile") or b"")
+                samples, info, conversions = _samples(converted), {**info, "icc_profile": srgb_profile()}, (code,)
             image.close()  # to free its pixels: the job keeps this object until it ends
-            return samples, exif, info
+            return Decoded(samples, exif, info, conversions)
 
     def _check_last_scan(self, samples: NDArray[Any], end: int) -> None:
         """Refuse a JPEG file whose last scan was cut short, which no library reports."""
@@ -67,7 +69,7 @@ class PillowImage:
                 raise UndecodableImage("The file is damaged or truncated.")
 
 
-def _check_structure(data: bytes, name: Format) -> int | None:
+def _check_structure(data: bytes, name: InputFormat) -> int | None:
     """Refuse a file that could keep a decoder busy for long; return the offset of the end marker of a JPEG file."""
     if name == "jpeg":
         structure = read_structure(data)
@@ -78,12 +80,14 @@ def _check_structure(data: bytes, name: Format) -> int | None:
     return None
 
 
-def _header(image: Image.Image, name: Format, data: bytes) -> Header:
+def _header(image: Image.Image, name: InputFormat, data: bytes) -> Header:
     # A phone's JPEG may carry a second view; the first one is the picture.
     if getattr(image, "n_frames", 1) != 1 and image.format != "MPO":
         raise UnsupportedMode("Send a single frame; animated images are not supported.")
     if image.mode not in _CHANNELS:
-        raise UnsupportedMode("Send 8-bit gray, RGB or palette, or 16-bit PNG or TIFF; alpha is supported, CMYK is not.")
+        raise UnsupportedMode("Send 8-bit gray, RGB or palette, 16-bit PNG or TIFF, or CMYK as JPEG; alpha is supported.")
+    if image.mode == "CMYK" and "adobe" not in image.info:
+        raise UnsupportedMode("Send CMYK as JPEG with an Adobe marker: without it, the file does not say what 0 means.")
     deep = name == "png" and bits_per_sample(data) == 16
     # Pillow calls 16-bit gray with alpha RGBA.
     channels = 1 if deep and has_gray_samples(data) else _CHANNELS[image.mode]

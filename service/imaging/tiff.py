@@ -4,7 +4,6 @@ import io
 import logging
 import math
 import struct
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 
 from service.errors import UndecodableImage, UnsupportedMode
 from service.imaging.decode_errors import undecodable
+from service.imaging.decoded import Decoded
 from service.imaging.jpeg import read_structure
-from service.imaging.metadata import Exif, directory_bytes, exif_of_tiff, profile_for, tiff_tags
+from service.imaging.metadata import directory_bytes, exif_of_tiff, profile_for, tiff_tags
 from service.imaging.picture import Depth, Header, Picture
 from service.imaging.tiff_directory import full_pages, with_first_page, with_only_page
 
@@ -31,7 +31,7 @@ _DEPTHS: dict[tuple[str, int], Depth] = {
 # CCITT (2 to 4) is left out: its decoders fill in what they cannot read, and report no damage.
 _LOSSLESS, _JPEG = {1, 5, 8, 32773, 32946, 50000}, 7
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
-_STRAIGHT, _UNSPECIFIED = 2, 0
+_STRAIGHT, _PREMULTIPLIED, _UNSPECIFIED = 2, 1, 0
 _MOST_TILE_SAMPLES = 1 << 28
 _ANY_TILE_SAMPLES = 1 << 22  # writers use one tile size for all images: this allows 1024 x 1024 RGBA for the smallest
 _ANY_SAMPLES = 1 << 24  # of all tiles together
@@ -68,11 +68,8 @@ class TiffImage:
             self.header = _header(self._page)
         self._data, self._directory = data, pages[0]
 
-    def decode(self) -> tuple[NDArray[Any], Exif, Mapping[Any, Any]]:
+    def decode(self) -> Decoded:
         """Decode the samples: look up a palette, invert white-is-zero, and scale two levels to 8 bits and 12 bits to 16.
-
-        Returns:
-            Samples (H, W, C) in their own type, alpha last; EXIF; the color profile and the resolution by Pillow's names.
 
         Raises:
             UndecodableImage: If a strip or tile is damaged or missing.
@@ -96,7 +93,7 @@ class TiffImage:
                 samples = samples * np.uint8(255)
             if page.bitspersample == 12:
                 samples = samples << 4 | samples >> 8
-        return np.asarray(samples), exif_of_tiff(with_first_page(self._data, self._directory)), info
+        return Decoded(np.asarray(samples), exif_of_tiff(with_first_page(self._data, self._directory)), info)
 
 
 def encode_tiff(samples: NDArray[Any], picture: Picture) -> bytes:
@@ -204,18 +201,18 @@ def _header(page: Any) -> Header:
             "CCITT (fax) is not supported; save the picture with LZW instead."
         )
     extra = [int(kind) for kind in page.extrasamples]
-    straight = extra[-1:] == [_STRAIGHT]
-    others = extra[:-1] if straight else extra
-    channels = page.samplesperpixel - straight
+    alpha = extra[-1:] in ([_STRAIGHT], [_PREMULTIPLIED])
+    others = extra[:-1] if alpha else extra
+    channels = page.samplesperpixel - alpha
     read = {
-        _WHITE_IS_ZERO: channels == 1,
+        _WHITE_IS_ZERO: channels == 1 and not alpha,
         _BLACK_IS_ZERO: channels > 0 and all(kind == _UNSPECIFIED for kind in others),
         _RGB: channels == 3,
-        _PALETTE: channels == 1 and page.bitspersample == 8 and not straight,
+        _PALETTE: channels == 1 and page.bitspersample == 8 and not alpha,
         _YCBCR: channels == 3 and not extra and page.compression == _JPEG,
     }
     if not read.get(int(page.photometric), False):
-        raise UnsupportedMode("Send TIFF as gray, RGB, palette or plain channels, with straight alpha or none.")
+        raise UnsupportedMode("Send TIFF as gray, RGB, palette or plain channels, with alpha that is marked as alpha or none.")
     if page.is_tiled and (
         _tile_samples(page) > min(_MOST_TILE_SAMPLES, max(_ANY_TILE_SAMPLES, 4 * _samples(page)))
         or _tile_samples(page) * math.prod(page.chunked) > max(_ANY_SAMPLES, 4 * _samples(page))
@@ -223,7 +220,8 @@ def _header(page: Any) -> Header:
         raise UnsupportedMode("The tiles of the file are too large.")
     channels = 3 if page.photometric == _PALETTE else channels
     rgb = page.photometric in (_RGB, _PALETTE, _YCBCR)
-    return Header("tiff", page.imagewidth, page.imagelength, channels, depth, rgb, straight)
+    premultiplied = alpha and extra[-1] == _PREMULTIPLIED
+    return Header("tiff", page.imagewidth, page.imagelength, channels, depth, rgb, alpha, premultiplied)
 
 
 def _is_read(page: Any) -> bool:

@@ -45,6 +45,10 @@ function show(name, blob) {
   return urls[name];
 }
 
+function visible(blob) {
+  return ["image/png", "image/jpeg", "image/webp", "image/avif", "image/bmp"].includes(blob.type);
+}
+
 async function request(image, options, reference, signal) {
   const form = new FormData();
   form.append("image", image);
@@ -86,10 +90,9 @@ async function denoise() {
     const answer = await ask(options, by("reference").files[0]);
     const seconds = (performance.now() - began) / 1000;
     const result = await answer.blob();
-    // Browsers cannot show TIFF, so for a TIFF result or input the service is asked for a PNG as well.
-    const shown = result.type === "image/tiff" ? await (await ask({ ...options, format: "png" })).blob() : result;
-    const tiff = result.type === "image/tiff" || image.type === "image/tiff";
-    const before = tiff ? await (await ask({ ...options, strength: 0, format: "png" })).blob() : image;
+    // Browsers cannot show TIFF and HEIC, so the service is asked for a PNG as well.
+    const shown = visible(result) ? result : await (await ask({ ...options, format: "png" })).blob();
+    const before = visible(image) ? image : await (await ask({ ...options, strength: 0, format: "png" })).blob();
     if (running !== current) return; // another picture was chosen meanwhile
     by("after").src = show("after", shown);
     by("before").src = show("before", before);

@@ -79,8 +79,9 @@ def test_bodies_and_headers_of_good_responses_are_described(operations: dict[str
     assert all(response["description"] not in ("", "Successful Response") for response in good.values())
     assert set(good["denoise"]["content"]) == {
         "application/json",
-        *(f"image/{x}" for x in ("png", "jpeg", "webp", "tiff", "bmp")),
+        *(f"image/{x}" for x in ("png", "jpeg", "webp", "avif", "tiff", "bmp")),
     }
+    assert {"image/avif", "image/heic", "image/heif"} <= set(operations["denoise"]["requestBody"]["content"])
     assert set(good["evaluate"]["content"]) == {"application/json", "image/png"}
     assert set(good["noise"]["content"]) == set(good["models"]["content"]) == {"application/json"}
     assert set(good["metrics"]["content"]) == {"text/plain"}

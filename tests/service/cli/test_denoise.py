@@ -81,7 +81,7 @@ def test_formats_have_the_aliases_of_the_api(name: str, suffix: str, tmp_path: P
 def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     done = denoise(save(tmp_path / "noisy.png", picture()), "-o", tmp_path / "out", "--format", "gif")
     assert done.exit_code == 2
-    assert "png, jpeg, webp, tiff, bmp, jpg, tif" in " ".join(done.output.replace("│", " ").split())
+    assert "png, jpeg, webp, avif, tiff, bmp, jpg, tif" in " ".join(done.output.replace("│", " ").split())
 
 
 def test_an_existing_folder_is_a_folder_whatever_its_name(tmp_path: Path) -> None:

@@ -92,6 +92,9 @@ def bomb(kind: Format) -> bytes:
     elif kind == "jpeg":
         start = data.index(b"\xff\xc0") + 5
         data[start : start + 4] = struct.pack(">HH", 20_000, 20_000)
+    elif kind == "avif":
+        start = data.index(b"ispe") + 8
+        data[start : start + 8] = struct.pack(">II", 20_000, 20_000)
     elif kind == "webp":
         start = data.index(b"VP8L") + 9  # 14 bits each for width and height, less one
         data[start : start + 4] = struct.pack("<I", struct.unpack_from("<I", data, start)[0] | (1 << 28) - 1)
