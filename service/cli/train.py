@@ -95,6 +95,7 @@ def train(
     """
     from models.machine import keep_freed_memory
     from models.networks.config import DEFAULT_CONFIGS
+    from models.networks.noise_level_net import NoiseLevelConfig
     from models.training.recipe import Recipe, RecipeError
     from models.training.run import TrainingOptions
     from models.training.run import train as run_training
@@ -124,6 +125,8 @@ def train(
         recipe = Recipe(**{name: value for name, value in given.items() if value is not None})
         config = DEFAULT_CONFIGS[model or "n3net"] if model or relaxation else None
         if config and relaxation:
+            if isinstance(config, NoiseLevelConfig):
+                raise RecipeError("a network that estimates noise selects no neighbors", "model", "relaxation")
             config = replace(config, relaxation=relaxation)
         result = run_training(
             sources,

@@ -21,3 +21,9 @@ def advance(passes: Passes, denoised: Plane | None) -> Pass | DenoisedPicture:
     except StopIteration as end:
         picture: DenoisedPicture = end.value
         return picture
+
+
+def sigma_of(each: Pass) -> float:
+    """Return the sigma of a pass for white noise, on the [0, 1] scale."""
+    assert isinstance(each.sigma, float | int)
+    return each.sigma

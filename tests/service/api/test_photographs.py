@@ -26,7 +26,8 @@ def service(weights: Path) -> Iterator[Live]:
 
 @pytest.fixture(scope="module")
 def clean() -> NDArray[np.float64]:
-    return data.astronaut()[20 : 20 + SIDE, 140 : 140 + SIDE].astype(np.float64)
+    picture: NDArray[np.float64] = data.astronaut()[20 : 20 + SIDE, 140 : 140 + SIDE].astype(np.float64)
+    return picture
 
 
 def stored(picture: NDArray[np.float64]) -> bytes:

@@ -16,13 +16,14 @@ from service.cli.files import Denoise, FileDenoiser, Outcome, Progress, Source, 
 from service.denoising.job import OutputOptions
 from service.denoising.pipeline import DenoisingOptions, Pass
 from service.imaging.picture import DecodeLimits, Format, Plane
+from tests.support.passes import sigma_of
 
 MODEL = ModelInfo("n3net", "n3net", "ab" * 32, {}, (0.0, 75.0), "cpu", "CPU", "float32", None)
 
 
 def half_as_bright(each: Pass, progress: Progress) -> Plane:
     """Show that the network was here."""
-    assert 0 < each.sigma < 1
+    assert 0 < sigma_of(each) < 1
     progress(0.5)
     progress(1.0)
     return each.plane / np.float32(2)

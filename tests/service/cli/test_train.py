@@ -4,11 +4,13 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from models.networks.config import DEFAULT_CONFIGS
 from models.networks.n3net import N3NetConfig
+from models.training.image_set import ImageSet
 from models.training.trainer import fresh_network
 from models.weights.files import load_weights, save_weights
 from service.__main__ import app
@@ -78,7 +80,22 @@ def test_the_command_trains_a_network_without_neighbors(pictures: Path, tmp_path
     run = ["train", str(pictures), "-o", str(tmp_path), "--model", "dncnn", "--relaxation", "paper"]
     done = CliRunner().invoke(app, [*run, "--crop", "16", "--batch", "1", "--steps", "1", "--device", "cpu"])
     assert done.exit_code == 0, done.output
-    assert load_weights(tmp_path / "weights.safetensors").config == replace(DEFAULT_CONFIGS["dncnn"], relaxation="paper")
+    dncnn = DEFAULT_CONFIGS["dncnn"]
+    assert isinstance(dncnn, N3NetConfig)
+    assert load_weights(tmp_path / "weights.safetensors").config == replace(dncnn, relaxation="paper")
+
+
+def test_the_command_trains_a_network_that_estimates_noise(tmp_path: Path) -> None:
+    images = ImageSet([np.random.default_rng(0).integers(0, 256, (80, 90, 3)).astype(np.uint8)])
+    images.save(tmp_path / "images.npz")
+    run = ["train", str(tmp_path / "images.npz"), "-o", str(tmp_path / "run"), "--model", "noise-level", "--noise", "photographs"]
+    run += ["--crop", "16", "--batch", "1", "--steps", "1", "--device", "cpu"]
+    done = CliRunner().invoke(app, run)
+    assert done.exit_code == 0, done.output
+    assert load_weights(tmp_path / "run" / "weights.safetensors").config == DEFAULT_CONFIGS["noise-level"]
+    refused = CliRunner().invoke(app, [*run, "--relaxation", "paper"])
+    assert refused.exit_code == 2
+    assert "selects no neighbors (--model, --relaxation)" in " ".join(refused.output.split())
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from service.denoising.pipeline import DenoisingOptions, Pass, count_passes, den
 from service.imaging.picture import DecodeLimits, Picture, Plane
 from tests.support.live import live, settings_for
 from tests.support.networks import random_unet
-from tests.support.passes import denoise_with
+from tests.support.passes import denoise_with, sigma_of
 
 RANGE = (0.0, 75.0)
 LIMITS = DecodeLimits(pixels=1 << 20)
@@ -61,7 +61,7 @@ def color_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_network_sees_all_channels_at_once_with_the_sigma_of_a_channel() -> None:
     picture, seen = rgb(noise=0.1), Seen()
     result = denoise_with(denoise_picture(picture, DenoisingOptions(30, "rgb"), RANGE, joint=True), seen)
-    assert [(each.plane.shape, each.sigma * 255) for each in seen] == [((3, 12, 9), 30)]
+    assert [(each.plane.shape, sigma_of(each) * 255) for each in seen] == [((3, 12, 9), 30)]
     assert np.array_equal(seen[0].plane, picture.planes)
     assert np.array_equal(result.picture.planes, picture.planes)
     assert result.sigmas == (PlaneSigma("rgb", 30),)
@@ -78,7 +78,7 @@ def test_an_estimated_sigma_is_the_one_that_is_used_and_reported() -> None:
     picture, seen = rgb(128, 128, noise=20 / 255), Seen()
     result = denoise_with(denoise_picture(picture, DenoisingOptions(None, "rgb"), RANGE, joint=True), seen)
     assert result.sigma == pytest.approx(20, rel=0.1)
-    assert [each.sigma * 255 for each in seen] == [pytest.approx(result.sigma)]
+    assert [sigma_of(each) * 255 for each in seen] == [pytest.approx(result.sigma)]
     (used,) = result.sigmas
     assert used.plane == "rgb"
     assert used.sigma == pytest.approx(result.sigma)
@@ -108,7 +108,7 @@ def test_a_job_uses_the_color_network_for_rgb_and_the_gray_one_otherwise() -> No
 
     def denoise(each: Pass) -> Plane:
         seen.append(each)
-        denoised: Plane = method.denoise(torch.from_numpy(each.plane), each.sigma).numpy()
+        denoised: Plane = method.denoise(torch.from_numpy(each.plane), sigma_of(each)).numpy()
         return denoised
 
     data = png(rgb(40, 44, noise=0.1))

@@ -31,14 +31,16 @@ def picture(sigma: float, channels: int = 3, *, soft: bool = False) -> Picture:
     """Return a slope with white noise of this sigma on the 0-255 scale, or with noise that was smoothed."""
     noise = np.random.default_rng(0).standard_normal((channels, SIDE, SIDE)).astype(np.float32)
     if soft:
-        noise = sum(np.roll(noise, shift, (1, 2)) for shift in ((0, 0), (0, 1), (1, 0), (1, 1)))
+        noise = np.sum([np.roll(noise, shift, (1, 2)) for shift in ((0, 0), (0, 1), (1, 0), (1, 1))], 0)
     slope = np.linspace(0.3, 0.7, SIDE, dtype=np.float32)
     return Picture(slope + np.float32(sigma / 255) * noise, channels == 3)
 
 
 def level_map(luma: float, difference: float) -> Plane:
     """Return a uniform map with levels on the 0-255 scale."""
-    return np.broadcast_to(np.float32([luma, difference])[:, None, None] / np.float32(255), (2, CELLS, CELLS)).copy()
+    levels = np.empty((2, CELLS, CELLS), np.float32)
+    levels[0], levels[1] = luma / 255, difference / 255
+    return levels
 
 
 def run(

@@ -138,11 +138,11 @@ def test_downscaling_makes_noise_weaker_and_keeps_the_mean() -> None:
 
 
 def test_compression_removes_weak_noise_and_halves_the_resolution_of_color() -> None:
-    picture = 0.5 + white() / 4
+    picture = np.float32(0.5) + white() / np.float32(4)
     coarse = Compression(60, halved=True, offset=(0, 0)).apply(picture) - 0.5
     fine = Compression(100, halved=False, offset=(0, 0)).apply(picture) - 0.5
     assert coarse.std() < 0.5 * fine.std()
-    strong = 0.5 + 5 * white()
+    strong = np.float32(0.5) + 5 * white()
     differences = [color.separate(Compression(95, halved, (0, 0)).apply(strong))[1] - 0.5 for halved in (False, True)]
     assert differences[1].std() < 0.7 * differences[0].std()
     assert correlation(differences[1], 0, 1) > correlation(differences[0], 0, 1) + 0.3
