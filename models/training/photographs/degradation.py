@@ -152,7 +152,7 @@ def _compression(rng: np.random.Generator) -> Callable[[Planes], Planes]:
 
 def _center(planes: Planes, side: int) -> Planes:
     top, left = ((length - side) // 2 // BLOCK * BLOCK for length in planes.shape[1:])
-    return planes[:, top : top + side, left : left + side]
+    return planes[:, top : top + side, left : left + side].copy()
 
 
 def _to_gray(planes: Planes) -> Planes:
