@@ -18,6 +18,7 @@
     │   ├── SigmaOutOfRange      422
     │   ├── UndecodableImage     422
     │   ├── ReferenceMismatch    422
+    │   ├── MaskMismatch         422
     │   └── HeadersTooLarge      431
     ├── Refused                       the service cannot take the request now; try again after Retry-After seconds
     │   ├── UploadsFull          429  too many bytes are being received, or wait to be read
@@ -163,6 +164,10 @@ class UndecodableImage(ClientError):
 
 class ReferenceMismatch(ClientError):
     status, code, title = 422, "reference-mismatch", "The reference does not match the image"
+
+
+class MaskMismatch(ClientError):
+    status, code, title = 422, "mask-mismatch", "The mask does not match the image"
 
 
 class HeadersTooLarge(ClientError):

@@ -93,8 +93,8 @@ class Settings(BaseSettings):
         200,
         gt=0,
         description=(
-            "Maximum size in megapixels of all admitted images together, references included; every further four channels "
-            "of an image count as much again; a request beyond it gets status 429."
+            "Maximum size in megapixels of all admitted images together, references and masks included; every further four "
+            "channels of an image count as much again; a request beyond it gets status 429."
         ),
     )
     interleave_images: int = Field(

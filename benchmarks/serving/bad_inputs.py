@@ -13,8 +13,8 @@ from PIL import Image
 FORMATS = ("png", "jpeg", "webp", "tiff", "bmp")
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFF)
 WORDS = ("", "auto", "-1", "nan", "inf", "1e400", "25", "75.0001", "0x19", "٢٥", "n3net", "../x", "png", "rgb", "true", "\x00")
-OPTIONS = ("sigma", "model", "format", "strength", "color", "ensemble", "depth", "metadata")
-NAMES = (*OPTIONS, "reference", "image", "", "SIGMA", "a" * 300)
+OPTIONS = ("sigma", "model", "format", "strength", "luma_strength", "detail", "color", "ensemble", "depth", "metadata")
+NAMES = (*OPTIONS, "reference", "mask", "image", "", "SIGMA", "a" * 300)
 TYPES = ("image/png", "application/octet-stream", "text/plain", "", ";", "image/png; x")
 ACCEPTS = ("application/json", "*/*", "text/html", "image/*;q=x", ";;,", "*/*;q=-1")
 

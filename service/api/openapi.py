@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -26,7 +26,7 @@ READING = (
 IMAGES = (
     *READING,
     *(errors.NotAcceptable, errors.TooManyPixels, errors.UnsupportedFormat, errors.UnsupportedMode),
-    *(errors.UndecodableImage, errors.ReferenceMismatch, errors.SigmaOutOfRange),
+    *(errors.UndecodableImage, errors.ReferenceMismatch, errors.MaskMismatch, errors.SigmaOutOfRange),
 )
 ENGINE = (
     *(errors.QueueFull, errors.WouldMissDeadline, errors.NotReady, errors.Draining, errors.DeviceLost),
@@ -36,16 +36,17 @@ ENGINE = (
 _FILE: Json = {"type": "string", "format": "binary"}
 _IMAGE: Json = {**_FILE, "description": "Image file: PNG, JPEG, WebP, AVIF, HEIC, TIFF or BMP, recognized by its content."}
 _REFERENCE: Json = {**_FILE, "description": "Clean image file to measure the quality against."}
+_MASK: Json = {**_FILE, "description": "Image file of the same size: black keeps the original, white denoises, gray blends."}
 _SECURITY_SCHEMES: Json = {
     "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key of the service."},
     "Bearer": {"type": "http", "scheme": "bearer", "description": "The same key, as `Authorization: Bearer KEY`."},
 }
 _FORMS: Json = {
     "ImageForm": {"type": "object", "title": "ImageForm", "properties": {"image": _IMAGE}, "required": ["image"]},
-    "ImageAndReferenceForm": {
+    "DenoiseForm": {
         "type": "object",
-        "title": "ImageAndReferenceForm",
-        "properties": {"image": _IMAGE, "reference": _REFERENCE},
+        "title": "DenoiseForm",
+        "properties": {"image": _IMAGE, "reference": _REFERENCE, "mask": _MASK},
         "required": ["image"],
     },
 }
@@ -101,7 +102,7 @@ def image_response(body: type[BaseModel], media_types: tuple[str, ...], headers:
     }
 
 
-def image_request(options: type[BaseModel], *, reference: bool = False) -> Json:
+def image_request(options: type[BaseModel], form: Literal["ImageForm", "DenoiseForm"] = "ImageForm") -> Json:
     """Return the `openapi_extra` of a route that takes options in the query, and images as a form or one image as the body.
 
     The service also takes the options as form fields. The document leaves this out, because a client that is generated from it
@@ -109,9 +110,8 @@ def image_request(options: type[BaseModel], *, reference: bool = False) -> Json:
 
     Args:
         options: Model of the options.
-        reference: Whether the form may contain a reference.
+        form: Name of the schema of the form.
     """
-    form = "ImageAndReferenceForm" if reference else "ImageForm"
     raw = {"schema": _FILE}
     return {
         "parameters": [_query_parameter(name, field) for name, field in options.model_json_schema()["properties"].items()],

@@ -21,6 +21,7 @@ def _plain_number(value: object) -> object:
 
 
 _PLAIN = BeforeValidator(_plain_number)
+_Share = Annotated[float, Field(ge=0, le=1), _PLAIN]
 WITH_NOISE_MAP = "Whether the JSON holds the estimated noise level map as a PNG."
 NOISE_MAP = (
     "16-bit gray PNG in base64 with a pixel for each 8 x 8 pixels of the picture: 256 times the noise level of a channel on the "
@@ -47,9 +48,12 @@ class TreatmentOptions(BaseModel):
         ),
     ] = "auto"
     color: Annotated[ColorMode, Field(description="gray converts color to gray, as the paper does; rgb keeps color.")] = "gray"
-    strength: Annotated[float, Field(ge=0, le=1, description="Blend of the input (0) and the denoised picture (1)."), _PLAIN] = (
-        1.0
-    )
+    strength: Annotated[_Share, Field(description="Blend of the input (0) and the denoised picture (1).")] = 1.0
+    luma_strength: Annotated[_Share | None, Field(description="Strength for luma; by default that of strength.")] = None
+    chroma_strength: Annotated[
+        _Share | None, Field(description="Strength for color, which gray pictures do not have; by default that of strength.")
+    ] = None
+    detail: Annotated[_Share, Field(description="How much of the structure that was removed with the noise is given back.")] = 0.0
     ensemble: Annotated[bool, Field(description="Average over all eight flips and rotations; takes eight times as long.")] = False
 
 

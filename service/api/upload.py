@@ -9,16 +9,16 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from service.api.context import AppContext
-from service.api.options import plain_names
+from service.api.options import listed, plain_names
 from service.errors import BadRequest, ClientGone, InvalidParameter, UnsupportedEncoding
 from service.telemetry.request_record import stage
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-FILES = ("image", "reference")
+FILES = ("image", "reference", "mask")
 MAX_FIELD_BYTES = 1024
-_FILE_NAMES = " and ".join(FILES)
+_FILE_NAMES = listed(FILES, "and")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,14 @@ class Upload:
 
     Attributes:
         image: The image file.
-        reference: A second image file to compare with, or None.
+        reference: A clean image file to compare with, or None.
+        mask: An image file that says where to denoise, or None.
         fields: Options of the query and the form together.
     """
 
     image: bytes
     reference: bytes | None
+    mask: bytes | None
     fields: dict[str, str]
 
 
@@ -79,7 +81,7 @@ class RawUpload:
             raise InvalidParameter("Give each option and file once, in the query or in the form.", parameters=twice)
         if not by_name.get("image"):
             raise BadRequest("Send the image as the body, or as the field image of a multipart form.")
-        return Upload(by_name["image"], by_name.get("reference"), fields)
+        return Upload(by_name["image"], by_name.get("reference"), by_name.get("mask"), fields)
 
 
 async def read_body(request: Request, context: AppContext) -> RawUpload:

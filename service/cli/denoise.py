@@ -70,6 +70,28 @@ def denoise(
         ),
     ] = "auto",
     strength: Annotated[float, typer.Option(min=0, max=1, help="Blend of the input (0) and the denoised image (1).")] = 1.0,
+    luma_strength: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Strength for luma.", show_default="that of --strength"),
+    ] = None,
+    chroma_strength: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Strength for color; gray images have none.", show_default="that of --strength"),
+    ] = None,
+    detail: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="How much of the structure that was removed with the noise is given back."),
+    ] = 0.0,
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+            help="Image of the same size that says where to denoise: black keeps the original, white denoises, and gray blends. "
+            "For a single input only.",
+        ),
+    ] = None,
     ensemble: Annotated[
         bool,
         typer.Option(
@@ -107,6 +129,7 @@ def denoise(
     from models.images.noise import check_sigma
     from models.methods import load_method, method_names
     from service.cli.files import FileDenoiser, Source, find_sources, format_of, is_file_name
+    from service.denoising.blending import Blend
     from service.denoising.job import OutputOptions
     from service.denoising.pipeline import DenoisingOptions
     from service.imaging.picture import DecodeLimits
@@ -116,7 +139,10 @@ def denoise(
     if any(streams) and (len(inputs) > 1 or out != STREAM):
         raise typer.BadParameter("- takes exactly one input and writes it to standard output: n3denoise denoise - -o -")
     to_file = out != STREAM and is_file_name(out)
-    if to_file and (len(inputs) > 1 or inputs[0].is_dir()):
+    several = len(inputs) > 1 or inputs[0].is_dir()
+    if mask and several:
+        raise typer.BadParameter("--mask takes exactly one input file")
+    if to_file and several:
         raise typer.BadParameter(f"{out} names one file, but there are several inputs: give -o a folder, such as {out.stem}/")
     if to_file and not format_of(out):
         raise typer.BadParameter(f"{out} names a format that can be read but not written; use another, such as .jpg or .png")
@@ -133,15 +159,17 @@ def denoise(
     except ValueError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
+    blend = Blend(strength, luma_strength, chroma_strength, detail)
     denoiser = FileDenoiser(
         method.info,
         pass_runner(method, photo),
-        DenoisingOptions(None if math.isnan(sigma) else sigma, "gray" if color == "gray" else "rgb", strength, ensemble),
+        DenoisingOptions(None if math.isnan(sigma) else sigma, "gray" if color == "gray" else "rgb", ensemble, blend),
         OutputOptions(format_of(out) if to_file else file_format, depth, metadata),
         DecodeLimits(pixels=MOST_PIXELS, channels=MOST_CHANNELS),
         gray_stays_gray=color == "auto",
         photo=photo.info if photo else None,
         automatic=model == AUTO and weights == "default",
+        mask=mask.read_bytes() if mask else None,
     )
     if out == STREAM:
         raise typer.Exit(denoise_stream(inputs[0], denoiser))

@@ -63,6 +63,7 @@ class FileDenoiser:
         gray_stays_gray: Whether a color file whose channels are all equal is denoised and written as a gray picture.
         photo: The model whose network estimates the noise if sigma is not given; None to estimate it from patches.
         automatic: Whether this model also denoises if the noise is not white.
+        mask: An image file that says where to denoise, or None to denoise everywhere.
     """
 
     model: ModelInfo
@@ -73,6 +74,7 @@ class FileDenoiser:
     gray_stays_gray: bool = False
     photo: ModelInfo | None = None
     automatic: bool = False
+    mask: bytes | None = None
 
     def open(self, data: bytes) -> DenoisingJob:
         """Read the header of a file, and its pixels too if they decide whether the picture is gray.
@@ -83,7 +85,15 @@ class FileDenoiser:
         gray = self.gray_stays_gray and is_gray(data, self.limits)
         denoising = replace(self.denoising, color="gray") if gray else self.denoising
         return DenoisingJob(
-            data, None, self.model, denoising, self.output, self.limits, photo=self.photo, automatic=self.automatic
+            data,
+            None,
+            self.model,
+            denoising,
+            self.output,
+            self.limits,
+            photo=self.photo,
+            automatic=self.automatic,
+            mask=self.mask,
         )
 
     def run(self, opened: DenoisingJob, progress: Progress = lambda _: None) -> DenoisingResult:

@@ -12,6 +12,7 @@ from typing import Literal, Protocol, TypeVar
 
 from models.model_info import ModelInfo
 from service import version
+from service.denoising.blending import matching_mask
 from service.denoising.photographs import ModelChoice, denoise_estimated
 from service.denoising.pipeline import (
     DenoisedPicture,
@@ -167,6 +168,7 @@ class DenoisingJob:
         photo: ModelInfo | None = None,
         *,
         automatic: bool = False,
+        mask: bytes | None = None,
     ) -> None:
         """Read the headers.
 
@@ -180,12 +182,14 @@ class DenoisingJob:
             stage: Times parts of the job.
             photo: The model whose network estimates the noise if sigma is not given; None to estimate it from patches.
             automatic: Whether this model also denoises if the noise is not white.
+            mask: An image file that says where to denoise, or None to denoise everywhere.
 
         Raises:
             ServiceError: If a file is refused by its header.
         """
         self._image = codec.open_image(image, limits)
         self._reference_file = codec.open_image(reference, limits) if reference else None
+        self._mask_file = codec.open_image(mask, limits) if mask else None
         self.output = output
         self._denoising, self._limits = denoising, limits
         self._runner = PassRunner(stage)
@@ -195,7 +199,7 @@ class DenoisingJob:
         self.model = model.serving(rgb=self.header.rgb and denoising.color == "rgb")
         self.passes = count_passes(self.header, denoising, joint=self.model.channels == 3)
         self.network_pixels = self.passes * model.network_pixels(self.header.height, self.header.width)
-        files = [file for file in (self._image, self._reference_file) if file]
+        files = [file for file in (self._image, self._reference_file, self._mask_file) if file]
         self.held_pixels = sum(file.header.counted_pixels for file in files)
 
     @property
@@ -204,22 +208,26 @@ class DenoisingJob:
         return self.header.output_format
 
     def start(self) -> Pass | None:
-        """Decode the image and the reference, and return the first pass of the network, or None if it needs none.
+        """Decode the files, and return the first pass of the network, or None if it needs none.
 
         Raises:
-            ServiceError: If a file cannot be decoded, the reference does not match, the output format cannot hold the result,
-                or sigma is out of range.
+            ServiceError: If a file cannot be decoded, the reference or the mask does not match, the output format cannot hold the
+                result, or sigma is out of range.
         """
         picture = self._image.decode()
         picture = codec.to_gray(picture) if self._denoising.color == "gray" else picture
         codec.output_form(picture, self.output.file_format, self.output.depth)  # refuse now what could not be encoded later
         if self._reference_file:
             self._reference = matching_reference(self._reference_file.decode(), picture)
+        denoising = self._denoising
+        if self._mask_file:
+            mask = matching_mask(self._mask_file.decode(), picture)
+            denoising = replace(denoising, blend=replace(denoising.blend, mask=mask))
         with self._runner.stage("treat"):
-            if self._choice and self._choice.estimates(picture, self._denoising):
-                return self._runner.begin(denoise_estimated(picture, self._denoising, self._choice))
+            if self._choice and self._choice.estimates(picture, denoising):
+                return self._runner.begin(denoise_estimated(picture, denoising, self._choice))
             joint = self.model.channels == 3
-            return self._runner.begin(denoise_picture(picture, self._denoising, self.model.sigma_range, joint=joint))
+            return self._runner.begin(denoise_picture(picture, denoising, self.model.sigma_range, joint=joint))
 
     def estimated(self, levels: Plane) -> Pass | None:
         """Take the noise level map that the first pass asked for; return the next pass, or None if there is none."""

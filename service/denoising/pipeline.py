@@ -7,7 +7,7 @@ with the same result.
 
 import math
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from models.images import color
 from models.images.noise import in_sigma_range
 from models.images.noise_level import NoiseEstimate
 from models.images.symmetries import IDENTITY, SYMMETRIES
+from service.denoising.blending import Blend, blend
 from service.denoising.estimation import (
     ColorMode,
     FoundNoise,
@@ -42,14 +43,14 @@ class DenoisingOptions:
     Attributes:
         sigma: Standard deviation of the noise on the 0-255 scale (white is 255 at any depth); None estimates it.
         color: "gray" converts color to gray first, as the paper does; "rgb" keeps color.
-        strength: Blend of the input (0) and the denoised picture (1).
         ensemble: Whether to average the results of all eight flips and rotations.
+        blend: How to blend the input and the denoised picture.
     """
 
     sigma: float | None
     color: ColorMode = "gray"
-    strength: float = 1.0
     ensemble: bool = False
+    blend: Blend = field(default_factory=Blend)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +164,8 @@ def denoise_picture(
         sigmas = found.sigmas
     else:
         sigmas = _used(levels, ("rgb",) if joint else plane_names(noisy), scale.span, sigma_range)
-    count = sum(level is not None for level in levels) * (8 if options.ensemble else 1) if options.strength else 0
-    if not count:
+    count = sum(level is not None for level in levels) * (8 if options.ensemble else 1)
+    if not (count and any(options.blend.strengths(rgb=noisy.rgb))):
         return DenoisedPicture(noisy, noisy, sigma, sigmas, estimate, warnings, model, cells)
 
     indices = iter(range(count))
@@ -177,10 +178,7 @@ def denoise_picture(
     del planes, plane, out  # to save memory on large pictures
     denoised = _picture_planes(denoised, noisy, joint=joint)
     denoised = scale.from_unit(denoised)
-    if options.strength < 1:
-        denoised = noisy.planes + np.float32(options.strength) * (denoised - noisy.planes)
-    if noisy.alpha is not None:
-        np.copyto(denoised, noisy.planes, where=noisy.alpha == 0)
+    denoised = blend(noisy, denoised, options.blend)
     return DenoisedPicture(replace(noisy, planes=denoised), noisy, sigma, sigmas, estimate, warnings, model, cells)
 
 

@@ -62,7 +62,8 @@ def matching_reference(reference: Picture, picture: Picture) -> Picture:
         ReferenceMismatch: If the size or the channels differ.
     """
     if (reference.width, reference.height) != (picture.width, picture.height):
-        raise ReferenceMismatch("The reference must be as wide and as high as the image.")
+        sizes = f"{reference.width} x {reference.height} pixels, and the image {picture.width} x {picture.height}"
+        raise ReferenceMismatch(f"The reference has {sizes}; their sizes must be equal.")
     if picture.channels == 1:
         reference = to_gray(reference)
     if (reference.channels, reference.rgb) != (picture.channels, picture.rgb):

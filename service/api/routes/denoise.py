@@ -15,6 +15,7 @@ from service.api.rendering import DENOISE_HEADERS, denoised_image, denoised_json
 from service.api.run_job import run_job
 from service.api.schemas import Denoised, DenoiseOptions
 from service.api.upload import Upload
+from service.denoising.blending import Blend
 from service.denoising.job import DenoisingJob, DenoisingResult, OutputOptions
 from service.denoising.pipeline import DenoisingOptions
 from service.imaging.picture import MEDIA_TYPES
@@ -43,16 +44,18 @@ async def denoise(request: Request) -> Response:
         model = context.engine.model_info(DEFAULT_MODEL if automatic else options.model)
         record.model = model.name
         sigma = None if options.sigma == "auto" else options.sigma
+        blend = Blend(options.strength, options.luma_strength, options.chroma_strength, options.detail)
         job = DenoisingJob(
             upload.image,
             upload.reference,
             model,
-            DenoisingOptions(sigma, options.color, options.strength, options.ensemble),
+            DenoisingOptions(sigma, options.color, options.ensemble, blend),
             OutputOptions(options.format, options.depth, options.metadata),
             context.limits,
             partial(stage, context.metrics),
             context.engine.models.get(PHOTO_MODEL),
             automatic=automatic,
+            mask=upload.mask,
         )
         job.output = replace(job.output, file_format=accept.image_format(options.format, job.default_format))
 

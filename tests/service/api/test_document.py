@@ -58,7 +58,7 @@ def test_options_are_in_the_query_and_files_in_the_form(
     assert parameters == [("query", option) for option in OPTIONS[name].model_fields]
     reference = operations[name]["requestBody"]["content"]["multipart/form-data"]["schema"]["$ref"]
     form = document["components"]["schemas"][reference.removeprefix("#/components/schemas/")]
-    assert set(form["properties"]) == ({"image", "reference"} if name == "denoise" else {"image"})
+    assert set(form["properties"]) == ({"image", "reference", "mask"} if name == "denoise" else {"image"})
 
 
 def test_schemas_are_components_and_all_references_lead_there(document: dict[str, Any]) -> None:
@@ -127,7 +127,9 @@ def test_a_client_made_from_the_document_works(service: Live, key: dict[str, str
         answer = request(parameters=options, data=[(name, ("x.png", io.BytesIO(png()), "image/png")) for name in files])
         return dict(answer.model_dump())
 
-    denoised = ask("denoise", {"sigma": 30, "color": "gray", "format": "tiff", "depth": "16"}, "image", "reference")
+    denoised = ask(
+        "denoise", {"sigma": 30, "color": "gray", "format": "tiff", "depth": "16", "detail": 0.5}, "image", "reference", "mask"
+    )
     assert (denoised["sigma"], denoised["media_type"], denoised["noisy"]["ssim"]) == (30, "image/tiff", 1)
     assert denoised["sigmas"] == [{"plane": "gray", "sigma": pytest.approx(30)}]
     assert base64.b64decode(denoised["image"])[:2] in (b"II", b"MM")

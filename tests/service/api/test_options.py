@@ -26,6 +26,9 @@ def refusal(options: type[BaseModel], fields: Mapping[str, str]) -> tuple[str, o
         (DenoiseOptions, "model", "auto, n3net, n3unet, photo, dncnn or nlm"),
         (DenoiseOptions, "color", "gray or rgb"),
         (DenoiseOptions, "strength", "a number from 0 to 1"),
+        (DenoiseOptions, "luma_strength", "a number from 0 to 1"),
+        (DenoiseOptions, "chroma_strength", "a number from 0 to 1"),
+        (DenoiseOptions, "detail", "a number from 0 to 1"),
         (DenoiseOptions, "ensemble", "true or false"),
         (DenoiseOptions, "format", "png, jpeg, webp, avif, tiff or bmp"),
         (DenoiseOptions, "depth", "8, 16 or float"),
@@ -63,7 +66,8 @@ def test_an_unknown_option_is_named_beside_the_known_ones() -> None:
     detail, names = refusal(DenoiseOptions, {"sgima": MARKER, "kolor": MARKER, "strength": MARKER})
     assert detail == (
         "strength must be a number from 0 to 1. Unknown option: kolor, sgima. "
-        "The options are sigma, model, color, strength, ensemble, format, depth, noise_map and metadata."
+        "The options are sigma, model, color, strength, luma_strength, chroma_strength, detail, ensemble, format, depth, "
+        "noise_map and metadata."
     )
     assert names == ["strength", "kolor", "sgima"]
     assert refusal(NoiseOptions, {"sigma": "25"}) == ("Unknown option: sigma. The options are color and noise_map.", ["sigma"])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from models.images.color import separate
 from service.__main__ import app
 
 
@@ -98,3 +99,54 @@ def test_one_name_for_several_files_is_refused(tmp_path: Path) -> None:
         assert done.exit_code == 2
         assert "names one file, but there are several inputs" in " ".join(done.output.replace("│", " ").split())
         assert not (tmp_path / "result.png").exists()
+
+
+def test_luma_and_color_have_strengths_of_their_own(tmp_path: Path) -> None:
+    source = save(tmp_path / "noisy.png", picture(3))
+
+    def result(*options: object) -> NDArray[np.float32]:
+        done = denoise(source, "-o", tmp_path / "result.png", "--force", *options)
+        assert done.exit_code == 0, done.output
+        return separate(np.asarray(opened(tmp_path / "result.png"), np.float32).transpose(2, 0, 1))
+
+    noisy, whole = separate(picture(3).astype(np.float32).transpose(2, 0, 1)), result()
+    for luma, chroma in ((1, 0), (0, 1)):
+        strengths = np.array([luma, chroma, chroma])[:, None, None]
+        change = result("--luma-strength", luma, "--chroma-strength", chroma) - noisy
+        assert abs(change - strengths * (whole - noisy)).mean() < 1, "but for rounding and clipping"
+
+
+def test_detail_gives_back_some_of_the_difference(tmp_path: Path) -> None:
+    y, x = np.mgrid[0:64, 0:64]
+    texture = np.rint(128 + 20 * np.sin(x) + 20 * np.sin(y / 2) + np.random.default_rng(0).normal(0, 20, x.shape))
+    source = save(tmp_path / "noisy.png", texture.clip(0, 255).astype(np.uint8))
+    changes = []
+    for detail in (0, 1):
+        assert denoise(source, "-o", tmp_path / "out", "--force", "--detail", detail).exit_code == 0
+        change = np.asarray(opened(tmp_path / "out" / "noisy.png"), np.float64) - np.asarray(opened(source), np.float64)
+        changes.append(change.std())
+    assert changes[1] < changes[0]
+
+
+def test_a_mask_says_where_to_denoise(tmp_path: Path) -> None:
+    source, levels = save(tmp_path / "noisy.png", picture()), np.zeros((24, 31), np.uint8)
+    levels[:12] = 255
+    mask = save(tmp_path / "mask.png", levels)
+    for target, options in (("whole.png", ()), ("part.png", ("--mask", mask))):
+        done = denoise(source, "-o", tmp_path / target, *options)
+        assert done.exit_code == 0, done.output
+    whole, part = (np.asarray(opened(tmp_path / name)) for name in ("whole.png", "part.png"))
+    assert np.array_equal(part[:12], whole[:12])
+    assert np.array_equal(part[12:], picture()[12:])
+
+
+def test_a_mask_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
+    source, mask = save(tmp_path / "noisy.png", picture()), save(tmp_path / "mask.png", picture()[1:])
+    done = denoise(source, "-o", tmp_path / "out", "--mask", mask)
+    assert done.exit_code == 1
+    assert "31 x 23 pixels, and the image 31 x 24" in " ".join(done.output.split())
+    for inputs in ([source, mask], [tmp_path]):
+        done = denoise(*inputs, "-o", tmp_path / "out", "--mask", mask)
+        assert done.exit_code == 2
+        assert "one input file" in " ".join(done.output.replace("│", " ").split())
+    assert denoise(source, "-o", tmp_path / "out", "--mask", tmp_path / "missing.png").exit_code == 2

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from models.model_info import ModelInfo
+from service.denoising.blending import Blend
 from service.denoising.evaluation_job import EvaluationJob
 from service.denoising.job import DenoisingJob, OutputOptions, run
 from service.denoising.noise_job import NoiseJob
 from service.denoising.pipeline import DenoisingOptions, Pass
-from service.errors import InvalidParameter, ReferenceMismatch, SigmaOutOfRange, TooManyPixels, UnsupportedMode
+from service.errors import InvalidParameter, MaskMismatch, ReferenceMismatch, SigmaOutOfRange, TooManyPixels, UnsupportedMode
 from service.imaging.codec import decode, encode
 from service.imaging.picture import DecodeLimits, Picture, Plane
 
@@ -106,14 +107,34 @@ def test_a_reference_of_another_kind_is_refused_before_the_network_runs() -> Non
         job(picture(3), picture(1), DenoisingOptions(25, "rgb")).start()
 
 
-def test_limits_hold_for_the_reference_too() -> None:
+@pytest.mark.parametrize("name", ["reference", "mask"])
+def test_limits_hold_for_the_reference_and_the_mask_too(name: str) -> None:
     large = encode(replace(picture(), planes=np.tile(picture().planes, (1, 3, 3))))
+    files = {"reference": None, name: large}
     with pytest.raises(TooManyPixels):
-        DenoisingJob(encode(picture()), large, MODEL, DenoisingOptions(25), OutputOptions(), DecodeLimits(pixels=1100))
+        DenoisingJob(
+            encode(picture()),
+            model=MODEL,
+            denoising=DenoisingOptions(25),
+            output=OutputOptions(),
+            limits=DecodeLimits(pixels=1100),
+            **files,
+        )
+
+
+def test_a_mask_counts_as_a_picture_that_is_held() -> None:
+    files = encode(picture()), encode(picture()), MODEL, DenoisingOptions(25), OutputOptions(), LIMITS
+    assert DenoisingJob(*files, mask=encode(picture(alpha=True))).held_pixels == 3 * 32 * 32
+
+
+def test_a_mask_of_another_size_is_refused_before_the_network_runs() -> None:
+    mask = encode(replace(picture(), planes=picture().planes[:, :-1]))
+    with pytest.raises(MaskMismatch):
+        DenoisingJob(encode(picture()), None, MODEL, DenoisingOptions(25), OutputOptions(), LIMITS, mask=mask).start()
 
 
 def test_a_picture_that_needs_no_pass_is_finished_without_one() -> None:
-    clean = job(picture(), denoising=DenoisingOptions(25, strength=0))
+    clean = job(picture(), denoising=DenoisingOptions(25, blend=Blend(0)))
     assert clean.start() is None
     assert np.allclose(decode(clean.finish(None).file, LIMITS).planes, picture().planes, atol=1e-6)
 

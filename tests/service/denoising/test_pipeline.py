@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from models.images.color import separate
+from service.denoising.blending import Blend
 from service.denoising.estimation import estimate_sigma
 from service.denoising.pipeline import DenoisedPicture, DenoisingOptions, Pass, count_passes, denoise_picture
 from service.errors import SigmaOutOfRange
 from service.imaging.picture import Picture, Plane, Planes
-from tests.support.passes import advance, denoise_with
+from tests.support.passes import advance, denoise_with, sigma_of
 
 RANGE = (0.0, 75.0)
 
@@ -60,7 +61,7 @@ def test_color_is_seen_as_luma_and_differences_each_with_its_noise() -> None:
     seen = Seen()
     denoise_with(denoise_picture(picture, DenoisingOptions(30, "rgb"), RANGE), seen)
     assert np.allclose([each.plane for each in seen], separate(picture.planes), atol=1e-6)
-    assert np.allclose([each.sigma * 255 for each in seen], [30 / 3**0.5, 30, 30])
+    assert np.allclose([sigma_of(each) * 255 for each in seen], [30 / 3**0.5, 30, 30])
 
 
 def test_gray_is_the_default_for_color() -> None:
@@ -92,7 +93,7 @@ def test_the_ensemble_is_the_mean_over_eight_views() -> None:
 def test_strength_blends_input_and_result(strength: float) -> None:
     plane = planes(1, 6, 6)
     result = denoise_with(
-        denoise_picture(Picture(plane), DenoisingOptions(25, strength=strength), RANGE), lambda each: each.plane * 0
+        denoise_picture(Picture(plane), DenoisingOptions(25, blend=Blend(strength)), RANGE), lambda each: each.plane * 0
     )
     assert np.allclose(result.picture.planes, plane * (1 - strength), atol=1e-7)
 
@@ -130,7 +131,7 @@ def test_a_model_of_one_sigma_sees_planes_stretched_to_it() -> None:
     picture = rgb()
     seen = Seen()
     result = denoise_with(denoise_picture(picture, DenoisingOptions(25, "rgb"), (25, 25)), seen)
-    assert np.allclose([each.sigma * 255 for each in seen], 25)
+    assert np.allclose([sigma_of(each) * 255 for each in seen], 25)
     luma = separate(picture.planes)[0]
     assert np.allclose(seen[0].plane, 0.5 + (luma - 0.5) * 3**0.5, atol=1e-6), "its noise is 25 now"
     assert np.allclose(result.picture.planes, picture.planes, atol=1e-6)
@@ -164,7 +165,7 @@ def test_the_level_that_each_plane_is_denoised_with_is_told() -> None:
     factors = np.array([1, 0.5, 1.5], np.float32)[:, None, None]  # unlike white noise, so each plane gets an estimate of its own
     picture = Picture(0.5 + (noisy(20, 3) - 0.5) * factors, rgb=True, depth="float")
     result = denoise_with(denoise_picture(picture, DenoisingOptions(None, "rgb"), RANGE), seen)
-    luma, *differences = (each.sigma * 255 for each in seen)
+    luma, *differences = (sigma_of(each) * 255 for each in seen)
     assert used(result) == pytest.approx({"luma": luma, "red-blue": differences[0], "magenta-green": differences[1]})
     assert result.sigma == pytest.approx(np.sqrt((3 * luma**2 + differences[0] ** 2 + differences[1] ** 2) / 3))
     assert abs(differences[0] / result.sigma - 1) > 0.05, "giving X-Sigma by hand is something else"
@@ -193,7 +194,7 @@ def test_a_noise_out_of_range_is_told_and_the_nearest_sigma_taken() -> None:
     assert result.estimate is not None
     assert "out-of-range" in result.estimate.warnings
     assert result.sigma == pytest.approx(60, abs=2)
-    assert seen[0].sigma * 255 == pytest.approx(50)
+    assert sigma_of(seen[0]) * 255 == pytest.approx(50)
 
 
 def test_a_clean_picture_is_left_as_it_is() -> None:
@@ -223,7 +224,7 @@ def test_content_beyond_black_and_white_is_brought_between_them(channels: int) -
     assert 0.45 < slope < 0.55
     assert -0.05 < offset - 0.5 * slope < 0.05, "black"
     assert 0.95 < offset + 1.5 * slope < 1.05, "white"
-    assert seen[0].sigma * 255 == pytest.approx(20 * slope * channels**-0.5, rel=0.01)
+    assert sigma_of(seen[0]) * 255 == pytest.approx(20 * slope * channels**-0.5, rel=0.01)
     assert np.allclose(result.picture.planes, picture.planes, atol=1e-6)
     assert result.sigma == 20
 
