@@ -14,7 +14,7 @@ from service.imaging.picture import Picture, Plane, Planes
 
 Area = tuple[slice, slice]
 
-_TILE = 1024  # pixels along each side of a tile, to bound the memory beside the picture
+_TILE = 256  # pixels along each side of a tile, to bound the memory beside the picture to 10 MB
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,22 +18,24 @@ from pathlib import Path
 import numpy as np
 import psutil
 from models.model_info import ModelInfo
+from service.denoising.blending import Blend
 from service.denoising.job import DenoisingJob, OutputOptions, run
 from service.denoising.pipeline import DenoisingOptions
 from service.imaging.picture import DecodeLimits
 
 MODEL = ModelInfo("n3net", "n3net", "ab" * 32, {}, (0.0, 75.0), "cpu", "CPU", "float32", None)
 
-def go(name, reference):
+def go(name, other):
     data = Path(name).read_bytes()
-    options = DenoisingOptions(25, "rgb")
-    job = DenoisingJob(data, data if reference else None, MODEL, options, OutputOptions(), DecodeLimits())
+    options = DenoisingOptions(25, "rgb", blend=Blend(chroma=0.5, detail=1) if other == "mask" else Blend())
+    reference, mask = (data if other == name else None for name in ("reference", "mask"))
+    job = DenoisingJob(data, reference, MODEL, options, OutputOptions(), DecodeLimits(), mask=mask)
     run(job, lambda each: each.plane + np.float32(0.001))
 
-small, large, reference = sys.argv[1], sys.argv[2], sys.argv[3] == "True"
-go(small, reference)
+small, large, other = sys.argv[1:]
+go(small, other)
 before = psutil.Process().memory_info().rss
-go(large, reference)
+go(large, other)
 # Not ru_maxrss, which a process inherits from the one that started it.
 peak = int(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 print(peak - before)
@@ -59,22 +61,24 @@ def python(script: str, *arguments: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("kind", "depth", "channels", "alpha", "reference", "most"),
+    ("kind", "depth", "channels", "alpha", "other", "most"),
     [
-        ("png", "8", 1, False, False, 40),
-        ("png", "16", 3, True, False, 100),
-        ("tiff", "float", 3, True, False, 100),
-        ("png", "8", 1, False, True, 170),
-        ("tiff", "float", 3, True, True, 280),
+        ("png", "8", 1, False, "", 40),
+        ("png", "16", 3, True, "", 100),
+        ("tiff", "float", 3, True, "", 100),
+        ("png", "8", 1, False, "reference", 170),
+        ("tiff", "float", 3, True, "reference", 280),
+        ("png", "8", 1, False, "mask", 40),
+        ("tiff", "float", 3, True, "mask", 130),
     ],
 )
 def test_bytes_per_pixel_at_the_peak(
-    tmp_path: Path, kind: str, depth: str, channels: int, alpha: bool, reference: bool, most: int
+    tmp_path: Path, kind: str, depth: str, channels: int, alpha: bool, other: str, most: int
 ) -> None:
     files = [tmp_path / "small", tmp_path / "large"]
     for side, file in zip((32, SIDE), files, strict=True):
         python(WRITER, kind, depth, channels, alpha, side, file)
-    assert int(python(SCRIPT, *files, reference)) / SIDE**2 < most
+    assert int(python(SCRIPT, *files, other)) / SIDE**2 < most
 
 
 THIN = """
