@@ -8,7 +8,7 @@ const BY_HAND = "choose “set by hand” above and set sigma yourself";
 const ADVICE = {
   "too-small": `The picture is too small to estimate its noise, so it was left unchanged. To denoise it, ${BY_HAND}.`,
   "looks-clean": `The picture looks clean already, so it was left unchanged. If you see noise, ${BY_HAND}.`,
-  "not-white": `The estimate is uncertain: the noise was smoothed or compressed, or there is texture everywhere. If the result is too smooth or still noisy, ${BY_HAND}.`,
+  "not-white": "The noise is not even: it was smoothed or compressed, or is stronger in some places. The network for photographs suits it better.",
   "signal-dependent": `The noise differs between dark and bright parts, so no single sigma fits the whole picture. If one part is still noisy, ${BY_HAND}.`,
   "out-of-range": `The noise is stronger or weaker than the model was trained for, so the nearest sigma of its range was used. To try another one, ${BY_HAND}.`,
   "outliers": `A few samples lie far outside the range of all others, so the whole picture was denoised at very low contrast. Replace these samples, which may be hot pixels, and send the picture again.`,
@@ -84,6 +84,7 @@ async function denoise() {
     model: by("model").value,
     color: by("color").checked ? "rgb" : "gray",
     strength: by("strength").value,
+    detail: by("detail").value,
   };
   const began = performance.now();
   try {
@@ -129,6 +130,7 @@ function advice(headers) {
 
 function figures(headers, seconds) {
   const rows = [
+    ["Network", headers.get("X-Model")],
     ["Sigma", headers.get("X-Sigma")],
     ["Confidence of the estimate", headers.get("X-Sigma-Confidence")],
     ["PSNR before", headers.get("X-PSNR-Noisy") && `${headers.get("X-PSNR-Noisy")} dB`],
