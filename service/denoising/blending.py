@@ -54,7 +54,7 @@ def matching_mask(mask: Picture, picture: Picture) -> Plane:
     mask = to_gray(mask)
     if mask.channels != 1:
         raise MaskMismatch("The mask must be gray or RGB.")
-    return mask.planes[0].clip(0, 1)
+    return np.asarray(mask.planes[0].clip(0, 1))
 
 
 def blend(noisy: Picture, denoised: Planes, how: Blend) -> Planes:

@@ -139,4 +139,4 @@ def test_a_client_made_from_the_document_works(service: Live, key: dict[str, str
     evaluated = ask("evaluate", {"sigma": 20, "seed": 3}, "image")
     assert (evaluated["sigma"], evaluated["seed"]) == (20, 3)
     assert ask("noise", {}, "image")["confidence"] > 0
-    assert [card.name for card in client.createRequest("models")().models] == ["n3net", "n3unet", "dncnn", "nlm"]
+    assert [card.name for card in client.createRequest("models")().models] == ["n3net", "n3unet", "photo", "dncnn", "nlm"]

@@ -63,15 +63,22 @@ def test_a_picture_is_denoised_compared_and_downloaded(page: Page, tmp_path: Pat
     page.screenshot(path=tmp_path / "page.png", full_page=True)
 
 
-def test_the_network_can_be_chosen(page: Page, tmp_path: Path) -> None:
+def test_the_network_and_the_detail_can_be_chosen(page: Page, tmp_path: Path) -> None:
     noisy = tmp_path / "noisy.png"
     noisy.write_bytes(png(40, 50, 3))
     page.set_input_files("#image", noisy)
     page.select_option("#model", "n3unet")
+    page.locator("#detail").fill("0.5")
+    # Playwright does not see the body of a request with files.
+    page.evaluate(
+        "() => { window.sent = {}; const append = FormData.prototype.append;"
+        "FormData.prototype.append = function (name, value) { sent[name] = value; append.call(this, name, value); }; }"
+    )
     with page.expect_response("**/v1/denoise") as answer:
         page.click("#go")
     assert answer.value.status == 200
     assert answer.value.headers["x-model"] == "n3unet"
+    assert page.evaluate("sent.detail") == "0.5"
 
 
 def test_an_error_is_said_in_words(page: Page, tmp_path: Path) -> None:

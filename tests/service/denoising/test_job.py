@@ -110,16 +110,10 @@ def test_a_reference_of_another_kind_is_refused_before_the_network_runs() -> Non
 @pytest.mark.parametrize("name", ["reference", "mask"])
 def test_limits_hold_for_the_reference_and_the_mask_too(name: str) -> None:
     large = encode(replace(picture(), planes=np.tile(picture().planes, (1, 3, 3))))
-    files = {"reference": None, name: large}
+    reference, mask = (large if name == each else None for each in ("reference", "mask"))
+    limits = DecodeLimits(pixels=1100)
     with pytest.raises(TooManyPixels):
-        DenoisingJob(
-            encode(picture()),
-            model=MODEL,
-            denoising=DenoisingOptions(25),
-            output=OutputOptions(),
-            limits=DecodeLimits(pixels=1100),
-            **files,
-        )
+        DenoisingJob(encode(picture()), reference, MODEL, DenoisingOptions(25), OutputOptions(), limits, mask=mask)
 
 
 def test_a_mask_counts_as_a_picture_that_is_held() -> None:
