@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     max_header_kib: int = Field(
         16, ge=1, description="Maximum size of the request line and the headers together in KiB; larger ones get status 431."
     )
-    max_form_fields: int = Field(16, ge=1, description="Maximum number of parts in a multipart form.")
+    max_form_fields: int = Field(24, ge=1, description="Maximum number of parts in a multipart form.")
     header_timeout_seconds: float = Field(
         10, gt=0, description="Time within which the headers of a request must arrive; then the connection is closed."
     )

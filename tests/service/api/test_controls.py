@@ -26,6 +26,12 @@ def service(weights: Path) -> Iterator[Live]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def default_service() -> Iterator[Live]:
+    with live(settings_for("default")) as running:
+        yield running
+
+
 def decoded(data: bytes) -> Planes:
     return codec.decode(data, DecodeLimits()).planes
 
@@ -124,17 +130,26 @@ def test_shares_are_from_zero_to_one(service: Live, name: str, value: float | st
     assert answer.json()["parameters"] == [name]
 
 
-def test_detail_brings_back_what_a_sigma_that_is_too_high_removed() -> None:
+def test_a_mask_holds_for_photographs_too(default_service: Live) -> None:
+    levels = np.zeros((48, 40), np.uint8)
+    levels[:, 20:] = 255
+    options: dict[str, Any] = {"model": "photo", "sigma": "auto", "color": "rgb"}
+    result = denoised(default_service, RGB, png_of(levels), **options)
+    assert np.array_equal(result[..., :20], decoded(RGB)[..., :20])
+    assert np.allclose(result[..., 20:], denoised(default_service, RGB, **options)[..., 20:], atol=1e-6)
+    assert abs(result - decoded(RGB))[..., 20:].max() > 0.1
+
+
+def test_detail_brings_back_what_a_sigma_that_is_too_high_removed(default_service: Live) -> None:
     """The noise has a standard deviation of 25, and the network is told 37.5."""
     camera = np.asarray(Image.open("examples/camera.png"), np.float64)[100:260, 150:310]
     noise = np.random.default_rng(0).normal(0, 25, camera.shape)
     noisy = np.rint(camera + noise).clip(0, 255).astype(np.uint8)
     files = {"image": png_of(noisy), "reference": png_of(camera.astype(np.uint8))}
-    with live(settings_for("default")) as service:
-        answers = [
-            service.client.post("/v1/denoise", files=files, params={"sigma": 37.5, "model": "n3unet", "detail": detail})
-            for detail in (0, 0.5, 1)
-        ]
+    answers = [
+        default_service.client.post("/v1/denoise", files=files, params={"sigma": 37.5, "model": "n3unet", "detail": detail})
+        for detail in (0, 0.5, 1)
+    ]
     none, half, whole = (float(answer.headers["x-psnr-denoised"]) for answer in answers)
     assert none < half < whole
     assert whole > none + 0.05
