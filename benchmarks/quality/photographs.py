@@ -20,6 +20,8 @@ from benchmarks.markdown import paragraph, row_of
 from benchmarks.provenance import RESULTS, provenance
 from models.images import color
 from models.images.files import image_files, read_rgb8
+from models.images.noise_map import channel_level
+from models.inference.photo import Photo
 from models.methods import Method, load_method
 from models.training.photographs.degradation import Degraded, Origin, degrade, source_side
 from models.training.photographs.processing import Compression
@@ -64,7 +66,9 @@ class Models:
     """The models, and the pipeline of the service with them."""
 
     def __init__(self, white: str) -> None:
-        self.white, self.photo = load_method(white), load_method("photo")
+        photo = load_method("photo")
+        assert isinstance(photo, Photo)
+        self.white, self.photo = load_method(white), photo
         self.auto = ModelChoice(self.white.info, self.photo.info, automatic=True)
         self.asked = ModelChoice(self.photo.info, self.photo.info, automatic=False)
 
@@ -100,6 +104,11 @@ def level(noise: Planes) -> float:
     return float(np.sqrt(np.square(noise, dtype=np.float64).mean()) * 255)
 
 
+def mean_level(cells: torch.Tensor) -> float:
+    """Return the root mean square of the noise level of a channel on the 0-255 scale, for a map (2, h, w)."""
+    return float(channel_level(cells).square().mean().sqrt()) * 255
+
+
 def measure(images: Sequence[Planes], grays: Sequence[Planes], models: Models, say: Callable[[str], None]) -> Figures:
     """Measure everything on clean color images (3, H, W), and the changes also on clean gray ones (1, H, W)."""
     figures = Figures()
@@ -107,9 +116,9 @@ def measure(images: Sequence[Planes], grays: Sequence[Planes], models: Models, s
     for number in range(count):
         made = simulated(images[number % len(images)], number, "camera")
         began = time.perf_counter()
-        cells = models.photo.estimate(torch.from_numpy(made.noisy))  # type: ignore[attr-defined]
+        cells = models.photo.estimate(torch.from_numpy(made.noisy))
         middle = time.perf_counter()
-        models.photo.denoise(torch.from_numpy(made.noisy), cells)  # type: ignore[arg-type]
+        models.photo.denoise(torch.from_numpy(made.noisy), cells)
         figures.seconds.append((middle - began, time.perf_counter() - middle))
         auto, photo = models.run(made.noisy, models.auto), models.run(made.noisy, models.asked)
         truth = level(made.noise)
@@ -130,18 +139,18 @@ def measure(images: Sequence[Planes], grays: Sequence[Planes], models: Models, s
             pairs[f"white, sigma {sigma}, JPEG {quality}"] = compressed(noisy, quality), compressed(image, quality)
         counts = rng.poisson(image * 100).astype(np.float32) / np.float32(100)
         pairs["photons, at most 100"] = counts, image
-        for name, made in (("camera", simulated(image, 1000 + number, "camera")),):
-            pairs[name] = made.noisy, made.noisy - made.noise
+        made = simulated(image, 1000 + number, "camera")
+        pairs["camera"] = made.noisy, made.noisy - made.noise
         for name, (noisy, twin) in pairs.items():
             patches = estimate_sigma(Picture(noisy, rgb=True), "rgb", (0, 75))[0].sigma
-            network = models.run(noisy, models.asked).sigma
+            network = mean_level(models.photo.estimate(torch.from_numpy(noisy)))
             figures.estimates.setdefault(name, []).append((level(noisy - twin), network, patches))
         say(f"{number + 1} of {len(images)} images with noise of several origins")
     for name, pictures in (("color", images), ("gray", grays)):
-        for quality in (None, *QUALITIES):
-            kind = f"{name}, {f'JPEG {quality}' if quality else 'as they are'}"
+        for stored in (None, *QUALITIES):
+            kind = f"{name}, {f'JPEG {stored}' if stored else 'as they are'}"
             for image in pictures:
-                clean = compressed(image, quality) if quality else image
+                clean = compressed(image, stored) if stored else image
                 change = np.abs(models.run(clean, models.auto).picture.planes - clean).mean() * 255
                 figures.changes.setdefault(kind, []).append(float(change))
             say(f"clean pictures: {kind}")
@@ -170,9 +179,9 @@ def page(figures: Figures, white: str, count: int) -> str:
     lines = [
         *("# Photographs", "", f"Measured by `python -m benchmarks.quality.photographs`: {provenance()}.", ""),
         paragraph(
-            f"{count} clean color images. A simulated photograph is {SIDE} x {SIDE} pixels; its noise is drawn as in training, with other",
-            "seeds. The true noise level is the root mean square of the difference from the same picture without noise. PSNR is over",
-            "all channels, clipped but not rounded. The model for white noise is",
+            f"{count} clean color images. A simulated photograph is {SIDE} x {SIDE} pixels. Its noise is drawn as in training,",
+            "with other seeds. The true noise level is the root mean square of the difference from the same picture",
+            "without noise. PSNR is over all channels, clipped but not rounded. The model for white noise is",
             f"`{white}` on luma and two color differences, told the best of {len(FACTORS)} multiples of the true level.",
         ),
         *("", "## Simulated photographs", ""),

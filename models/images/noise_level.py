@@ -49,7 +49,8 @@ WARNINGS = {
     "too-small": "The picture is too small to estimate its noise.",
     "looks-clean": "The picture looks clean already.",
     "not-white": (
-        "Even the flattest parts vary by more than this: the noise was smoothed or compressed, or there is texture everywhere."
+        "The noise is not white: it was smoothed or compressed, or it is stronger in some parts; or there is texture everywhere. "
+        "The model photo suits such pictures better."
     ),
     "signal-dependent": "The noise differs between dark and bright parts, so one sigma does not fit the whole picture.",
     "out-of-range": "The noise is outside the range that the model was trained for; the nearest end of the range is used.",
