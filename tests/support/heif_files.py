@@ -16,7 +16,7 @@ Array = NDArray[Any]
 Properties = Sequence[tuple[bytes, bytes]]
 References = Sequence[tuple[bytes, Sequence[int]]]
 CONFIGURATIONS = {b"av01": b"av1C", b"hvc1": b"hvcC"}
-ESSENTIAL = {*CONFIGURATIONS.values(), b"irot", b"imir", b"clap"}
+ESSENTIAL = {*CONFIGURATIONS.values(), b"irot", b"imir", b"clap", b"lsel"}
 ALPHA = {b"av01": b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0", b"hvc1": b"urn:mpeg:hevc:2015:auxid:1\0"}
 
 
@@ -49,6 +49,14 @@ def heic(samples: Array, **options: Any) -> bytes:
     buffer = io.BytesIO()
     file = pillow_heif.from_bytes(mode, samples.shape[1::-1], np.ascontiguousarray(samples).tobytes())
     file.save(buffer, **({"quality": 90, "chroma": 444} | options))
+    return buffer.getvalue()
+
+
+def film() -> bytes:
+    """An animated AVIF file."""
+    buffer = io.BytesIO()
+    frames = [Image.fromarray(np.full((8, 8, 3), level, np.uint8)) for level in (0, 128, 255)]
+    frames[0].save(buffer, "AVIF", save_all=True, append_images=frames[1:])
     return buffer.getvalue()
 
 

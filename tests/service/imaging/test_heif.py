@@ -14,7 +14,7 @@ from PIL.ExifTags import IFD, Base
 from service.errors import UnsupportedMode
 from service.imaging.codec import decode, open_image, sniff
 from service.imaging.picture import DecodeLimits, Picture
-from tests.support.heif_files import ALPHA, Item, avif, box, coded, grid, heic, heif
+from tests.support.heif_files import ALPHA, Item, avif, box, coded, film, grid, heic, heif
 
 Array = NDArray[Any]
 KINDS = (b"av01", b"hvc1")
@@ -222,3 +222,23 @@ def test_the_brands_tell_the_formats_apart() -> None:
         (b"isom", b"mp42", None),
     ):
         assert sniff(box(b"ftyp", brand, bytes(4), others)) == name
+
+
+def test_a_picture_coded_like_a_film_is_read() -> None:
+    """Its sequence header is not that of a still picture."""
+    assert decode(film().replace(b"moov", b"free"), LIMITS).planes.shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_would_be_shown_wrongly_is_refused(kind: bytes) -> None:
+    item, small = coded(kind, smooth(64, 64)), smooth(64, 72, 1)[..., 0]
+    refused = {
+        "not to its tiles": [grid(64, 64, 1, [2]), item, alpha_item(kind, small, (b"auxl", [2]))],
+        "size of the picture": [item, alpha_item(kind, small, (b"auxl", [1]))],
+        "feature": [coded(kind, smooth(64, 64), (b"lsel", bytes(2)))],
+        "rotated": [grid(64, 64, 1, [2]), coded(kind, smooth(64, 64), (b"irot", b"\1"))],
+        "coded with": [Item(b"jpeg", item.properties, item.data)],
+    }
+    for word, items in refused.items():
+        with pytest.raises(UnsupportedMode, match=word):
+            open_image(heif(items), LIMITS)

@@ -1,6 +1,5 @@
 """Small AVIF and HEIC files that would keep a decoder busy for long, or fill the memory, are refused."""
 
-import io
 import struct
 import time
 import tracemalloc
@@ -9,12 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from service.errors import ServiceError, TooManyPixels
+from service.errors import ServiceError, TooManyPixels, UndecodableImage, UnsupportedMode
 from service.imaging.codec import decode, open_image
+from service.imaging.heif_streams import check_av1
 from service.imaging.picture import DecodeLimits
-from tests.support.heif_files import Item, box, coded, content_of, grid, heif
+from tests.support.heif_files import Item, box, coded, content_of, film, grid, heif
 
 KINDS = (b"av01", b"hvc1")
 FLAT = np.full((64, 64, 3), 128, np.uint8)
@@ -23,13 +22,6 @@ FLAT = np.full((64, 64, 3), 128, np.uint8)
 def sized(item: Item, width: int, height: int) -> Item:
     """The same item with another size in its properties."""
     return replace(item, properties=[(b"ispe", struct.pack(">III", 0, width, height)), *item.properties[1:]])
-
-
-def film() -> bytes:
-    buffer = io.BytesIO()
-    frames = [Image.fromarray(np.full((8, 8, 3), level, np.uint8)) for level in (0, 128, 255)]
-    frames[0].save(buffer, "AVIF", save_all=True, append_images=frames[1:])
-    return buffer.getvalue()
 
 
 def meta(*boxes: bytes) -> bytes:
@@ -149,3 +141,35 @@ def test_units_and_slices_are_limited() -> None:
         with pytest.raises(ServiceError, match=word):
             decode(heif([replace(item, data=item.data + more)]), DecodeLimits())
         assert time.thread_time() - start < 5
+
+
+def bits(*fields: tuple[int, int]) -> bytes:
+    """Return bytes of numbers that take so many bits each."""
+    text = "".join(format(value, f"0{count}b") for value, count in fields)
+    return int(text.ljust(-(-len(text) // 8) * 8, "0"), 2).to_bytes(-(-len(text) // 8), "big")
+
+
+def av1_unit(kind: int, content: bytes) -> bytes:
+    return bytes([kind << 3 | 2, len(content)]) + content
+
+
+@pytest.mark.parametrize(("width_bits", "accepted"), [(6, True), (7, True), (8, False), (16, False)])
+def test_a_frame_that_may_be_larger_than_the_sequence_is_refused(width_bits: int, accepted: bool) -> None:
+    """Only the header of a still picture says that its frame has the size of the sequence."""
+    points = [(0, 12), (9, 5), (0, 1)]
+    sizes = [(width_bits - 1, 4), (5, 4), (63, width_bits), (63, 6)]
+    sequence = bits((0, 3), (0, 1), (0, 1), (0, 1), (1, 1), (0, 5), *points, (1, 1), (5, 4), *sizes)
+    data = av1_unit(1, sequence) + av1_unit(6, b"x")
+    if accepted:
+        check_av1(data, 64, 64)
+    else:
+        with pytest.raises(UnsupportedMode, match="size of the picture"):
+            check_av1(data, 64, 64)
+
+
+@pytest.mark.parametrize("kind", [1, 3, 6, 7, 8, 15])
+def test_units_that_are_cut_off_are_damage(kind: int) -> None:
+    unit = av1_unit(kind, bytes(100))
+    for end in range(1, len(unit)):
+        with pytest.raises(UndecodableImage):
+            check_av1(unit[:end], 64, 64)
