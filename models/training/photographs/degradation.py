@@ -34,6 +34,7 @@ _GRAY_SHARE = 0.12  # of the pictures are gray
 _SCALED_SHARE = 0.4  # are scaled down, before the noise or after it
 _ROUNDED_SHARE = 0.25  # are rounded to 8 bits and not compressed
 _DEMOSAICKING: tuple[Demosaicking | None, ...] = ("bilinear", "gradient", "gradient", None)
+_WEAKER = (0.1, 1.0)  # rounded and varying noise is weaker than white noise by a factor in this range, as in most pictures
 _RESTORED = 2.0  # times the error of the compression: from this much noise on, the target is the picture before compression
 
 
@@ -65,7 +66,8 @@ def degrade(source: Planes, side: int, rng: np.random.Generator, sigma: float, o
         source: A clean image, (3, S, S), with S >= `source_side(side)`.
         side: Side of the picture to make.
         rng: The source of randomness.
-        sigma: Standard deviation of white noise on the [0, 1] scale, if that is what is drawn.
+        sigma: Standard deviation of white noise on the [0, 1] scale, if that is what is drawn. Noise of the origins "rounded" and
+            "varying" is weaker by a random factor.
         origin: Where the noise comes from; None draws it with `SHARES`.
     """
     origin = origin or rng.choice(get_args(Origin), p=[SHARES[each] for each in get_args(Origin)])
@@ -75,6 +77,8 @@ def degrade(source: Planes, side: int, rng: np.random.Generator, sigma: float, o
     kept = side + 2 * MARGIN
     source = source if later else _center(downscale(source, factor) if factor < 1 else source, kept)
     source = _to_gray(source) if gray else source
+    if origin in ("rounded", "varying"):
+        sigma *= float(rng.uniform(*_WEAKER))
     noisy, twin = _MAKERS[origin](source, sigma, rng)
     if later:
         noisy, twin = (_center(downscale(each, factor), kept) for each in (noisy, twin))
