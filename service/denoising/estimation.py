@@ -21,9 +21,13 @@ SigmaRange = tuple[float, float]
 Level = float | NDArray[np.float32]
 
 _OUTLIERS = "outliers"
+_WEAK = "weak-noise"
 WARNINGS = {
     **CONVERSIONS,
     **NOISE_WARNINGS,
+    _WEAK: (
+        "The noise is weak, and hard to tell from fine texture, so only a part of it was removed. Give sigma to remove all of it."
+    ),
     _OUTLIERS: (
         "A few samples lie far outside the range of all others, so the whole picture was denoised at very low contrast. "
         "Replace these samples, which may be hot pixels, and send the picture again."
@@ -59,6 +63,7 @@ class FoundNoise:
         sigmas: The estimated noise level of each plane, on the 0-255 scale.
         model: Name of the model to denoise with; None for the one that was asked for.
         cells: The noise level map (2, h, w), if a network estimated one, on the 0-255 scale.
+        share: Share of the noise that is removed.
     """
 
     estimate: NoiseEstimate
@@ -66,6 +71,7 @@ class FoundNoise:
     sigmas: tuple[PlaneSigma, ...]
     model: str | None = None
     cells: NDArray[np.float64] | None = None
+    share: float = 1.0
 
 
 def noise_by_patches(picture: Picture, scale: ValueRange, sigma_range: SigmaRange, *, joint: bool) -> FoundNoise:

@@ -25,7 +25,9 @@ from service.imaging.picture import Header, Picture, Plane
 LEAST_SIDE = 32
 """Smaller pictures do not show enough noise for a map."""
 
-_CLEAN = 1.2  # on the 0-255 scale; noise this weak is hard to see, and hard to tell from texture
+# On the 0-255 scale: weaker noise is hard to see, and hard to tell from texture and grain, so the picture counts as clean. Up to
+# the second level, the share of the noise that is removed rises to all of it.
+_CLEAN, _CERTAIN = 2.2, 5.0
 _WHITE = (0.8, 1.3)  # for white noise, the estimates of the network and from patches have a ratio within this range
 _VARIES = 2.0  # in a map of white noise, nine tenths of the cells differ by less than this factor from the rest
 _LEAST_WHITE = 1.5  # white noise that is weaker is left to the network
@@ -103,20 +105,22 @@ def noise_by_network(noisy: Picture, levels: Plane, scale: ValueRange, models: M
     codes = {*picture_warnings(noisy, scale)}
     if clean:
         codes.add("looks-clean")
+    elif sigma < _CERTAIN:
+        codes.add("weak-noise")
     elif not in_sigma_range(sigma, models.asked.sigma_range):
         codes.add("out-of-range")
     if not (clean or photo):
         codes.add("not-white")
     ordered = tuple(code for code in WARNINGS if code in codes)
+    share = min(max((sigma - _CLEAN) / (_CERTAIN - _CLEAN), 0.0), 1.0)
     estimate = NoiseEstimate(sigma * scale.span, _confidence(sigma), ordered)
     names, each = (("luma", "red-blue", "magenta-green"), (luma, difference, difference)) if noisy.rgb else (("gray",), (luma,))
     sigmas = tuple(PlaneSigma(name, 255 * level * scale.span) for name, level in zip(names, each, strict=True))
     joint = models.asked.serving(rgb=noisy.rgb).channels == 3
     planes: tuple[Level | None, ...] = (levels,) if photo else (sigma / 255,) if joint else each
     planes = (None,) * len(planes) if clean else planes
-    return FoundNoise(
-        estimate, planes, sigmas, models.photo.name if photo else None, levels.astype(np.float64) * (255 * scale.span)
-    )
+    cells = levels.astype(np.float64) * (255 * scale.span)
+    return FoundNoise(estimate, planes, sigmas, models.photo.name if photo else None, cells, share)
 
 
 def channel_levels(levels: NDArray[np.floating], *, rgb: bool) -> NDArray[np.float64]:

@@ -178,6 +178,8 @@ def denoise_picture(
     del planes, plane, out  # to save memory on large pictures
     denoised = _picture_planes(denoised, noisy, joint=joint)
     denoised = scale.from_unit(denoised)
+    if found and found.share < 1:
+        denoised = noisy.planes + np.float32(found.share) * (denoised - noisy.planes)
     denoised = blend(noisy, denoised, options.blend)
     return DenoisedPicture(replace(noisy, planes=denoised), noisy, sigma, sigmas, estimate, warnings, model, cells)
 

@@ -8,7 +8,8 @@ const BY_HAND = "choose “set by hand” above and set sigma yourself";
 const ADVICE = {
   "too-small": `The picture is too small to estimate its noise, so it was left unchanged. To denoise it, ${BY_HAND}.`,
   "looks-clean": `The picture looks clean already, so it was left unchanged. If you see noise, ${BY_HAND}.`,
-  "not-white": "The noise is not even: it was smoothed or compressed, or is stronger in some places. The network for photographs suits it better.",
+  "not-white": `The noise is not even: it was smoothed or compressed, or is stronger in some places. Choose the network for photographs, or ${BY_HAND}.`,
+  "weak-noise": `The noise is weak and hard to tell from fine texture, so only a part of it was removed. To remove all of it, ${BY_HAND}.`,
   "signal-dependent": `The noise differs between dark and bright parts, so no single sigma fits the whole picture. If one part is still noisy, ${BY_HAND}.`,
   "out-of-range": `The noise is stronger or weaker than the model was trained for, so the nearest sigma of its range was used. To try another one, ${BY_HAND}.`,
   "outliers": `A few samples lie far outside the range of all others, so the whole picture was denoised at very low contrast. Replace these samples, which may be hot pixels, and send the picture again.`,

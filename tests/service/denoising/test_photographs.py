@@ -120,14 +120,24 @@ def test_a_clean_picture_stays_as_it_is(models: ModelChoice, channels: int) -> N
 
 
 def test_a_noisy_picture_never_looks_clean_with_confidence() -> None:
-    for sigma in (2, 5, 20, 50):
-        result = run(picture(sigma, soft=True), AUTO, white(sigma))[1]
-        assert "looks-clean" not in result.warnings
-        assert result.estimate is not None
+    for sigma in (3, 5, 20, 50):
+        assert "looks-clean" not in run(picture(sigma, soft=True), AUTO, white(sigma))[1].warnings
+    faint = run(picture(2, soft=True), AUTO, white(2))[1]
+    assert "looks-clean" in faint.warnings
+    assert faint.estimate is not None
+    assert faint.estimate.confidence < 0.6
     confidences = [run(picture(sigma), AUTO, white(sigma / 3))[1].estimate for sigma in (6, 30, 120)]
     values = [each.confidence for each in confidences if each]
     assert values == sorted(values)
     assert 0 < values[0] < values[-1] < 1
+
+
+@pytest.mark.parametrize(("sigma", "share"), [(2.3, 0.0357), (3.6, 0.5), (4.9, 0.964), (5.1, 1.0)])
+def test_of_weak_noise_only_a_share_is_removed(sigma: float, share: float) -> None:
+    noisy = picture(sigma, soft=True)
+    result = run(noisy, AUTO, white(sigma))[1]
+    np.testing.assert_allclose(result.picture.planes, (1 - share) * noisy.planes, atol=1e-3)
+    assert result.warnings == (("weak-noise",) if share < 1 else ())
 
 
 def test_a_gray_picture_has_no_noise_in_color_differences() -> None:
