@@ -1,0 +1,71 @@
+"""Real photographs before and after: crops at their own resolution, for docs/photographs.md.
+
+`python -m benchmarks.quality.photograph_crops` writes the pictures into docs/photographs, and prints what was estimated. The
+photographs come with scikit-image, scikit-learn and Matplotlib.
+"""
+
+import argparse
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.provenance import ROOT
+from benchmarks.quality.photographs import Models, unit
+from models.images.files import read_rgb8
+
+SIDE = 256
+
+
+class Crop(NamedTuple):
+    """A crop of a photograph: the package and path of the file, and the top left corner in pixels."""
+
+    package: str
+    path: str
+    top: int
+    left: int
+
+
+CROPS = {
+    "ihc": Crop("skimage", "data/ihc.png", 100, 100),
+    "hubble": Crop("skimage", "data/hubble_deep_field.jpg", 300, 300),
+    "hopper": Crop("matplotlib", "mpl-data/sample_data/grace_hopper.jpg", 60, 200),
+    "china": Crop("sklearn", "datasets/images/china.jpg", 60, 60),
+    "camera": Crop("skimage", "data/camera.png", 90, 120),
+    "moon": Crop("skimage", "data/moon.png", 150, 150),
+    "clock": Crop("skimage", "data/clock_motion.png", 20, 80),
+    "coins": Crop("skimage", "data/coins.png", 30, 60),
+}
+
+
+def main() -> None:
+    """Denoise each photograph as a whole, as `n3denoise denoise` does, and write the crop before and after, side by side."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "photographs", help="folder of the pictures")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    models = Models("n3net")
+    for name, crop in CROPS.items():
+        pixels = read_rgb8(Path(str(files(crop.package))) / crop.path)
+        planes = unit(pixels)
+        gray = bool((pixels == pixels[..., :1]).all())
+        result = models.run(planes[:1] if gray else planes, models.auto)
+        after = np.broadcast_to(result.picture.planes, planes.shape)
+        pair = np.concatenate([_cut(each, crop) for each in (planes, after)], axis=1)
+        Image.fromarray(pair).save(arguments.out / f"{name}.png", optimize=True)
+        assert result.estimate is not None
+        figures = f"sigma {result.sigma:.1f}, confidence {result.estimate.confidence:.2f}"
+        print(f"{name}: {figures}, {result.model or 'n3net'} {' '.join(result.warnings)}", flush=True)
+
+
+def _cut(planes: NDArray[np.float32], crop: Crop) -> NDArray[np.uint8]:
+    part = planes[:, crop.top : crop.top + SIDE, crop.left : crop.left + SIDE]
+    cut: NDArray[np.uint8] = np.rint(part.clip(0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+    return cut
+
+
+if __name__ == "__main__":
+    main()
