@@ -144,7 +144,7 @@ def _is_white(levels: NDArray[np.float64], sigma: float) -> bool:
 def _confidence(sigma: float) -> float:
     """Return the confidence in an estimate of this level.
 
-    It is 1 minus the usual relative error, as measured on simulated photographs. For a picture that counts as clean, it falls from 1
-    to a half as the level rises to that of the weakest noise.
+    It is 1 minus the usual relative error, as measured on simulated photographs. For a picture that counts as clean, it falls
+    from 1 to a half as the level rises to that of the weakest noise.
     """
     return 1 - sigma / (2 * _CLEAN) if sigma < _CLEAN else 1 - 1 / (1 + 0.5 * sigma)
