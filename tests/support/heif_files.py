@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pillow_heif
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 Array = NDArray[Any]
 Properties = Sequence[tuple[bytes, bytes]]
@@ -50,6 +50,14 @@ def heic(samples: Array, **options: Any) -> bytes:
     file = pillow_heif.from_bytes(mode, samples.shape[1::-1], np.ascontiguousarray(samples).tobytes())
     file.save(buffer, **({"quality": 90, "chroma": 444} | options))
     return buffer.getvalue()
+
+
+def by_another(file: bytes) -> Array:
+    """Samples as Pillow or pillow-heif reads them, upright and cropped."""
+    if file[8:12] == b"avif":
+        return np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(file))))
+    samples: Array = np.asarray(pillow_heif.open_heif(file).to_pillow())
+    return samples
 
 
 def film() -> bytes:

@@ -1,4 +1,4 @@
-"""Files of every kind and what is in them, for `test_pictures`; Pillow, tifffile and imagecodecs write them."""
+"""Files of every kind and what is in them, for `test_pictures`; Pillow, pillow-heif, tifffile and imagecodecs write them."""
 
 import io
 import struct
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 from PIL.ExifTags import Base
 
+from tests.support.heif_files import heic
+
 Array = NDArray[Any]
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -24,13 +26,18 @@ def levels(*shape: int, dtype: Any = np.uint8, seed: int = 0) -> Array:
     return (np.random.default_rng(seed).uniform(0.3 * high, 0.7 * high, shape)).astype(dtype)
 
 
-WITHOUT_LOSS: dict[str, dict[str, Any]] = {"webp": {"lossless": True, "exact": True}, "jpeg": {"quality": 100}}
+WITHOUT_LOSS: dict[str, dict[str, Any]] = {
+    "webp": {"lossless": True, "exact": True},
+    "jpeg": {"quality": 100},
+    "avif": {"quality": 100, "subsampling": "4:4:4", "speed": 10, "max_threads": 1},
+}
+LOSSY = ("jpeg", "avif")
 
 
 def pil(samples: Array, kind: str, mode: str = "", **options: Any) -> bytes:
     buffer = io.BytesIO()
     image = Image.fromarray(samples)
-    (image.convert(mode) if mode else image).save(buffer, kind, **WITHOUT_LOSS.get(kind, {}), **options)
+    (image.convert(mode) if mode else image).save(buffer, kind, **(WITHOUT_LOSS.get(kind, {}) | options))
     return buffer.getvalue()
 
 
@@ -67,8 +74,8 @@ def oriented(orientation: int, kind: str) -> Row:
     """A picture that is stored lying down or mirrored, and says so."""
     exif = Image.Exif()
     exif[Base.Orientation] = orientation
-    file = pil(levels(7, 11, 3, seed=orientation), kind, exif=exif)
-    stored = pil(decoded(file) if kind == "jpeg" else levels(7, 11, 3, seed=orientation), "png", exif=exif)
+    file = pil(levels(7, 11, 3, seed=orientation), kind, exif=exif.tobytes())
+    stored = pil(decoded(file) if kind in LOSSY else levels(7, 11, 3, seed=orientation), "png", exif=exif)
     upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(stored))))
 
     def check(image: Image.Image) -> None:
@@ -88,15 +95,15 @@ def with_icc(image: Image.Image) -> None:
 
 def rows() -> Iterator[Row]:
     for orientation in range(1, 9):
-        for kind in ("png", "tiff", "webp", "jpeg"):
+        for kind in ("png", "tiff", "webp", "jpeg", "avif"):
             yield oriented(orientation, kind)
     gray, color, alpha = levels(9, 12), levels(9, 12, 3), levels(9, 12, seed=4)
     alpha[:, :3], alpha[:, -2:] = 0, 255
     deep, deep_color = levels(9, 12, dtype=np.uint16), levels(9, 12, 3, dtype=np.uint16)
     real, real_color = levels(9, 12, dtype=np.float32), levels(9, 12, 3, dtype=np.float32)
-    for kind in ("png", "tiff", "webp", "jpeg"):
+    for kind in ("png", "tiff", "webp", "jpeg", "avif"):
         file = pil(color, kind, icc_profile=PROFILE)
-        yield Row(f"{kind}, ICC", file, decoded(file) if kind == "jpeg" else color, rgb=True, check=with_icc)
+        yield Row(f"{kind}, ICC", file, decoded(file) if kind in LOSSY else color, rgb=True, check=with_icc)
     for kind in ("png", "webp", "tiff"):
         yield Row(f"{kind}, RGBA", pil(np.dstack([color, alpha]), kind), color, alpha, rgb=True)
     yield Row("png, gray and alpha", pil(np.dstack([gray, alpha]), "png"), gray[..., None], alpha)
@@ -145,7 +152,6 @@ def rows() -> Iterator[Row]:
         yield Row(f"{kind}, two levels", pil(two, kind), (two * 255).astype(np.uint8)[..., None])
     file = pil(two, "png", transparency=1)
     yield Row("png, two levels, white is transparent", file, (two * 255).astype(np.uint8)[..., None], np.where(two, 0, 255))
-    yield Row("bmp, RGBA comes back as PNG", bmp_with_alpha(color, alpha), color, alpha, rgb=True)
     yield from scanned(gray, color, two)
     for name in ("lzw", "deflate", "zstd", "packbits"):
         yield Row(f"tiff, {name}", tiff(deep, compression=name), deep[..., None])
@@ -225,14 +231,6 @@ def twelve_bits(samples: Array) -> bytes:
     return bytes(file)
 
 
-def bmp_with_alpha(color: Array, alpha: Array) -> bytes:
-    """A BMP file whose version-4 header names the bits of alpha, from the bottom row to the top."""
-    pixels = np.dstack([color[..., ::-1], alpha])[::-1].tobytes()
-    header = struct.pack("<IiiHHIIiiII", 108, color.shape[1], color.shape[0], 1, 32, 3, len(pixels), 2835, 2835, 0, 0)
-    header += struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"BGRs" + bytes(48)
-    return struct.pack("<2sIHHI", b"BM", 122 + len(pixels), 0, 0, 122) + header + pixels
-
-
 def several(kind: str, **options: Any) -> bytes:
     frames = [Image.fromarray(levels(8, 8, 3, seed=seed)) for seed in range(3)]
     buffer = io.BytesIO()
@@ -257,12 +255,11 @@ def with_more_rows(data: bytes) -> bytes:
 GRAY = pil(levels(32, 32), "png")
 NOT_A_NUMBER = np.full((8, 8), np.nan, np.float32)
 REFUSED: dict[str, tuple[bytes, int, str]] = {
-    "jpeg, CMYK": (pil(levels(8, 8, 3), "jpeg", "CMYK"), 415, "CMYK"),
+    "jpeg, CMYK that may be inverted": (pil(levels(8, 8, 3), "jpeg", "CMYK").replace(b"Adobe", b"other"), 415, "Adobe"),
     "tiff, CMYK": (pil(levels(8, 8, 3), "tiff", "CMYK"), 415, "gray, RGB"),
     "tiff, LAB": (pil(levels(8, 8, 3), "tiff", "LAB"), 415, "gray, RGB"),
     "tiff, YCbCr": (pil(levels(8, 8, 3), "tiff", "YCbCr"), 415, "gray, RGB"),
-    "tiff, premultiplied alpha": (tiff(levels(8, 8, 4), photometric="rgb", extrasamples=[1]), 415, "straight alpha"),
-    "tiff, RGB and something unsaid": (tiff(levels(8, 8, 4), photometric="rgb", extrasamples=[0]), 415, "straight alpha"),
+    "tiff, RGB and something unsaid": (tiff(levels(8, 8, 4), photometric="rgb", extrasamples=[0]), 415, "marked as alpha"),
     "tiff, 32-bit integers": (tiff(levels(8, 8, dtype=np.int32)), 415, "12 or 16 bits"),
     "tiff, 64-bit floats": (tiff(levels(8, 8, dtype=np.float32).astype(np.float64)), 415, "12 or 16 bits"),
     "tiff, 16-bit floats": (tiff(levels(8, 8, dtype=np.float32).astype(np.float16)), 415, "12 or 16 bits"),
@@ -274,6 +271,9 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
     "bigtiff, big-endian": (tiff(levels(8, 8), bigtiff=True, byteorder=">"), 415, "save the picture as a classic TIFF file"),
     "png, animated": (several("png"), 415, "single frame"),
     "webp, animated": (several("webp"), 415, "single frame"),
+    "avif, animated": (several("avif"), 415, "single frame"),
+    "avif, cut": (pil(levels(64, 64, 3), "avif")[:900], 422, "damaged"),
+    "heic, cut": (heic(levels(64, 64, 3))[:900], 422, "damaged"),
     "tiff, pages": (several("tiff"), 415, "single page"),
     "gif": (several("gif"), 415, "png"),
     "0 bytes": (b"", 400, "image"),

@@ -46,12 +46,17 @@ from pathlib import Path
 import numpy as np
 from service.imaging.codec import encode
 from service.imaging.picture import Picture
+from tests.support.heif_files import heic
 
 kind, depth, channels, alpha, side, name = sys.argv[1:]
 shape = (int(channels), int(side), int(side))
 planes = np.random.default_rng(0).uniform(0.4, 0.5, shape).astype(np.float32)
 mask = np.full(shape[1:], 0.5, np.float32) if alpha == "True" else None
-Path(name).write_bytes(encode(Picture(planes, shape[0] == 3, mask, kind, depth)))
+if kind == "heic":
+    stack = planes if mask is None else np.concatenate([planes, mask[None]])
+    Path(name).write_bytes(heic((stack.transpose(1, 2, 0) * 65535).astype(np.uint16)))
+else:
+    Path(name).write_bytes(encode(Picture(planes, shape[0] == 3, mask, kind, depth)))
 """
 
 
@@ -66,8 +71,12 @@ def python(script: str, *arguments: object) -> str:
         ("png", "8", 1, False, "", 40),
         ("png", "16", 3, True, "", 100),
         ("tiff", "float", 3, True, "", 100),
+        ("avif", "8", 1, False, "", 40),
+        ("avif", "8", 3, True, "", 100),
+        ("heic", "16", 3, True, "", 100),
         ("png", "8", 1, False, "reference", 170),
         ("tiff", "float", 3, True, "reference", 280),
+        ("avif", "8", 3, True, "reference", 280),
         ("png", "8", 1, False, "mask", 40),
         ("tiff", "float", 3, True, "mask", 130),
     ],
