@@ -6,6 +6,10 @@ let running = null;
 
 const BY_HAND = "choose “set by hand” above and set sigma yourself";
 const ADVICE = {
+  "was-cmyk": `The picture was in CMYK. It was converted to sRGB by its color profile.`,
+  "guessed-cmyk": `The picture was in CMYK without a color profile that can be used. It was converted to sRGB by a simple formula, so its colors are not exact.`,
+  "was-premultiplied": `The colors of the picture were multiplied by its alpha. They were divided by it before denoising.`,
+  "unlabeled-colors": `The colors of the picture are not sRGB, as in HDR pictures, and the result does not say so. It looks different.`,
   "too-small": `The picture is too small to estimate its noise, so it was left unchanged. To denoise it, ${BY_HAND}.`,
   "looks-clean": `The picture looks clean already, so it was left unchanged. If you see noise, ${BY_HAND}.`,
   "not-white": `The noise is not even: it was smoothed or compressed, or is stronger in some places. Choose the network for photographs, or ${BY_HAND}.`,

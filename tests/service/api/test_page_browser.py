@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, Route, expect, sync_playwright
 
+from tests.support.heif_files import heic
 from tests.support.live import PATIENCE, Live, live, png, settings_for
+from tests.support.picture_table import pil
 
 pytestmark = pytest.mark.browser
 
@@ -79,6 +81,18 @@ def test_the_network_and_the_detail_can_be_chosen(page: Page, tmp_path: Path) ->
     assert answer.value.status == 200
     assert answer.value.headers["x-model"] == "n3unet"
     assert page.evaluate("sent.detail") == "0.5"
+
+
+@pytest.mark.parametrize(("name", "result"), [("noisy.HEIC", "noisy-denoised.jpg"), ("noisy.tif", "noisy-denoised.tiff")])
+def test_a_picture_that_browsers_cannot_show_is_shown(page: Page, tmp_path: Path, name: str, result: str) -> None:
+    samples = np.random.default_rng(0).integers(80, 170, (64, 72, 3), dtype=np.uint8)
+    (tmp_path / name).write_bytes(heic(samples) if "HEIC" in name else pil(samples, "tiff"))
+    page.set_input_files("#image", tmp_path / name)
+    page.click("#go")
+    expect(page.locator("#result")).to_be_visible()
+    for shown in ("before", "after"):
+        expect(page.locator(f"#{shown}")).to_have_js_property("naturalWidth", 72)
+    assert page.locator("#download").get_attribute("download") == result
 
 
 def test_an_error_is_said_in_words(page: Page, tmp_path: Path) -> None:
