@@ -49,7 +49,7 @@ class ModelChoice:
 
     def estimates(self, picture: Picture | Header, options: DenoisingOptions) -> bool:
         """Tell whether the network estimates the noise of a picture: sigma is not given, and it is gray or RGB, and not tiny."""
-        suits = picture.rgb or options.color == "gray" or picture.channels == 1
+        suits = picture.rgb or picture.channels == 1
         return options.sigma is None and suits and min(picture.width, picture.height) >= LEAST_SIDE
 
 

@@ -186,7 +186,8 @@ def test_float_pictures_on_another_scale_are_told_about_on_their_scale() -> None
 )
 def test_which_pictures_the_network_estimates(size: tuple[int, int], channels: int, sigma: float | None, asks: bool) -> None:
     noisy = Picture(np.zeros((channels, *size), np.float32), channels == 3)
-    assert AUTO.estimates(noisy, DenoisingOptions(sigma, "rgb")) == asks
+    for color in ("gray", "rgb"):
+        assert AUTO.estimates(noisy, DenoisingOptions(sigma, color)) == asks
 
 
 def test_the_level_of_a_channel() -> None:
