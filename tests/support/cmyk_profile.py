@@ -15,7 +15,8 @@ def mixture(inks: tuple[int, ...]) -> tuple[float, float, float]:
     return (0, 0, 0) if black else (lightness, 20 * magenta - 20 * cyan, 15 * yellow)
 
 
-def cmyk_profile() -> bytes:
+def cmyk_profile(elements: int = 0) -> bytes:
+    """Return the profile; with elements, another tag repeats one of them so often, and readers prefer it to the table."""
     steps = bytes(range(256))
     table = bytes(
         np.rint([each for inks in INKS for each in scaled(*mixture(inks))]).astype(np.uint8).tolist(),
@@ -25,6 +26,8 @@ def cmyk_profile() -> bytes:
     white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
     text = b"text" + bytes(4) + b"made for a test\0"
     tags = {b"A2B0": lookup, b"A2B1": lookup, b"wtpt": white, b"cprt": text, b"desc": described("test")}
+    if elements:
+        tags[b"D2B1"] = program(elements)
     start, directory, contents = 132 + 12 * len(tags), b"", b""
     for name, content in tags.items():
         directory += name + struct.pack(">II", start + len(contents), len(content))
@@ -34,6 +37,18 @@ def cmyk_profile() -> bytes:
     )
     header = header.ljust(68, b"\0") + struct.pack(">3i", 63190, 65536, 54061)
     return header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + directory + contents
+
+
+def program(elements: int) -> bytes:
+    """A tag of so many matrices, all but the last of which are the same and change nothing."""
+
+    def matrix(rows: int) -> bytes:
+        return b"matf" + struct.pack(f">4xHH{5 * rows}f", 4, rows, *np.eye(rows, 4).ravel(), *[0] * rows)
+
+    start = 16 + 8 * elements
+    same, last = matrix(4), matrix(3)
+    places = struct.pack(">II", start, len(same)) * (elements - 1) + struct.pack(">II", start + len(same), len(last))
+    return b"mpet" + struct.pack(">4xHHI", 4, 3, elements) + places + same + last
 
 
 def scaled(lightness: float, red: float, yellow: float) -> tuple[float, float, float]:

@@ -173,3 +173,18 @@ def test_units_that_are_cut_off_are_damage(kind: int) -> None:
     for end in range(1, len(unit)):
         with pytest.raises(UndecodableImage):
             check_av1(unit[:end], 64, 64)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(1024, 64), (36, 1024)])
+def test_what_is_accepted_costs_a_bounded_time(kind: bytes, shape: tuple[int, int]) -> None:
+    count, side = shape
+    tile = coded(kind, np.full((side, side, 3), 128, np.uint8))
+    rows = 32 if count == 1024 else 6
+    data = heif([grid(side * count // rows, side * rows, count // rows, [2] * count), tile])
+    assert len(data) < 20_000
+    start = time.thread_time()
+    image = open_image(data, DecodeLimits())
+    image.decode()
+    assert time.thread_time() - start < 5 + 0.4 * image.header.pixels / 1e6

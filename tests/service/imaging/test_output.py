@@ -32,6 +32,16 @@ def test_the_smallest_pictures_are_written(
         assert np.allclose(back.planes[:channels], picture.planes, atol=1e-5)
 
 
+def test_avif_is_lossy_in_its_colors_only() -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (4, 40, 50)) / np.float32(255)
+    levels[:3] = 0.4 + 0.2 * levels[:3]
+    picture = Picture(levels[:3].astype(np.float32), rgb=True, alpha=levels[3].astype(np.float32), format="avif")
+    back = decode(encode(picture), DecodeLimits())
+    assert back.alpha is not None
+    assert np.array_equal(np.rint(back.alpha * 255), np.rint(levels[3] * 255))
+    assert 0 < np.abs(back.planes - levels[:3]).mean() * 255 < 2
+
+
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
 @pytest.mark.parametrize("tall", [False, True])
 def test_a_side_that_is_too_long_for_the_format_is_refused(kind: Format, tall: bool) -> None:
