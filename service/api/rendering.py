@@ -34,7 +34,7 @@ DENOISE_HEADERS = {
         "the channels and the picture."
     ),
     "X-Sigma-Confidence": "Confidence in the estimate, from 0 to 1; absent if sigma was given.",
-    "X-Warnings": "Codes of reasons to doubt the estimate or the result, separated by commas; absent if there are none.",
+    "X-Warnings": "Codes of conversions and of reasons to doubt the estimate or the result, separated by commas; may be absent.",
     "X-PSNR-Noisy": _PSNR.format("input", "reference"),
     "X-PSNR-Denoised": _PSNR.format("returned pixels", "reference"),
     "X-PSNR-Gain": "X-PSNR-Denoised minus X-PSNR-Noisy.",

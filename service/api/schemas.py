@@ -153,7 +153,7 @@ class Denoised(BaseModel):
     sigmas: list[PlaneLevel] = Field(description="Noise level used for each plane, or its mean if the level varies.")
     noise_map: str | None = Field(description=NOISE_MAP)
     noise: Noise | None = Field(description="The estimate, if sigma was auto.")
-    warnings: list[Warned] = Field(description="Reasons to doubt the result, including those to doubt the estimate.")
+    warnings: list[Warned] = Field(description="How the image was converted, and reasons to doubt the estimate or the result.")
     model: str
     weights_sha256: str | None = Field(description="SHA-256 of the weights; null for a method without weights.")
     device: str

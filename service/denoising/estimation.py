@@ -33,7 +33,7 @@ WARNINGS = {
         "Replace these samples, which may be hot pixels, and send the picture again."
     ),
 }
-"""Reasons to doubt a result or an estimate: codes, and what they mean."""
+"""How a picture was converted, and reasons to doubt a result or an estimate: codes, and what they mean."""
 
 _COLOR_PLANES = ("luma", "red-blue", "magenta-green")  # the planes of `color.separate`
 

@@ -83,7 +83,7 @@ class DenoisedPicture:
         sigma: The noise level of a channel on the 0-255 scale: the one that was given, or the estimate, averaged over the planes.
         sigmas: The noise level that was used for each plane.
         estimate: The estimated noise, on the 0-255 scale, if sigma was not given.
-        warnings: Reasons to doubt the result, those to doubt the estimate included: codes from `WARNINGS`.
+        warnings: How the picture was converted, and reasons to doubt the estimate or the result: codes from `WARNINGS`.
         model: Name of the model that denoised it; None for the one that was asked for.
         cells: The noise level map (2, h, w) on the 0-255 scale, if a network estimated one.
     """

@@ -95,7 +95,7 @@ def test_json_holds_the_same_image_and_figures(service: Live) -> None:
 
 
 def test_format_of_the_result_can_be_chosen(service: Live) -> None:
-    for name in ("png", "jpeg", "webp", "tiff", "bmp"):
+    for name in ("png", "jpeg", "webp", "avif", "tiff", "bmp"):
         answer = service.denoise(format=name)
         assert answer.headers["content-type"] == f"image/{name}"
         assert Image.open(io.BytesIO(answer.content)).format == name.upper()

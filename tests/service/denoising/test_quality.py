@@ -20,7 +20,7 @@ def picture(channels: int, seed: int, size: int = 24) -> Picture:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "bmp", "tiff"])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif", "bmp", "tiff"])
 def test_figures_are_scikit_images_on_what_is_returned(channels: int, kind: Format) -> None:
     clean, noisy, denoised = (picture(channels, seed) for seed in range(3))
     file = encode(denoised, kind)
