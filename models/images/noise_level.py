@@ -45,6 +45,21 @@ class NoiseEstimate:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class PatchNoise:
+    """The noise of patches.
+
+    Attributes:
+        sigma: Standard deviation of the noise.
+        mean: Mean of the patches that it comes from.
+        found: Whether there were enough flat patches; otherwise sigma is too small rather than too large.
+    """
+
+    sigma: float
+    mean: float
+    found: bool
+
+
 WARNINGS = {
     "too-small": "The picture is too small to estimate its noise.",
     "looks-clean": "The picture looks clean already.",
@@ -64,18 +79,17 @@ def estimate_noise(image: NDArray[np.floating]) -> NoiseEstimate:
         image: (H, W), finite, with white at 1.0. Patches with black or white pixels are left out if enough others remain, because
             noise is clipped there.
     """
-    enough = [side for side in SIDES if _window_count(image.shape, side) >= LEAST_PATCHES_PER_VALUE * side**2]
-    if not enough:
+    side = side_of_patches(image.shape)
+    if side is None:
         return NoiseEstimate(0.0, 0.0, ("too-small",))
-    side = enough[0]
-    patches, quarters = _patches(image, side)
+    patches, quarters = patches_of(image, side)
     if len(patches) < LEAST_PATCHES_PER_VALUE * side**2:
         return NoiseEstimate(0.0, 1.0, ("looks-clean",))  # nearly all patches are uniform
     sigma = _level(patches)
     parts = [_level(patches[quarters == quarter]) for quarter in range(4)]
     spread = float(np.median(np.abs(np.array(parts) - sigma))) / max(sigma, 1 / 255)
     warnings: tuple[str, ...] = ()
-    flattest = float(np.quantile(_roughness(patches), 0.01))
+    flattest = float(np.quantile(roughness(patches), 0.01))
     if flattest > max(ROUGH, ROUGH_RATIO * sigma):
         warnings = ("not-white",)
     elif sigma < CLEAN:
@@ -85,14 +99,24 @@ def estimate_noise(image: NDArray[np.floating]) -> NoiseEstimate:
     return NoiseEstimate(sigma, max(0.0, 1.0 - spread), warnings)
 
 
-def _window_count(shape: tuple[int, ...], side: int) -> int:
-    return max(shape[0] - side + 1, 0) * max(shape[1] - side + 1, 0)
+def side_of_patches(shape: tuple[int, ...], groups: int = 1) -> int | None:
+    """Return the largest patch side with which an image of a shape has enough patches for some groups; None if there is none."""
+
+    def count(side: int) -> int:
+        return max(shape[0] - side + 1, 0) * max(shape[1] - side + 1, 0)
+
+    return next((side for side in SIDES if count(side) >= groups * LEAST_PATCHES_PER_VALUE * side**2), None)
 
 
-def _patches(image: NDArray[np.floating], side: int) -> tuple[Array, NDArray[np.intp]]:
+def patches_of(image: NDArray[np.floating], side: int, black_share: float = 0.0) -> tuple[Array, NDArray[np.intp]]:
     """Return patches, (N, d, d), without uniform and clipped ones, and the index of the quarter of the picture of each.
 
     A stride, vertical first and then horizontal, bounds their number.
+
+    Args:
+        image: (H, W), with white at 1.0.
+        side: d.
+        black_share: The share of black pixels above which a patch counts as clipped.
     """
     windows = sliding_window_view(image, (side, side))
     thinning = windows.shape[0] * windows.shape[1] / MOST_PATCHES
@@ -103,36 +127,48 @@ def _patches(image: NDArray[np.floating], side: int) -> tuple[Array, NDArray[np.
     patches: Array = windows.reshape(-1, side, side).astype(np.float64)
     uniform = patches.min((1, 2)) == patches.max((1, 2))
     # Noise that was not clipped practically never gives exactly black or white.
-    clipped = ((patches == 0) | (patches == 1)).any((1, 2))
+    clipped = ((patches == 0).mean((1, 2)) > black_share) | (patches == 1).any((1, 2))
     kept = ~(uniform | clipped)
     kept = kept if kept.mean() > 0.05 else ~uniform
     return patches[kept], quarters[kept]
 
 
 def _level(patches: Array) -> float:
+    return noise_of_patches(patches).sigma
+
+
+def noise_of_patches(patches: Array, *, centered: bool = False) -> PatchNoise:
     """Estimate the standard deviation of the noise, from all patches first, then repeatedly from those that look flat.
 
     Whether a patch looks flat depends on the previous estimate. If almost no patch looks flat, there is texture everywhere. The
     estimate is then the smallest eigenvalue of the flattest patches, without the correction for pure noise. It is too
     small rather than too large, so denoising preserves the texture.
+
+    Args:
+        patches: (N, d, d).
+        centered: Whether to leave out the means of the patches. If patches were selected by their means, these hardly vary, as if
+            there were no noise in that direction.
     """
     least = 2 * patches.shape[-1] ** 2
     if len(patches) < least:
-        return 0.0
+        return PatchNoise(0.0, 0.0, found=False)
     texture = _texture(patches)
-    variance = _smallest_eigenvalue(patches, EDGE)
+    flat, found = np.ones(len(patches), bool), True
+    variance = _smallest_eigenvalue(patches, EDGE, centered=centered)
     for _ in range(ROUNDS):
         flat = texture < variance * _flat_texture(patches.shape[-1])
-        if np.count_nonzero(flat) < least:
-            variance = _smallest_eigenvalue(patches[np.argpartition(texture, least - 1)[:least]], 0.0)
+        found = np.count_nonzero(flat) >= least
+        if not found:
+            flat = np.isin(np.arange(len(patches)), np.argpartition(texture, least - 1)[:least])
+            variance = _smallest_eigenvalue(patches[flat], 0.0, centered=centered)
             break
-        before, variance = variance, _smallest_eigenvalue(patches[flat], EDGE)
+        before, variance = variance, _smallest_eigenvalue(patches[flat], EDGE, centered=centered)
         if abs(variance - before) < 1e-3 * before:
             break
-    return math.sqrt(variance)
+    return PatchNoise(math.sqrt(variance), float(patches[flat].mean()), found)
 
 
-def _roughness(patches: Array) -> Array:
+def roughness(patches: Array) -> Array:
     """Return the standard deviation of each patch about its best-fitting plane, (N,), so that a slope counts as flat."""
     side = patches.shape[-1]
     slope = np.linspace(-1, 1, side) / math.sqrt(np.square(np.linspace(-1, 1, side)).sum() / side)
@@ -173,9 +209,14 @@ def _flat_texture(side: int) -> float:
     return float(gamma.ppf(FLAT_CONFIDENCE, rank / 2, scale=2 * trace / rank))
 
 
-def _smallest_eigenvalue(patches: Array, edge: float) -> float:
-    """Return the smallest eigenvalue of the patches' covariance, corrected for the sampling bias; `edge` 0 leaves it as it is."""
+def _smallest_eigenvalue(patches: Array, edge: float, *, centered: bool) -> float:
+    """Return the smallest eigenvalue of the patches' covariance, corrected for the sampling bias; `edge` 0 leaves it as it is.
+
+    If `centered`, ignore the eigenvalue of constant patches, which becomes the smallest one when the mean of each is subtracted.
+    """
     values = patches.reshape(len(patches), -1)
-    smallest = float(np.linalg.eigvalsh(np.cov(values, rowvar=False))[0])
+    if centered:
+        values = values - values.mean(1, keepdims=True)
+    smallest = float(np.linalg.eigvalsh(np.cov(values, rowvar=False))[1 if centered else 0])
     pull = max(1 - edge * math.sqrt(values.shape[1] / len(values)), 0.2)
     return max(smallest, 0.0) / pull**2
