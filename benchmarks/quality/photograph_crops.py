@@ -1,4 +1,4 @@
-"""Real photographs before and after: crops at their own resolution, for docs/photographs.md.
+"""Real photographs before and after, with an estimated and with a given sigma: crops for docs/photographs.md.
 
 `python -m benchmarks.quality.photograph_crops` writes the pictures into docs/photographs, and prints what was estimated. The
 photographs come with scikit-image, scikit-learn and Matplotlib.
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,6 +19,8 @@ from benchmarks.quality.photographs import Models, unit
 from models.images.files import read_rgb8
 
 SIDE = 256
+GIVEN = 6
+"""The sigma that the last picture of each row was denoised with."""
 
 
 class Crop(NamedTuple):
@@ -42,7 +45,7 @@ CROPS = {
 
 
 def main() -> None:
-    """Denoise each photograph as a whole, as `n3denoise denoise` does, and write the crop before and after, side by side."""
+    """Denoise each photograph as a whole, and write a crop: before, after with `auto`, and after with a sigma that was given."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "photographs", help="folder of the pictures")
     arguments = parser.parse_args()
@@ -53,9 +56,10 @@ def main() -> None:
         planes = unit(pixels)
         gray = bool((pixels == pixels[..., :1]).all())
         result = models.run(planes[:1] if gray else planes, models.auto)
-        after = np.broadcast_to(result.picture.planes, planes.shape)
-        pair = np.concatenate([_cut(each, crop) for each in (planes, after)], axis=1)
-        Image.fromarray(pair).save(arguments.out / f"{name}.png", optimize=True)
+        given = models.photo.denoise(torch.from_numpy(planes[0] if gray else planes), GIVEN / 255).numpy()
+        three = (planes, result.picture.planes, given)
+        row = np.concatenate([_cut(np.broadcast_to(each, planes.shape), crop) for each in three], axis=1)
+        Image.fromarray(row).save(arguments.out / f"{name}.png", optimize=True)
         assert result.estimate is not None
         figures = f"sigma {result.sigma:.1f}, confidence {result.estimate.confidence:.2f}"
         print(f"{name}: {figures}, {result.model or 'n3net'} {' '.join(result.warnings)}", flush=True)
