@@ -23,6 +23,7 @@ FLAT_CONFIDENCE = 1 - 1e-6  # share of patches of pure noise that count as flat
 # For independent patches, the smallest of the d² sample eigenvalues is about (1 - sqrt(d² / N))² times the variance (Marchenko
 # and Pastur). The bias is smaller for these overlapping patches; the factor was fitted on 20 training images of BSDS500.
 EDGE = 0.7
+SELECTED_EDGE = 0.8  # patches that were selected by their means overlap less; fitted on training images with photon noise
 CLEAN = 1.5 / 255  # the estimate for clean training images is at most about 1 / 255
 ROUGH, ROUGH_RATIO = 3 / 255, 1.5  # in white noise, 1% of the patches vary by less than about three quarters of sigma
 DEPENDENT_RATIO = 1.4  # exceeded in 2 of 180 trials with white noise on training images, and in three of four with photon noise
@@ -152,9 +153,9 @@ def noise_of_patches(patches: Array, *, centered: bool = False) -> PatchNoise:
     least = 2 * patches.shape[-1] ** 2
     if len(patches) < least:
         return PatchNoise(0.0, 0.0, found=False)
-    texture = _texture(patches)
+    texture, edge = _texture(patches), SELECTED_EDGE if centered else EDGE
     flat, found = np.ones(len(patches), bool), True
-    variance = _smallest_eigenvalue(patches, EDGE, centered=centered)
+    variance = _smallest_eigenvalue(patches, edge, centered=centered)
     for _ in range(ROUNDS):
         flat = texture < variance * _flat_texture(patches.shape[-1])
         found = np.count_nonzero(flat) >= least
@@ -162,7 +163,7 @@ def noise_of_patches(patches: Array, *, centered: bool = False) -> PatchNoise:
             flat = np.isin(np.arange(len(patches)), np.argpartition(texture, least - 1)[:least])
             variance = _smallest_eigenvalue(patches[flat], 0.0, centered=centered)
             break
-        before, variance = variance, _smallest_eigenvalue(patches[flat], EDGE, centered=centered)
+        before, variance = variance, _smallest_eigenvalue(patches[flat], edge, centered=centered)
         if abs(variance - before) < 1e-3 * before:
             break
     return PatchNoise(math.sqrt(variance), float(patches[flat].mean()), found)

@@ -13,6 +13,7 @@ transformation for Poisson-Gaussian noise, IEEE Transactions on Image Processing
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,10 @@ class PhotonNoise:
     gain: float
     read_noise: float = 0.0
     offset: float = 0.0
+
+    def of(self, factor: float) -> Self:
+        """Return the noise of the samples times a factor."""
+        return type(self)(self.gain * factor, self.read_noise * factor, self.offset * factor)
 
     def sigma(self, mean: Array) -> Array:
         """Return the standard deviation of samples, given their means; a mean below the offset counts as the offset."""

@@ -110,14 +110,14 @@ def _line(means: Array, variances: Array, slope: float | None, intercept: float 
     """
     known = (slope or 0.0) * means + (intercept or 0.0)
     terms = [term for term, given in ((means, slope), (np.ones_like(means), intercept)) if given is None]
-    line = np.full_like(variances, variances.mean())
-    weights = np.ones_like(variances)
-    found = np.zeros(len(terms))
+    line: Array = np.full_like(variances, variances.mean())
+    weights: Array = np.ones_like(variances)
+    found: list[float] = []
     for _ in range(_ROUNDS):
         scale = np.sqrt(weights) / line
-        found = np.linalg.lstsq(np.stack(terms, 1) * scale[:, None], (variances - known) * scale)[0]
-        fitted = known + np.stack(terms, 1) @ found
+        found = np.linalg.lstsq(np.stack(terms, 1) * scale[:, None], (variances - known) * scale)[0].tolist()
+        fitted = known + np.stack(terms, 1) @ np.array(found)
         line = np.maximum(fitted, 0.05 * variances.mean())
         weights = 1 / np.maximum(np.abs(variances - fitted) / line, _EXACT)
-    values = iter(found.tolist())
+    values = iter(found)
     return (next(values) if slope is None else slope), (next(values) if intercept is None else intercept)

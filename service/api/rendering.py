@@ -2,6 +2,7 @@
 
 import base64
 import math
+from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,17 @@ from starlette.responses import JSONResponse, Response
 
 from models.images.noise_level import NoiseEstimate
 from models.model_info import ModelInfo
-from service.api.schemas import Denoised, Evaluated, EvaluateOptions, FigurePair, Noise, NoiseByPlane, PlaneLevel, Warned
+from service.api.schemas import (
+    Denoised,
+    Evaluated,
+    EvaluateOptions,
+    FigurePair,
+    Noise,
+    NoiseByPlane,
+    PhotonNoiseUsed,
+    PlaneLevel,
+    Warned,
+)
 from service.denoising.estimation import WARNINGS, PlaneSigma
 from service.denoising.evaluation_job import EvaluationResult
 from service.denoising.job import DenoisingResult
@@ -33,7 +44,10 @@ DENOISE_HEADERS = {
         "Noise level of a channel on the 0-255 scale: the sigma given, or the estimate, as the root of the mean variance over "
         "the channels and the picture."
     ),
-    "X-Sigma-Confidence": "Confidence in the estimate, from 0 to 1; absent if sigma was given.",
+    "X-Sigma-Confidence": "Confidence in the estimate, from 0 to 1; absent if there was nothing to estimate.",
+    "X-Gain": "For noise=poisson: samples per photo-electron on the 0-255 scale, as given or estimated.",
+    "X-Read-Noise": "For noise=poisson: standard deviation of the noise without light on the 0-255 scale, as given or estimated.",
+    "X-Offset": "For noise=poisson: level of a sample without light on the 0-255 scale; 0 unless it was estimated.",
     "X-Warnings": "Codes of conversions and of reasons to doubt the estimate or the result, separated by commas; may be absent.",
     "X-PSNR-Noisy": _PSNR.format("input", "reference"),
     "X-PSNR-Denoised": _PSNR.format("returned pixels", "reference"),
@@ -61,6 +75,7 @@ def denoised_image(result: DenoisingResult) -> Response:
 def denoised_json(result: DenoisingResult, *, noise_map: bool) -> Response:
     """Return the figures as JSON, with the image file in base64, and with the noise level map if it is wanted."""
     estimate, quality, picture, model = result.denoised.estimate, result.quality, result.denoised.picture, result.model
+    photons = result.denoised.photon_noise
     body = Denoised(
         image=base64.b64encode(result.file).decode(),
         media_type=MEDIA_TYPES[result.file_format],
@@ -70,6 +85,7 @@ def denoised_json(result: DenoisingResult, *, noise_map: bool) -> Response:
         sigmas=_levels(result.denoised.sigmas),
         noise_map=_noise_map(result.denoised.cells, picture.rgb) if noise_map else None,
         noise=_noise(estimate) if estimate else None,
+        photon_noise=PhotonNoiseUsed(**asdict(photons)) if photons else None,
         warnings=_in_words(result.denoised.warnings),
         model=model.name,
         weights_sha256=model.weights_sha256,
@@ -165,6 +181,9 @@ def _denoise_headers(result: DenoisingResult) -> dict[str, str]:
     headers = {"x-sigma": f"{result.denoised.sigma:.4g}", **_model_headers(result.model)}
     if estimate:
         headers["x-sigma-confidence"] = f"{estimate.confidence:.2f}"
+    if photons := result.denoised.photon_noise:
+        values = {"x-gain": photons.gain, "x-read-noise": photons.read_noise, "x-offset": photons.offset}
+        headers |= {name: f"{value:.4g}" for name, value in values.items()}
     if result.denoised.warnings:
         headers["x-warnings"] = ", ".join(result.denoised.warnings)
     if quality:

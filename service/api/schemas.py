@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from service.denoising.estimation import ColorMode
+from service.denoising.photon_counts import NoiseKind
 from service.imaging.metadata import Keep
 from service.imaging.picture import FORMAT_ALIASES, Depth, Format
 
@@ -37,6 +38,25 @@ class TreatmentOptions(BaseModel):
     sigma: Annotated[
         Annotated[float, Field(ge=0, allow_inf_nan=False), _PLAIN] | Literal["auto"],
         Field(description="Standard deviation of the noise on the 0-255 scale, or auto to estimate it."),
+    ] = "auto"
+    noise: Annotated[
+        NoiseKind,
+        Field(
+            description=(
+                "gaussian: noise of the level sigma. poisson: photon noise of a gray picture whose samples are proportional to "
+                "the light, with the variance gain x signal + read_noise²; sigma must be auto."
+            )
+        ),
+    ] = "gaussian"
+    gain: Annotated[
+        Annotated[float, Field(gt=0, allow_inf_nan=False), _PLAIN] | Literal["auto"],
+        Field(description="For poisson: samples per photo-electron on the 0-255 scale, or auto to estimate it."),
+    ] = "auto"
+    read_noise: Annotated[
+        Annotated[float, Field(ge=0, allow_inf_nan=False), _PLAIN] | Literal["auto"],
+        Field(
+            description="For poisson: standard deviation of the noise without light on the 0-255 scale, or auto to estimate it."
+        ),
     ] = "auto"
     model: Annotated[
         Literal["auto", Model],
@@ -130,6 +150,14 @@ class PlaneLevel(BaseModel):
     )
 
 
+class PhotonNoiseUsed(BaseModel):
+    """Photon noise of the variance gain x (signal - offset) + read_noise², on the 0-255 scale."""
+
+    gain: float = Field(description="Samples per photo-electron.")
+    read_noise: float = Field(description="Standard deviation of the noise without light.")
+    offset: float = Field(description="Level of a sample without light; it is 0 unless it was estimated.")
+
+
 class NoiseByPlane(Noise):
     """Result of POST /v1/noise."""
 
@@ -152,7 +180,8 @@ class Denoised(BaseModel):
     )
     sigmas: list[PlaneLevel] = Field(description="Noise level used for each plane, or its mean if the level varies.")
     noise_map: str | None = Field(description=NOISE_MAP)
-    noise: Noise | None = Field(description="The estimate, if sigma was auto.")
+    noise: Noise | None = Field(description="The estimate, if sigma, gain or read_noise was estimated.")
+    photon_noise: PhotonNoiseUsed | None = Field(description="For noise=poisson: the noise that was given or estimated.")
     warnings: list[Warned] = Field(description="How the image was converted, and reasons to doubt the estimate or the result.")
     model: str
     weights_sha256: str | None = Field(description="SHA-256 of the weights; null for a method without weights.")

@@ -20,17 +20,22 @@ MOST_PIXELS = 1_000_000_000
 MOST_CHANNELS = 65_535
 
 
-def sigma_or_auto(text: str) -> float:
-    """Parse a sigma; "auto" becomes nan, because the parser of an option returns a single type."""
+def number_or_auto(text: str) -> float:
+    """Parse a number of at least 0; "auto" becomes nan, because the parser of an option returns a single type."""
     if text == "auto":
         return math.nan
     try:
-        sigma = float(text)
+        number = float(text)
     except ValueError:
-        sigma = -1.0
-    if not 0 <= sigma < math.inf:
+        number = -1.0
+    if not 0 <= number < math.inf:
         raise typer.BadParameter("must be a number of at least 0 (0-255 scale), or auto")
-    return sigma
+    return number
+
+
+def given(number: float) -> float | None:
+    """Return a number that `number_or_auto` parsed, with None for "auto"."""
+    return None if math.isnan(number) else number
 
 
 def format_or_alias(text: str) -> str:
@@ -59,7 +64,28 @@ def denoise(
     sigma: Annotated[
         float,
         typer.Option(
-            parser=sigma_or_auto, metavar="SIGMA", help="Standard deviation of the noise (0-255 scale), or auto to estimate it."
+            parser=number_or_auto, metavar="SIGMA", help="Standard deviation of the noise (0-255 scale), or auto to estimate it."
+        ),
+    ] = "auto",  # type: ignore[assignment]
+    noise: Annotated[
+        Literal["gaussian", "poisson"],
+        typer.Option(
+            help="Noise of the level --sigma (gaussian), or photon noise of gray images from microscopes and telescopes, with "
+            "the variance gain x signal + read noise² (poisson)."
+        ),
+    ] = "gaussian",
+    gain: Annotated[
+        float,
+        typer.Option(
+            parser=number_or_auto, metavar="GAIN", help="For poisson: samples per photo-electron (0-255 scale), or auto."
+        ),
+    ] = "auto",  # type: ignore[assignment]
+    read_noise: Annotated[
+        float,
+        typer.Option(
+            parser=number_or_auto,
+            metavar="SIGMA",
+            help="For poisson: standard deviation of the noise without light (0-255 scale), or auto.",
         ),
     ] = "auto",  # type: ignore[assignment]
     color: Annotated[
@@ -131,7 +157,9 @@ def denoise(
     from service.cli.files import FileDenoiser, Source, find_sources, format_of, is_file_name
     from service.denoising.blending import Blend
     from service.denoising.job import OutputOptions
+    from service.denoising.photon_counts import photon_options
     from service.denoising.pipeline import DenoisingOptions
+    from service.errors import InvalidParameter
     from service.imaging.picture import DecodeLimits
     from service.settings import AUTO, DEFAULT_MODEL, PHOTO_MODEL
 
@@ -152,24 +180,26 @@ def denoise(
         load = partial(load_method, device=device, dtype=dtype, memory_budget=in_bytes(memory_budget))
         method = load(DEFAULT_MODEL if model == AUTO else model, weights=weights)
         photo = None
-        if math.isnan(sigma) and PHOTO_MODEL in method_names():
+        photons = photon_options(noise, gain=given(gain), read_noise=given(read_noise), sigma=given(sigma))
+        if math.isnan(sigma) and not photons and PHOTO_MODEL in method_names():
             photo = method if model == PHOTO_MODEL else load(PHOTO_MODEL)
         if not math.isnan(sigma):
             check_sigma(sigma, method.info.sigma_range)
-    except ValueError as error:
+    except (ValueError, InvalidParameter) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     blend = Blend(strength, luma_strength, chroma_strength, detail)
     denoiser = FileDenoiser(
         method.info,
         pass_runner(method, photo),
-        DenoisingOptions(None if math.isnan(sigma) else sigma, "gray" if color == "gray" else "rgb", ensemble, blend),
+        DenoisingOptions(given(sigma), "gray" if color == "gray" else "rgb", ensemble, blend),
         OutputOptions(format_of(out) if to_file else file_format, depth, metadata),
         DecodeLimits(pixels=MOST_PIXELS, channels=MOST_CHANNELS),
         gray_stays_gray=color == "auto",
         photo=photo.info if photo else None,
         automatic=model == AUTO and weights == "default",
         mask=mask.read_bytes() if mask else None,
+        photons=photons,
     )
     if out == STREAM:
         raise typer.Exit(denoise_stream(inputs[0], denoiser))
@@ -255,6 +285,8 @@ def line_of(outcome: "Outcome") -> str:
         return f"FAILED {outcome.source.path}: {outcome.problem}"
     notes = [outcome.denoised.model] if outcome.denoised.model else []
     notes.append(f"sigma {outcome.denoised.sigma:.1f}")
+    if photons := outcome.denoised.photon_noise:
+        notes.append(f"gain {photons.gain:.3g}, read noise {photons.read_noise:.3g}, offset {photons.offset:.3g}")
     if outcome.denoised.estimate:
         notes.append(f"estimated with confidence {outcome.denoised.estimate.confidence:.2f}")
     notes += outcome.denoised.warnings

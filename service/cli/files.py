@@ -11,6 +11,7 @@ from models.atomic_write import atomic_write
 from models.model_info import ModelInfo
 from service.denoising import job
 from service.denoising.job import DenoisingJob, DenoisingResult, OutputOptions
+from service.denoising.photon_counts import PhotonOptions
 from service.denoising.pipeline import DenoisedPicture, DenoisingOptions, Pass
 from service.errors import ServiceError
 from service.imaging import codec
@@ -64,6 +65,7 @@ class FileDenoiser:
         photo: The model whose network estimates the noise if sigma is not given; None to estimate it from patches.
         automatic: Whether this model also denoises if the noise is not white.
         mask: An image file that says where to denoise, or None to denoise everywhere.
+        photons: What is known about photon noise; None for other noise.
     """
 
     model: ModelInfo
@@ -75,6 +77,7 @@ class FileDenoiser:
     photo: ModelInfo | None = None
     automatic: bool = False
     mask: bytes | None = None
+    photons: PhotonOptions | None = None
 
     def open(self, data: bytes) -> DenoisingJob:
         """Read the header of a file, and its pixels too if they decide whether the picture is gray.
@@ -94,6 +97,7 @@ class FileDenoiser:
             photo=self.photo,
             automatic=self.automatic,
             mask=self.mask,
+            photons=self.photons,
         )
 
     def run(self, opened: DenoisingJob, progress: Progress = lambda _: None) -> DenoisingResult:

@@ -12,6 +12,7 @@ from models.images import color
 from models.images.noise import in_sigma_range
 from models.images.noise_level import WARNINGS as NOISE_WARNINGS
 from models.images.noise_level import NoiseEstimate, estimate_noise
+from models.images.photon_noise_level import WARNINGS as PHOTON_NOISE_WARNINGS
 from service.denoising.value_range import ValueRange, is_set_by_outliers, whole_range
 from service.imaging.codec import to_gray
 from service.imaging.picture import CONVERSIONS, Picture, Planes
@@ -20,7 +21,7 @@ ColorMode = Literal["gray", "rgb"]
 SigmaRange = tuple[float, float]
 Level = float | NDArray[np.float32]
 
-_OUTLIERS = "outliers"
+OUTLIERS = "outliers"
 _WEAK = "weak-noise"
 WARNINGS = {
     **CONVERSIONS,
@@ -28,7 +29,8 @@ WARNINGS = {
     _WEAK: (
         "The noise is weak, and hard to tell from fine texture, so only a part of it was removed. Give sigma to remove all of it."
     ),
-    _OUTLIERS: (
+    **PHOTON_NOISE_WARNINGS,
+    OUTLIERS: (
         "A few samples lie far outside the range of all others, so the whole picture was denoised at very low contrast. "
         "Replace these samples, which may be hot pixels, and send the picture again."
     ),
@@ -107,7 +109,7 @@ def estimate_sigma(
 
 def picture_warnings(picture: Picture, scale: ValueRange) -> tuple[str, ...]:
     """Return the warnings about the picture itself."""
-    return (*picture.conversions, _OUTLIERS) if is_set_by_outliers(scale, picture.planes) else picture.conversions
+    return (*picture.conversions, OUTLIERS) if is_set_by_outliers(scale, picture.planes) else picture.conversions
 
 
 def estimated_planes(picture: Picture, scale: ValueRange) -> Planes:

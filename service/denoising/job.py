@@ -14,6 +14,7 @@ from models.model_info import ModelInfo
 from service import version
 from service.denoising.blending import matching_mask
 from service.denoising.photographs import ModelChoice, denoise_estimated
+from service.denoising.photon_counts import PhotonOptions, denoise_photon_counts
 from service.denoising.pipeline import (
     DenoisedPicture,
     DenoisingOptions,
@@ -169,6 +170,7 @@ class DenoisingJob:
         *,
         automatic: bool = False,
         mask: bytes | None = None,
+        photons: PhotonOptions | None = None,
     ) -> None:
         """Read the headers.
 
@@ -183,6 +185,7 @@ class DenoisingJob:
             photo: The model whose network estimates the noise if sigma is not given; None to estimate it from patches.
             automatic: Whether this model also denoises if the noise is not white.
             mask: An image file that says where to denoise, or None to denoise everywhere.
+            photons: What is known about photon noise; None for other noise.
 
         Raises:
             ServiceError: If a file is refused by its header.
@@ -191,7 +194,7 @@ class DenoisingJob:
         self._reference_file = codec.open_image(reference, limits) if reference else None
         self._mask_file = codec.open_image(mask, limits) if mask else None
         self.output = output
-        self._denoising, self._limits = denoising, limits
+        self._denoising, self._limits, self._photons = denoising, limits, photons
         self._runner = PassRunner(stage)
         self._reference: Picture | None = None
         self._choice = ModelChoice(model, photo, automatic) if photo else None
@@ -224,6 +227,8 @@ class DenoisingJob:
             mask = matching_mask(self._mask_file.decode(), picture)
             denoising = replace(denoising, blend=replace(denoising.blend, mask=mask))
         with self._runner.stage("treat"):
+            if self._photons:
+                return self._runner.begin(denoise_photon_counts(picture, denoising, self._photons, self.model.sigma_range))
             if self._choice and self._choice.estimates(picture, denoising):
                 return self._runner.begin(denoise_estimated(picture, denoising, self._choice))
             joint = self.model.channels == 3

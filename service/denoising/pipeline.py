@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from models.images import color
 from models.images.noise import in_sigma_range
 from models.images.noise_level import NoiseEstimate
+from models.images.photon_noise import PhotonNoise
 from models.images.symmetries import IDENTITY, SYMMETRIES
 from service.denoising.blending import Blend, blend
 from service.denoising.estimation import (
@@ -86,6 +87,7 @@ class DenoisedPicture:
         warnings: How the picture was converted, and reasons to doubt the estimate or the result: codes from `WARNINGS`.
         model: Name of the model that denoised it; None for the one that was asked for.
         cells: The noise level map (2, h, w) on the 0-255 scale, if a network estimated one.
+        photon_noise: The photon noise on the 0-255 scale, if the noise was treated as such.
     """
 
     picture: Picture
@@ -96,6 +98,7 @@ class DenoisedPicture:
     warnings: tuple[str, ...] = ()
     model: str | None = None
     cells: NDArray[np.float64] | None = None
+    photon_noise: PhotonNoise | None = None
 
 
 Passes = Generator[Pass, Plane, DenoisedPicture]

@@ -16,6 +16,7 @@ const ADVICE = {
   "weak-noise": `The noise is weak and hard to tell from fine texture, so only a part of it was removed. To remove all of it, ${BY_HAND}.`,
   "signal-dependent": `The noise differs between dark and bright parts, so no single sigma fits the whole picture. If one part is still noisy, ${BY_HAND}.`,
   "out-of-range": `The noise is stronger or weaker than the model was trained for, so the nearest sigma of its range was used. To try another one, ${BY_HAND}.`,
+  "not-photon-noise": `The noise does not grow with the brightness as photon noise does. Denoise the picture as a photograph, or ${BY_HAND}.`,
   "outliers": `A few samples lie far outside the range of all others, so the whole picture was denoised at very low contrast. Replace these samples, which may be hot pixels, and send the picture again.`,
 };
 

@@ -17,6 +17,7 @@ from service.api.schemas import Denoised, DenoiseOptions
 from service.api.upload import Upload
 from service.denoising.blending import Blend
 from service.denoising.job import DenoisingJob, DenoisingResult, OutputOptions
+from service.denoising.photon_counts import photon_options
 from service.denoising.pipeline import DenoisingOptions
 from service.imaging.picture import MEDIA_TYPES
 from service.settings import AUTO, DEFAULT_MODEL, PHOTO_MODEL
@@ -43,7 +44,10 @@ async def denoise(request: Request) -> Response:
         automatic = options.model == AUTO
         model = context.engine.model_info(DEFAULT_MODEL if automatic else options.model)
         record.model = model.name
-        sigma = None if options.sigma == "auto" else options.sigma
+        sigma, gain, read_noise = (
+            None if value == "auto" else value for value in (options.sigma, options.gain, options.read_noise)
+        )
+        photons = photon_options(options.noise, gain=gain, read_noise=read_noise, sigma=sigma)
         blend = Blend(options.strength, options.luma_strength, options.chroma_strength, options.detail)
         job = DenoisingJob(
             upload.image,
@@ -56,6 +60,7 @@ async def denoise(request: Request) -> Response:
             context.engine.models.get(PHOTO_MODEL),
             automatic=automatic,
             mask=upload.mask,
+            photons=photons,
         )
         job.output = replace(job.output, file_format=accept.image_format(options.format, job.default_format))
 

@@ -66,8 +66,8 @@ def test_an_unknown_option_is_named_beside_the_known_ones() -> None:
     detail, names = refusal(DenoiseOptions, {"sgima": MARKER, "kolor": MARKER, "strength": MARKER})
     assert detail == (
         "strength must be a number from 0 to 1. Unknown option: kolor, sgima. "
-        "The options are sigma, model, color, strength, luma_strength, chroma_strength, detail, ensemble, format, depth, "
-        "noise_map and metadata."
+        "The options are sigma, noise, gain, read_noise, model, color, strength, luma_strength, chroma_strength, detail, "
+        "ensemble, format, depth, noise_map and metadata."
     )
     assert names == ["strength", "kolor", "sgima"]
     assert refusal(NoiseOptions, {"sigma": "25"}) == ("Unknown option: sigma. The options are color and noise_map.", ["sigma"])
