@@ -20,6 +20,7 @@ import psutil
 from models.model_info import ModelInfo
 from service.denoising.blending import Blend
 from service.denoising.job import DenoisingJob, OutputOptions, run
+from service.denoising.photon_counts import PhotonOptions
 from service.denoising.pipeline import DenoisingOptions
 from service.imaging.picture import DecodeLimits
 
@@ -29,7 +30,8 @@ def go(name, other):
     data = Path(name).read_bytes()
     options = DenoisingOptions(25, "rgb", blend=Blend(chroma=0.5, detail=1) if other == "mask" else Blend())
     reference, mask = (data if other == name else None for name in ("reference", "mask"))
-    job = DenoisingJob(data, reference, MODEL, options, OutputOptions(), DecodeLimits(), mask=mask)
+    photons = PhotonOptions(0.5, 2.0) if other == "photons" else None
+    job = DenoisingJob(data, reference, MODEL, options, OutputOptions(), DecodeLimits(), mask=mask, photons=photons)
     run(job, lambda each: each.plane + np.float32(0.001))
 
 small, large, other = sys.argv[1:]
@@ -78,6 +80,7 @@ def python(script: str, *arguments: object) -> str:
         ("tiff", "float", 3, True, "reference", 280),
         ("avif", "8", 3, True, "reference", 280),
         ("png", "8", 1, False, "mask", 40),
+        ("tiff", "float", 1, True, "photons", 40),
         ("tiff", "float", 3, True, "mask", 130),
     ],
 )
