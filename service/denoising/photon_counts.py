@@ -1,6 +1,6 @@
 """Pictures that count photons, as microscopes and telescopes do: their noise is made white, and then denoised as usual.
 
-`docs/decisions/0012-photon-noise.md` compares this with other ways.
+`docs/decisions/0015-photon-noise.md` compares this with other ways.
 """
 
 from collections.abc import Callable, Generator
