@@ -30,7 +30,7 @@ LEAST_SIDE = 32
 _CLEAN, _CERTAIN = 2.2, 5.0
 _WHITE = (0.8, 1.3)  # for white noise, the estimates of the network and from patches have a ratio within this range
 _VARIES = 2.0  # in a map of white noise, nine tenths of the cells differ by less than this factor from the rest
-_LEAST_WHITE = 1.5  # white noise that is weaker is left to the network
+_LEAST_WHITE = _CLEAN  # white noise that is weaker is left to the network
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,11 @@ class ModelChoice:
     asked: ModelInfo
     photo: ModelInfo
     automatic: bool
+
+    @property
+    def asks_photo(self) -> bool:
+        """Whether the model for photographs was asked for."""
+        return self.asked.name == self.photo.name
 
     def estimates(self, picture: Picture | Header, options: DenoisingOptions) -> bool:
         """Tell whether the network estimates the noise of a picture: sigma is not given, and it is gray or RGB, and not tiny."""
@@ -81,10 +86,11 @@ def find_noise(noisy: Picture, models: ModelChoice) -> Generator[Pass, Plane, Fo
     del planes
     if not noisy.rgb:
         levels = np.stack((levels[0], np.zeros_like(levels[0])))  # equal channels have no noise in their differences
-    if models.asked is not models.photo:
+    if not models.asks_photo:
         joint = models.asked.serving(rgb=noisy.rgb).channels == 3
         patches = noise_by_patches(noisy, scale, models.asked.sigma_range, joint=joint)
-        if _is_white(255 * channel_levels(levels, rgb=noisy.rgb), patches.estimate.sigma / scale.span):
+        uneven = {"not-white", "signal-dependent"} & {*patches.estimate.warnings}
+        if not uneven and _is_white(255 * channel_levels(levels, rgb=noisy.rgb), patches.estimate.sigma / scale.span):
             return patches
     return noise_by_network(noisy, levels, scale, models)
 
@@ -101,7 +107,7 @@ def noise_by_network(noisy: Picture, levels: Plane, scale: ValueRange, models: M
     luma, difference = (float(level) for level in np.sqrt(np.square(levels, dtype=np.float64).mean((1, 2))))
     sigma = float(np.sqrt(np.square(255 * channel_levels(levels, rgb=noisy.rgb)).mean()))
     clean = sigma < _CLEAN
-    photo = not clean and (models.automatic or models.asked is models.photo)
+    photo = not clean and (models.automatic or models.asks_photo)
     codes = {*picture_warnings(noisy, scale)}
     if clean:
         codes.add("looks-clean")

@@ -24,7 +24,7 @@ def info(name: str, color: ModelInfo | None = None, channels: int = 1) -> ModelI
 WHITE, PHOTO = info("n3net"), info("photo", info("photo", channels=3))
 AUTO = ModelChoice(WHITE, PHOTO, automatic=True)
 ASKED = ModelChoice(WHITE, PHOTO, automatic=False)
-ONLY_PHOTO = ModelChoice(PHOTO, PHOTO, automatic=False)
+ONLY_PHOTO = ModelChoice(PHOTO, info("photo", info("photo", channels=3)), automatic=False)  # equal, but not the same object
 
 
 def picture(sigma: float, channels: int = 3, *, soft: bool = False) -> Picture:
@@ -89,6 +89,13 @@ def test_noise_that_is_not_white_goes_to_the_model_for_photographs_with_its_map(
     assert not result.picture.planes.any()
     assert result.cells is not None
     assert result.cells[0] == pytest.approx(np.full((CELLS, CELLS), 8), rel=1e-3)
+
+
+def test_noise_that_depends_on_the_brightness_is_not_white() -> None:
+    noise = np.random.default_rng(0).standard_normal((3, SIDE, SIDE)).astype(np.float32)
+    slope = np.linspace(0.2, 0.8, SIDE, dtype=np.float32)
+    bright = Picture(slope + np.linspace(10, 40, SIDE, dtype=np.float32) / np.float32(255) * noise, rgb=True)
+    assert run(bright, AUTO, white(22))[1].model == "photo"
 
 
 def test_noise_that_varies_is_not_white() -> None:
