@@ -109,7 +109,7 @@ def side_of_patches(shape: tuple[int, ...], groups: int = 1) -> int | None:
     return next((side for side in SIDES if count(side) >= groups * LEAST_PATCHES_PER_VALUE * side**2), None)
 
 
-def patches_of(image: NDArray[np.floating], side: int, black_share: float = 0.0) -> tuple[Array, NDArray[np.intp]]:
+def patches_of(image: NDArray[np.floating], side: int, *, with_black: bool = False) -> tuple[Array, NDArray[np.intp]]:
     """Return patches, (N, d, d), without uniform and clipped ones, and the index of the quarter of the picture of each.
 
     A stride, vertical first and then horizontal, bounds their number.
@@ -117,7 +117,7 @@ def patches_of(image: NDArray[np.floating], side: int, black_share: float = 0.0)
     Args:
         image: (H, W), with white at 1.0.
         side: d.
-        black_share: The share of black pixels above which a patch counts as clipped.
+        with_black: Whether black pixels do not count as clipped.
     """
     windows = sliding_window_view(image, (side, side))
     thinning = windows.shape[0] * windows.shape[1] / MOST_PATCHES
@@ -128,7 +128,7 @@ def patches_of(image: NDArray[np.floating], side: int, black_share: float = 0.0)
     patches: Array = windows.reshape(-1, side, side).astype(np.float64)
     uniform = patches.min((1, 2)) == patches.max((1, 2))
     # Noise that was not clipped practically never gives exactly black or white.
-    clipped = ((patches == 0).mean((1, 2)) > black_share) | (patches == 1).any((1, 2))
+    clipped = ((patches == 1) if with_black else (patches == 0) | (patches == 1)).any((1, 2))
     kept = ~(uniform | clipped)
     kept = kept if kept.mean() > 0.05 else ~uniform
     return patches[kept], quarters[kept]

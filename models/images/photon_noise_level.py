@@ -15,13 +15,13 @@ from models.images.photon_noise import PhotonNoise
 
 Array = NDArray[np.float64]
 
-_GROUPS, _LEAST_GROUPS = 8, 3
-_BLACK_SHARE = 0.1  # few photons leave some pixels black; if more are, samples below black were probably clipped
+_GROUPS, _LEAST_GROUPS = 8, 2
+_QUANTILE = 0.25  # of the groups lie below the line, because texture that looks like noise raises some of the others
 _LEAST_GROWTH = 0.01  # of the variance from the darkest to the brightest group; it keeps the gain positive
 _CERTAIN_OFFSET = 0.25  # an offset that changes the variance of the darkest group by a smaller share may be an error of the fit
 _ROUNDS = 30
 _EXACT = 0.02  # relative deviations from the line below this one weigh the same
-_MISFIT = 0.15
+_FALL = 0.3  # of the mean variance from the darkest to the brightest group
 _ROUGH_RATIO = 1.5  # see `models.images.noise_level`
 
 
@@ -31,8 +31,8 @@ class PhotonNoiseEstimate:
 
     Attributes:
         noise: On the scale of the samples; None if there is no estimate.
-        confidence: 1 if the noise of all groups of patches is what the estimate says, down to 0 if they differ by as much as the
-            estimate itself on average, or if the picture is too small for an estimate.
+        confidence: 1 if the noise of all groups of patches is what the estimate says, down to 0 if half of them differ by as much
+            as the estimate itself, or if the picture is too small for an estimate.
         warnings: Reasons to doubt the estimate: codes from `WARNINGS` or those of `models.images.noise_level`.
     """
 
@@ -58,15 +58,15 @@ def estimate_photon_noise(
     noise is 0.
 
     Args:
-        image: (H, W), finite, with white at 1.0. Patches with white pixels or many black ones are left out if enough others
-            remain, because noise is clipped there.
+        image: (H, W), finite, with white at 1.0. Patches with white pixels are left out if enough others remain, because noise is
+            clipped there.
         gain: The gain if it is known.
         read_noise: The read noise if it is known. One of both must be None.
     """
     side = side_of_patches(image.shape, _GROUPS)
     if side is None:
         return PhotonNoiseEstimate(None, 0.0, ("too-small",))
-    patches, _ = patches_of(image, side, _BLACK_SHARE)
+    patches, _ = patches_of(image, side, with_black=True)  # few photons leave many pixels black
     if len(patches) < _GROUPS * LEAST_PATCHES_PER_VALUE * side**2:
         return PhotonNoiseEstimate(None, 1.0, ("looks-clean",))  # nearly all patches are uniform
     groups = [patches[part] for part in np.array_split(np.argsort(patches.mean((1, 2))), _GROUPS)]
@@ -77,14 +77,15 @@ def estimate_photon_noise(
     sigmas, means = np.array([(point.sigma, point.mean) for point in points]).T
     if not sigmas.any():
         return PhotonNoiseEstimate(None, 1.0, ("looks-clean",))
-    noise = _fitted(means, np.square(sigmas), gain, read_noise)
+    variances = np.square(sigmas)
+    noise = _fitted(means, variances, gain, read_noise)
     expected = np.maximum(noise.sigma(means), 1e-9)
-    misfit = float(np.mean(np.abs(sigmas / expected - 1)))
+    misfit = float(np.median(np.abs(sigmas / expected - 1)))
     warnings: tuple[str, ...] = ()
     rough = roughness(patches) > _ROUGH_RATIO * noise.sigma(patches.mean((1, 2)))
     if rough.mean() > 0.99:
         warnings = ("not-white",)
-    elif misfit > _MISFIT:
+    elif _line(means, variances, None, None)[0] * np.ptp(means) < -_FALL * variances.mean():
         warnings = ("not-photon-noise",)
     return PhotonNoiseEstimate(noise, max(0.0, 1.0 - misfit), warnings)
 
@@ -104,9 +105,9 @@ def _fitted(means: Array, variances: Array, gain: float | None, read_noise: floa
 
 
 def _line(means: Array, variances: Array, slope: float | None, intercept: float | None) -> tuple[float, float]:
-    """Fit a line by the least absolute relative deviations; what is given of it stays.
+    """Return slope and intercept of the line that a share of the groups lie below; what is given of it stays.
 
-    Absolute deviations, which repeatedly weighted squares minimize, give little weight to groups that have texture everywhere.
+    This quantile regression minimizes the weighted sum of absolute relative deviations, by repeatedly weighted squares.
     """
     known = (slope or 0.0) * means + (intercept or 0.0)
     terms = [term for term, given in ((means, slope), (np.ones_like(means), intercept)) if given is None]
@@ -118,6 +119,7 @@ def _line(means: Array, variances: Array, slope: float | None, intercept: float 
         found = np.linalg.lstsq(np.stack(terms, 1) * scale[:, None], (variances - known) * scale)[0].tolist()
         fitted = known + np.stack(terms, 1) @ np.array(found)
         line = np.maximum(fitted, 0.05 * variances.mean())
-        weights = 1 / np.maximum(np.abs(variances - fitted) / line, _EXACT)
+        deviations = (variances - fitted) / line
+        weights = np.where(deviations > 0, _QUANTILE, 1 - _QUANTILE) / np.maximum(np.abs(deviations), _EXACT)
     values = iter(found)
     return (next(values) if slope is None else slope), (next(values) if intercept is None else intercept)

@@ -16,7 +16,6 @@ from models.images.photon_noise_level import estimate_photon_noise
 from service.denoising.blending import Blend, blend
 from service.denoising.estimation import OUTLIERS, WARNINGS, FoundNoise, PlaneSigma, SigmaRange
 from service.denoising.pipeline import DenoisedPicture, DenoisingOptions, Pass, Passes, denoise_picture
-from service.denoising.value_range import whole_range
 from service.errors import InvalidParameter
 from service.imaging.codec import to_gray
 from service.imaging.picture import Picture, Plane
@@ -118,8 +117,7 @@ def _noise_of(picture: Picture, photons: PhotonOptions) -> tuple[PhotonNoise | N
     gain, read_noise = (None if value is None else value / 255 for value in (photons.gain, photons.read_noise))
     if gain is not None and read_noise is not None:
         return PhotonNoise(gain, read_noise), None
-    scale = whole_range(picture.planes)
-    white = scale.low + scale.span
+    white = max(1.0, float(picture.planes.max()))  # in a float picture, samples of 1.0 are not saturated if others are brighter
     known = (None if value is None else value / white for value in (gain, read_noise))
     found = estimate_photon_noise(picture.planes[0] / np.float32(white), *known)
     return found.noise.of(white) if found.noise else None, NoiseEstimate(0.0, found.confidence, found.warnings)

@@ -119,6 +119,13 @@ def test_gain_and_read_noise_are_found_out(factor: float) -> None:
     assert result.estimate.confidence > 0.9
 
 
+def test_samples_of_one_are_nothing_special_if_others_are_brighter() -> None:
+    """Five photo-electrons give exactly 1.0 here, which is white in pictures that end there."""
+    result, _ = denoised(counted(light(), 5), PhotonOptions())
+    assert result.photon_noise is not None
+    assert result.photon_noise.gain == pytest.approx(255 / 5, rel=0.1)
+
+
 @pytest.mark.parametrize(("size", "code"), [(20, "too-small"), (200, "looks-clean")])
 def test_without_an_estimate_the_picture_is_left_as_it_is(size: int, code: str) -> None:
     picture = Picture(np.full((1, size, size), 0.5, np.float32))
