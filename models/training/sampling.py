@@ -8,7 +8,6 @@ from torch import Tensor
 
 from models.images.noise_map import channel_level, enlarge, measured_map
 from models.training.image_set import ImageSet
-from models.training.photographs.degradation import degrade, source_side
 from models.training.recipe import Recipe
 
 LEAST_LEVEL = 1 / 255
@@ -70,6 +69,9 @@ def _white_noise(recipe: Recipe, images: ImageSet, generator: torch.Generator) -
 
 def _photographs(recipe: Recipe, images: ImageSet, generator: torch.Generator) -> Batch:
     """Draw simulated photographs. The map that the network is told is as inaccurate as an estimate."""
+    # Imported here, because training with white noise needs no SciPy.
+    from models.training.photographs.degradation import degrade, source_side
+
     device = generator.device
     count, side = recipe.batch, recipe.crop
     sources = images.crops(count, source_side(side), generator).cpu().numpy()
