@@ -2,18 +2,18 @@
 
 import base64
 import io
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 from skimage import data
 
-from tests.support.live import Live, live, png_of, settings_for
+from tests.support.live import Live, live, png_of, settings_for, wait_for
 
 SIDE = 160
 
@@ -100,6 +100,8 @@ def test_the_noise_level_map_comes_on_request(service: Live, soft: bytes) -> Non
     assert body["confidence"] > 0.5
 
 
-def test_the_log_names_the_model_that_was_used(service: Live, soft: bytes, capfd: pytest.CaptureFixture[str]) -> None:
-    service.denoise(soft, sigma="auto", color="rgb")
-    assert re.search(r"model\W+photo", capfd.readouterr().out)
+def test_the_log_names_the_model_that_was_used(service: Live, soft: bytes) -> None:
+    with structlog.testing.capture_logs() as events:
+        service.denoise(soft, sigma="auto", color="rgb")
+        wait_for(lambda: any(event["event"] == "request" for event in events))  # it is logged after the response
+    assert [event["model"] for event in events if event["event"] == "request"] == ["photo"]
