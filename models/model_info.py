@@ -8,6 +8,21 @@ ESTIMATE_SHARE = 0.1
 
 
 @dataclass(frozen=True)
+class BlockFacts:
+    """Facts about an N3 block of a network.
+
+    Attributes:
+        patch: Pixels along each side of its patches.
+        side: Largest number of pixels along each side of the crop that determines the neighbors of a pixel.
+        share: Work up to the comparison of patches in this block, as a share of the work of a whole pass.
+    """
+
+    patch: int
+    side: int
+    share: float
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """Facts about a denoising method and the device that it runs on.
 
@@ -24,6 +39,7 @@ class ModelInfo:
         smallest_side: Pixels along each side to which it extends smaller images before it computes.
         channels: 1 if it denoises one plane at a time, 3 if it denoises the channels of an RGB picture together.
         color: Facts about the network that denoises RGB pictures under the same name; None if there is none.
+        blocks: Its N3 blocks, in the order in which an image passes through them.
     """
 
     name: str
@@ -38,6 +54,7 @@ class ModelInfo:
     smallest_side: int = 1
     channels: int = 1
     color: Self | None = None
+    blocks: tuple[BlockFacts, ...] = ()
 
     def serving(self, *, rgb: bool) -> Self:
         """Return the facts about the network that denoises RGB pictures, or all others."""
@@ -50,3 +67,9 @@ class ModelInfo:
     def estimate_pixels(self, height: int, width: int) -> int:
         """Return how many pixels of a pass take as long as estimating the noise of an image of this size."""
         return max(1, round(ESTIMATE_SHARE * self.network_pixels(height, width)))
+
+    def neighbor_pixels(self, height: int, width: int, block: int) -> int:
+        """Return how many pixels of a pass take as long as finding the neighbors of a pixel in the N3 block with a number."""
+        facts = self.blocks[block - 1]
+        pixels = self.network_pixels(min(height, facts.side), min(width, facts.side))
+        return max(1, round(facts.share * pixels))

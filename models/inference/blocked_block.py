@@ -25,8 +25,7 @@ class BlockedDifferences:
     """Cell rows above those of the next span that it needs again."""
 
     def __init__(self, block: FoldedBlock, grid: CellGrid, layout: StripLayout) -> None:
-        self._config, self._dtype = block.config, block.dtype
-        self._distance_scale = block.distance_scale
+        self._block = block
         self._column_groups = list(group_spans(spans(grid.w - 1, block.config.window, layout.side), layout.batch))
         self._step_pixels = layout.rows * grid.width
         self._row_counts = coverage(grid.h, block.device).view(-1, 1, 1)
@@ -48,10 +47,10 @@ class BlockedDifferences:
         Returns:
             The completed rows of the image, (1, K * C, n, W), channels-last.
         """
-        config, grid = self._config, band.grid
+        config, grid = self._block.config, band.grid
         done = grid.completed(rows)
         size = (1, config.k * config.planes, (done.stop - done.start) * grid.stride, grid.w * grid.stride)
-        completed = torch.empty(size, dtype=self._dtype, device=band.maps.device, memory_format=torch.channels_last)
+        completed = torch.empty(size, dtype=self._block.dtype, device=band.maps.device, memory_format=torch.channels_last)
         sums = SpanSums(config.k, rows, band, self._above)
         pixels = 0
         for group in self._column_groups:
@@ -71,21 +70,37 @@ class BlockedDifferences:
 
     def _neighbors(self, band: CellBand, rows: Span, group: SpanGroup) -> Tensor:
         """Return what the queries of a group of blocks contribute to the cells that they cover, (B, K, p + 1, q + 1, F)."""
-        columns = group.first
-        query_rows, item_rows = band.held(rows.query_cells), band.held(rows.item_cells)
-        queries, items = group.cut_queries(band.embedded[query_rows]), group.cut_items(band.embedded[item_rows])
-        distances = block_distances(queries, items, rows, columns)
-        batch, p, q, u, v = distances.shape
-        distances = distances.view(batch, p * q, u * v)
-        own = torch.tensor([row * v + column for row in rows.own() for column in columns.own()], device=distances.device)
-        distances.scatter_(2, own.view(1, -1, 1).expand(batch, -1, 1), torch.inf)
-        cell_means = group.cut_queries(band.log_temperature[query_rows]).squeeze(-1)
-        temperature = bounded_temperature(functional.avg_pool2d(cell_means, 2, 1), self._config)
-        weights = inference_weights(
-            distances.mul_(self._distance_scale), temperature.view(batch, p * q, 1), self._config.k, self._config.relaxation
-        )
-        values = group.cut_items(band.maps[item_rows]).to(self._dtype)
-        return block_aggregate(weights.view(batch, -1, p, q, u, v), values, rows, columns)
+        weights, _ = window_weights(self._block, band, rows, group)
+        values = group.cut_items(band.maps[band.held(rows.item_cells)]).to(self._block.dtype)
+        return block_aggregate(weights, values, rows, group.first)
+
+
+def window_weights(block: FoldedBlock, band: CellBand, rows: Span, group: SpanGroup) -> tuple[Tensor, Tensor]:
+    """Return the weights of the queries of a group of blocks over their windows, and their temperatures.
+
+    Args:
+        block: The N3 block.
+        band: Holds the cells of all windows.
+        rows: The queries along the vertical axis.
+        group: The queries along the horizontal axis.
+
+    Returns:
+        The weights (B, K, p, q, u, v), zero for the query itself, and the temperatures (B, p, q).
+    """
+    config, columns = block.config, group.first
+    query_rows, item_rows = band.held(rows.query_cells), band.held(rows.item_cells)
+    queries, items = group.cut_queries(band.embedded[query_rows]), group.cut_items(band.embedded[item_rows])
+    distances = block_distances(queries, items, rows, columns)
+    batch, p, q, u, v = distances.shape
+    distances = distances.view(batch, p * q, u * v)
+    own = torch.tensor([row * v + column for row in rows.own() for column in columns.own()], device=distances.device)
+    distances.scatter_(2, own.view(1, -1, 1).expand(batch, -1, 1), torch.inf)
+    cell_means = group.cut_queries(band.log_temperature[query_rows]).squeeze(-1)
+    temperature = bounded_temperature(functional.avg_pool2d(cell_means, 2, 1), config)
+    weights = inference_weights(
+        distances.mul_(block.distance_scale), temperature.view(batch, p * q, 1), config.k, config.relaxation
+    )
+    return weights.view(batch, -1, p, q, u, v), temperature
 
 
 class SpanSums:

@@ -37,9 +37,19 @@ class CellGrid:
     w: int
 
     @classmethod
-    def cover(cls, height: int, width: int, stride: int, padding: tuple[int, int]) -> Self:
-        """Return the grid of an image; `padding` is the number of columns of zeros on its left and on its right."""
-        top, bottom = grid_padding(height, stride)
+    def cover(
+        cls, height: int, width: int, stride: int, padding: tuple[int, int], row_padding: tuple[int, int] | None = None
+    ) -> Self:
+        """Return the grid of an image.
+
+        Args:
+            height: Rows of the image.
+            width: Columns of the image.
+            stride: Pixels along each side of a cell.
+            padding: Columns of zeros on its left and on its right.
+            row_padding: Rows of zeros above and below it; None means those of a whole image.
+        """
+        top, bottom = grid_padding(height, stride) if row_padding is None else row_padding
         left, right = padding
         return cls(stride, height, width, top, left, (height + top + bottom) // stride, (width + left + right) // stride)
 

@@ -51,6 +51,8 @@ class StripLayout:
         side: Queries along each side of a block of queries that share one matrix product.
         batch: Number of such blocks that are computed at a time.
         fused: Whether the N3 blocks run as one kernel (`models.inference.fused_block`), on `side` rows of queries at a time.
+        row_padding: Rows of zeros above and below in the N3 blocks; None means those of a whole image. Only a crop whose rows are
+            cut too has others.
     """
 
     padding: tuple[int, int]
@@ -58,6 +60,7 @@ class StripLayout:
     side: int = 8
     batch: int = 8
     fused: bool = False
+    row_padding: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -145,21 +148,29 @@ def least_budget(footprint: Footprint, *, strip_pixels: int = STRIP_PIXELS, batc
 
 def cut_panels(footprint: Footprint, width: int, widest: int) -> Iterator[Panel]:
     """Cut columns into overlapping panels of at most `widest` columns, or of the fewest that the halo and the grids allow."""
-    stride, halo, step = footprint.block.stride, footprint.reach, math.lcm(footprint.block.stride, footprint.multiple)
-    left, right = grid_padding(width, stride)
-
-    def on_grids(column: int) -> bool:
-        """Tell whether patches of the whole image, and pixels of all levels, begin at a column."""
-        return (column + left) % stride == 0 and column % footprint.multiple == 0
-
+    halo, step = footprint.reach, panel_step(footprint)
     kept = max(8 * step, (widest - 2 * halo - 2 * step) // step * step)
-    first = 0
-    while first < width:
-        end = min(width, first + kept)
-        start = next((column for column in range(first - halo, 0, -1) if on_grids(column)), 0)
-        stop = next((column for column in range(end + halo, width) if on_grids(column)), width)
-        yield Panel(start, stop, first, end, (left if start == 0 else 0, right if stop == width else 0))
-        first = end
+    for first in range(0, width, kept):
+        yield cut_panel(footprint, width, first, min(width, first + kept), halo)
+
+
+def cut_panel(footprint: Footprint, length: int, first: int, end: int, halo: int) -> Panel:
+    """Return the panel that keeps the pixels from `first` to `end` of an axis and reads at least `halo` more on either side."""
+    stride = footprint.block.stride
+    before, after = grid_padding(length, stride)
+
+    def on_grids(pixel: int) -> bool:
+        """Tell whether patches of the whole image, and pixels of all levels, begin at a pixel."""
+        return (pixel + before) % stride == 0 and pixel % footprint.multiple == 0
+
+    start = next((pixel for pixel in range(first - halo, 0, -1) if on_grids(pixel)), 0)
+    stop = next((pixel for pixel in range(end + halo, length) if on_grids(pixel)), length)
+    return Panel(start, stop, first, end, (before if start == 0 else 0, after if stop == length else 0))
+
+
+def panel_step(footprint: Footprint) -> int:
+    """Return how far apart the pixels are at which an axis can be cut."""
+    return math.lcm(footprint.block.stride, footprint.multiple)
 
 
 def fused_row_bytes(footprint: Footprint) -> int:

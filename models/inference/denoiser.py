@@ -16,10 +16,12 @@ from models.inference.footprint import footprint
 from models.inference.fused_block import unfused_reason
 from models.inference.n3net_stream import fold_n3net
 from models.inference.n3unet_stream import fold_n3unet
+from models.inference.neighborhood import block_facts, neighbor_steps
 from models.inference.noise_levels import CellLevels, NoiseLevels, PixelLevels, UniformLevels
 from models.inference.strips import StreamedNetwork, denoise_strips
 from models.inference.transfers import Transfers
 from models.model_info import ModelInfo
+from models.neighbors.neighborhood import NeighborQuery
 from models.networks.n3net import N3Net, reflect
 from models.networks.n3unet import N3UNet
 from models.networks.noise_level_net import NoiseLevelConfig
@@ -119,6 +121,7 @@ class Denoiser:
             fallback_reason=self._fallback_reason,
             smallest_side=self.smallest_side,
             channels=self.channels,
+            blocks=block_facts(self.network, self.footprint),
         )
 
     @property
@@ -171,6 +174,30 @@ class Denoiser:
         """
         self._check(noisy, sigma)
         return self._steps(noisy, sigma, plan)
+
+    def neighbor_steps(self, noisy: Tensor, sigma: float | Tensor, query: NeighborQuery) -> Generator[float, None, Tensor]:
+        """Find the patches that an N3 block averages for one pixel when it denoises an image, from a crop around the pixel.
+
+        Args:
+            noisy: See `denoise`.
+            sigma: See `denoise`.
+            query: The pixel, and the N3 block.
+
+        Returns:
+            A generator that yields the fraction done, and returns the table that `Neighborhood.parse` takes.
+
+        Raises:
+            ValueError: See `denoise`; or if the pixel is not inside the image, or there is no such block.
+        """
+        self._check(noisy, sigma)
+        height, width = noisy.shape[-2:]
+        if not (0 <= query.x < width and 0 <= query.y < height):
+            raise ValueError("the pixel must lie inside the image")
+        if not 1 <= query.block <= len(self.network.blocks):
+            raise ValueError(f"the network has no N3 block {query.block}, because it has {len(self.network.blocks)} N3 blocks")
+        images, levels, top, left = self._prepared(noisy, sigma)
+        place = (query.y + top, query.x + left)
+        return neighbor_steps(self.network, self.footprint, images, levels, place, query.block - 1, (top, left))
 
     @property
     def can_shrink(self) -> bool:
@@ -237,20 +264,23 @@ class Denoiser:
     @torch.inference_mode()
     def _steps(self, noisy: Tensor, sigma: float | Tensor, plan: Plan) -> Generator[float, None, Tensor]:
         height, width = noisy.shape[-2:]
-        scale = self.footprint.scale
-        size = self.smallest_side, self.footprint.multiple * scale
-        images, top, left = reflect(noisy.view(1, -1, height, width), *size)
+        images, levels, top, left = self._prepared(noisy, sigma)
         transfers = Transfers(images, self.device)
-        levels: NoiseLevels
-        if not isinstance(sigma, Tensor):
-            factors = WHITE if self._noise_planes == 2 else (1.0,)
-            levels = UniformLevels(tuple(factor * sigma for factor in factors), self.device)
-        elif self._noise_planes == 2:
-            levels = CellLevels(sigma, self.device, top, left)
-        else:
-            levels = PixelLevels(reflect(sigma[None, None], *size)[0], self.device)
+        scale = self.footprint.scale
         yield from denoise_strips(self.network, transfers, images.shape[-2] // scale, levels, plan, scale)
         return transfers.finish()[0, :, top : top + height, left : left + width].reshape(noisy.shape)
+
+    def _prepared(self, noisy: Tensor, sigma: float | Tensor) -> tuple[Tensor, NoiseLevels, int, int]:
+        """Extend an image to a size that suits the network; return also its noise levels, and the rows and columns added."""
+        height, width = noisy.shape[-2:]
+        size = self.smallest_side, self.footprint.multiple * self.footprint.scale
+        images, top, left = reflect(noisy.view(1, -1, height, width), *size)
+        if not isinstance(sigma, Tensor):
+            factors = WHITE if self._noise_planes == 2 else (1.0,)
+            return images, UniformLevels(tuple(factor * sigma for factor in factors), self.device), top, left
+        if self._noise_planes == 2:
+            return images, CellLevels(sigma, self.device, top, left), top, left
+        return images, PixelLevels(reflect(sigma[None, None], *size)[0], self.device), top, left
 
 
 def fold(network: nn.Module, device: torch.device, dtype: torch.dtype) -> StreamedNetwork:

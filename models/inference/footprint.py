@@ -10,6 +10,9 @@ from models.networks.config import NetworkConfig
 from models.networks.n3net import N3BlockConfig, N3NetConfig
 from models.networks.n3unet import BLOCKS_PER_LEVEL, SHUFFLE, N3UNetConfig
 
+EMBEDDING_DEPTH = 3
+"""Number of 3x3 convolutions in the embedding and temperature networks."""
+
 
 @dataclass(frozen=True)
 class Footprint:
@@ -22,6 +25,7 @@ class Footprint:
         multiple: The sides of an image, and the columns where panels are cut, must be multiples of this number of columns.
         smallest: Rows and columns that an image must have at least.
         reach: Number of columns over which a cut can influence the result.
+        block_reaches: For each N3 block, the number of columns over which a cut can influence the embedding of its input.
         rows: Rows that a strip should have at least. With fewer, the coarsest level advances by a row or two, which is slow.
         row_bytes: Bytes per column for each row that is fed at a time.
         kept_bytes: Bytes per column that the layers outside the N3 blocks keep.
@@ -33,6 +37,7 @@ class Footprint:
     multiple: int
     smallest: int
     reach: int
+    block_reaches: tuple[int, ...]
     rows: int
     row_bytes: int
     kept_bytes: int
@@ -47,9 +52,10 @@ def footprint(config: NetworkConfig) -> Footprint:
 
 
 def _n3net(config: N3NetConfig) -> Footprint:
-    columns = config.depth
+    columns, block_reaches = config.depth, []
     for _ in range(config.blocks):
-        columns = _reach_of_block(config, columns) + config.depth
+        block_reaches.append(columns + EMBEDDING_DEPTH)
+        columns = _reach_of_block(config, block_reaches[-1]) + config.depth
     return Footprint(
         block=config,
         blocks=config.blocks,
@@ -57,6 +63,7 @@ def _n3net(config: N3NetConfig) -> Footprint:
         multiple=1,
         smallest=config.smallest_side,
         reach=columns,
+        block_reaches=(*block_reaches,),
         rows=1,
         row_bytes=4 * (3 * max(config.features, config.embedding) + 2 * config.planes * (1 + config.k)),
         kept_bytes=4 * 2 * ((config.blocks + 1) * (config.depth - 1) * config.features + config.blocks * 4 * config.embedding),
@@ -66,16 +73,18 @@ def _n3net(config: N3NetConfig) -> Footprint:
 def _n3unet(config: N3UNetConfig) -> Footprint:
     before, after = config.position in ("encoder", "both"), config.position in ("decoder", "both")
     convolutions = 2 * BLOCKS_PER_LEVEL  # of the residual blocks between two changes of the resolution
-    columns = 1 + convolutions
+    columns, block_reaches = 1 + convolutions, []
     if before:
-        columns = _reach_of_block(config, columns + 1) + 1
+        block_reaches.append(columns + 1 + EMBEDDING_DEPTH)
+        columns = _reach_of_block(config, block_reaches[-1]) + 1
     coarse = -(-columns // 2) + convolutions
     if config.levels == 3:
         coarse = 2 * (-(-coarse // 2) + convolutions)
     columns = 2 * (coarse + convolutions)
     delay = columns  # rows that the skip connections around the coarser levels hold
     if after:
-        columns = _reach_of_block(config, columns + 1) + 1
+        block_reaches.append(columns + 1 + EMBEDDING_DEPTH)
+        columns = _reach_of_block(config, block_reaches[-1]) + 1
     blocks = before + after
     band = config.stride * (2 * config.window + 16)  # rows that the skip connection around an N3 block holds
     windows = 40 * config.levels * config.features  # values that convolutions keep; two rows of the input of each
@@ -88,18 +97,19 @@ def _n3unet(config: N3UNetConfig) -> Footprint:
         multiple=config.multiple // SHUFFLE,
         smallest=config.smallest_side // SHUFFLE,
         reach=columns + convolutions + 1,
+        block_reaches=(*block_reaches,),
         rows=4 << (config.levels - 1),
         row_bytes=4 * (4 * max(config.features, config.embedding) + 2 * config.planes * (1 + config.k) + images),
         kept_bytes=4 * (held + windows),
     )
 
 
-def _reach_of_block(config: N3BlockConfig, columns: int) -> int:
+def _reach_of_block(config: N3BlockConfig, embedded: int) -> int:
     """Return over how many columns a cut can influence the output of an N3 block.
 
-    The cut changes the input over `columns` columns. It then changes all patches that contain a changed pixel, and all queries
-    whose windows contain such a patch. They can be a whole window away, because the border of the image can shift a window
-    towards the cut.
+    The cut changes the embedding of the input over `embedded` columns. It then changes all patches that contain a changed pixel,
+    and all queries whose windows contain such a patch. They can be a whole window away, because the border of the image can shift
+    a window towards the cut.
     """
-    patches = (columns + 3) // config.stride + config.window  # changed patches, and the queries that can select them
+    patches = embedded // config.stride + config.window  # changed patches, and the queries that can select them
     return (patches + 2) * config.stride

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from models.inference.denoiser import Denoiser
 from models.model_info import ModelInfo
+from models.neighbors.neighborhood import NeighborQuery
 from models.steps import run_through
 
 
@@ -32,6 +33,11 @@ class GrayAndColor:
         """Denoise an image as `Denoiser.steps` does, with the network that its channels ask for."""
         network = self.color if noisy.ndim > 2 else self.gray
         return network.steps(noisy, sigma, shrink=shrink)
+
+    def neighbor_steps(self, noisy: Tensor, sigma: float | Tensor, query: NeighborQuery) -> Generator[float, None, Tensor]:
+        """Find the neighbors of a pixel of an image as `Denoiser.neighbor_steps` does, with the network for its channels."""
+        network = self.color if noisy.ndim > 2 else self.gray
+        return network.neighbor_steps(noisy, sigma, query)
 
     def denoise(self, noisy: Tensor, sigma: float | Tensor) -> Tensor:
         """Return the denoised image, of the same shape, float32 on the CPU, not clipped."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from models.inference.convolution import Convolution
 from models.inference.cut_plan import StripLayout
 from models.inference.folding import FoldedBlock, fold_block, fold_convolutions
-from models.inference.n3_stage import N3Stage
+from models.inference.n3_stage import EmbeddingStage, N3Stage
 from models.inference.row_stages import Chain, ConvolutionStage, Feed, RowQueue, Stage
 from models.networks.n3net import DnCNN, N3Block, N3Net
 
@@ -51,10 +51,20 @@ class FoldedN3Net:
 
         It maps noisy rows (1, 1, n, W), with the sigma plane as a second group, to one group of denoised rows (1, 1, m, W).
         """
-        stages: list[Stage] = [DnCNNStage(self.dncnns[0], height, width)]
-        for block, dncnn in zip(self.blocks, self.dncnns[1:], strict=True):
-            stages += [N3Stage(block, height, width, layout), DnCNNStage(dncnn, height, width)]
+        stages = self._stages(len(self.blocks), height, width, layout)
         return Chain(stages, layout.rows)
+
+    def block_stage(self, index: int, height: int, width: int, layout: StripLayout) -> Stage:
+        """Return the part of the network that ends where an N3 block compares patches; see `StreamedNetwork.block_stage`."""
+        stages = self._stages(index, height, width, layout)
+        return Chain([*stages, EmbeddingStage(self.blocks[index], height, width)], layout.rows)
+
+    def _stages(self, blocks: int, height: int, width: int, layout: StripLayout) -> list[Stage]:
+        """Return the stages up to the DnCNN that follows a number of N3 blocks."""
+        stages: list[Stage] = [DnCNNStage(self.dncnns[0], height, width)]
+        for block, dncnn in zip(self.blocks[:blocks], self.dncnns[1:], strict=False):
+            stages += [N3Stage(block, height, width, layout), DnCNNStage(dncnn, height, width)]
+        return stages
 
 
 def fold_n3net(network: N3Net, device: torch.device, dtype: torch.dtype) -> FoldedN3Net:

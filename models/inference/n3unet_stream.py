@@ -14,7 +14,7 @@ from torch.nn import functional
 from models.inference.convolution import Convolution
 from models.inference.cut_plan import StripLayout
 from models.inference.folding import FoldedBlock, fold_block
-from models.inference.n3_stage import N3Stage
+from models.inference.n3_stage import EmbeddingStage, N3Stage
 from models.inference.row_stages import Chain, ConvolutionStage, Feed, RowQueue, Stage
 from models.networks.n3unet import SHUFFLE, N3Branch, N3UNet, ResidualBlock
 
@@ -71,12 +71,21 @@ class FoldedN3UNet:
     last: Convolution
     noise_planes: int
 
+    @property
+    def blocks(self) -> tuple[FoldedBlock, ...]:
+        """The N3 blocks, in the order in which an image passes through them."""
+        return tuple(branch.block for branch in (self.encoder_neighbors, self.decoder_neighbors) if branch is not None)
+
     def stage(self, height: int, width: int, layout: StripLayout) -> Stage:
         """Return the network as a stage for one image, whose size is given at the finest level.
 
         It maps noisy rows (1, C, 2n, 2W), with the noise planes as a second group, to one group of denoised rows (1, C, 2m, 2W).
         """
         return N3UNetStage(self, height, width, layout)
+
+    def block_stage(self, index: int, height: int, width: int, layout: StripLayout) -> Stage:
+        """Return the part of the network that ends where an N3 block compares patches; see `StreamedNetwork.block_stage`."""
+        return BlockInputStage(self, index, height, width, layout)
 
 
 def fold_n3unet(network: N3UNet, device: torch.device, dtype: torch.dtype) -> FoldedN3UNet:
@@ -120,34 +129,61 @@ class N3UNetStage:
     """A whole N3UNet for one image of a given size."""
 
     def __init__(self, net: FoldedN3UNet, height: int, width: int, layout: StripLayout) -> None:
-        self._channels = net.channels
+        self._trunk = TrunkStage(net, height, width, layout)
         self._images = RowQueue()
-        stages: list[Stage] = [SingleStage(net.first, height, width), *_residual_stages(net.encoder, height, width)]
-        self._grays: list[RowQueue] = []  # one for each branch
+        self.pixels: int = self._trunk.pixels
 
-        def add_branch(branch: FoldedBranch | None) -> None:
+    def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Feed:
+        """Map noisy rows (1, C, 2n, 2W), with the noise planes as a second group, to denoised rows (1, C, 2m, 2W), float32."""
+        image, level = _at_finest_level(groups)
+        self._images.put(image)
+        (residual,) = yield from self._trunk.feed((image, level), last=last)
+        if not residual.shape[2]:
+            return (groups[0][:, :, :0],)
+        return (functional.pixel_shuffle(residual.float() + self._images.take(residual.shape[2]), SHUFFLE),)
+
+
+class BlockInputStage:
+    """The part of an N3UNet that ends where an N3 block compares patches, for one image of a given size."""
+
+    def __init__(self, net: FoldedN3UNet, index: int, height: int, width: int, layout: StripLayout) -> None:
+        self._trunk = TrunkStage(net, height, width, layout, index)
+        self.pixels: int = self._trunk.pixels
+
+    def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Feed:
+        """Map noisy rows (1, C, 2n, 2W), with the noise planes as a second group, to rows (1, 2 * P + 1, m, W), float32."""
+        return (yield from self._trunk.feed(_at_finest_level(groups), last=last))
+
+
+class TrunkStage:
+    """The layers of an N3UNet."""
+
+    def __init__(self, net: FoldedN3UNet, height: int, width: int, layout: StripLayout, block: int | None = None) -> None:
+        """Prepare all layers, or those up to the embedding of the N3 block with an index."""
+        self._channels = net.channels
+        self._grays: list[RowQueue] = []  # one for each branch
+        stages: list[Stage] = [SingleStage(net.first, height, width), *_residual_stages(net.encoder, height, width)]
+        after_branches: tuple[tuple[FoldedBranch | None, list[Stage]], ...] = (
+            (net.encoder_neighbors, [LevelStage(net.level, height, width, layout)]),
+            (net.decoder_neighbors, [*_residual_stages(net.decoder, height, width), SingleStage(net.last, height, width)]),
+        )
+        for branch, following in after_branches:
             if branch is not None:
                 self._grays.append(RowQueue())
+                if len(self._grays) - 1 == block:
+                    stages.append(HeadStage(branch.head, self._grays[-1], height, width))
+                    stages.append(EmbeddingStage(branch.block, height, width))
+                    break
                 stages.append(BranchStage(branch, self._grays[-1], height, width, layout))
-
-        add_branch(net.encoder_neighbors)
-        stages.append(LevelStage(net.level, height, width, layout))
-        add_branch(net.decoder_neighbors)
-        stages += [*_residual_stages(net.decoder, height, width), SingleStage(net.last, height, width)]
+            stages += following
         self._chain = Chain(stages, layout.rows)
         self.pixels = self._chain.pixels
 
     def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Feed:
-        """Map noisy rows (1, C, 2n, 2W), with the noise planes as a second group, to denoised rows (1, C, 2m, 2W), float32."""
-        noisy, sigma = groups
-        image = functional.pixel_unshuffle(noisy, SHUFFLE)
-        self._images.put(image)
+        """Map rows of the pixel-unshuffled image (1, 4 * C, n, W), with the noise planes as a second group, to finished rows."""
         for gray in self._grays:
-            gray.put(image.unflatten(1, (self._channels, SHUFFLE**2)).mean(1))
-        (residual,) = yield from self._chain.feed((image, functional.avg_pool2d(sigma, SHUFFLE)), last=last)
-        if not residual.shape[2]:
-            return (noisy[:, :, :0],)
-        return (functional.pixel_shuffle(residual.float() + self._images.take(residual.shape[2]), SHUFFLE),)
+            gray.put(groups[0].unflatten(1, (self._channels, SHUFFLE**2)).mean(1))
+        return (yield from self._chain.feed(groups, last=last))
 
 
 class SingleStage:
@@ -181,24 +217,38 @@ class ResidualStage:
         return (out,)
 
 
+class HeadStage:
+    """The convolution to the planes of an N3 block. The gray image is added to its first planes."""
+
+    def __init__(self, convolution: Convolution, gray: RowQueue, height: int, width: int) -> None:
+        """Prepare the convolution; `gray` receives the rows (1, 4, n, W) of the pixel-unshuffled gray image."""
+        self._convolution, self._gray = SingleStage(convolution, height, width), gray
+        self.pixels = self._convolution.pixels
+
+    def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Feed:
+        """Map rows (1, F, n, W) to finished rows (1, P, m, W), float32."""
+        (planes,) = yield from self._convolution.feed(groups, last=last)
+        planes = planes.float()
+        if planes.shape[2]:
+            planes[:, : SHUFFLE**2] += self._gray.take(planes.shape[2])
+        return (planes,)
+
+
 class BranchStage:
     """An N3 block in a residual branch: conv(N3(conv(x) + image)) is added to x."""
 
     def __init__(self, branch: FoldedBranch, gray: RowQueue, height: int, width: int, layout: StripLayout) -> None:
         """Prepare the branch; `gray` receives the rows (1, 4, n, W) of the pixel-unshuffled gray image."""
-        self._gray, self._trunk = gray, RowQueue()
-        self._head = ConvolutionStage((branch.head,))
+        self._trunk = RowQueue()
+        head = HeadStage(branch.head, gray, height, width)
         join = SingleStage(branch.join, height, width, self._trunk)
-        self._chain = Chain((N3Stage(branch.block, height, width, layout), join), layout.rows)
+        self._chain = Chain((head, N3Stage(branch.block, height, width, layout), join), layout.rows)
         self.pixels = self._chain.pixels
 
     def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Feed:
         """Map rows (1, F, n, W) to finished rows (1, F, m, W)."""
         self._trunk.put(groups[0])
-        planes = self._head.feed(groups, last=last).float()
-        if planes.shape[2]:
-            planes[:, : SHUFFLE**2] += self._gray.take(planes.shape[2])
-        return (yield from self._chain.feed((planes,), last=last))
+        return (yield from self._chain.feed(groups, last=last))
 
 
 class LevelStage:
@@ -233,3 +283,9 @@ class LevelStage:
 
 def _residual_stages(blocks: ResidualPairs, height: int, width: int) -> list[Stage]:
     return [ResidualStage(pair, height, width) for pair in blocks]
+
+
+def _at_finest_level(groups: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """Return the pixel-unshuffled image and the noise planes of pixels of an image and their noise planes."""
+    noisy, sigma = groups
+    return functional.pixel_unshuffle(noisy, SHUFFLE), functional.avg_pool2d(sigma, SHUFFLE)

@@ -11,6 +11,7 @@ from models.images.noise_map import CELL
 from models.inference.denoiser import Denoiser
 from models.inference.noise_estimator import NoiseEstimator
 from models.model_info import ModelInfo
+from models.neighbors.neighborhood import NeighborQuery
 from models.steps import run_through
 
 
@@ -44,13 +45,12 @@ class Photo:
             sigma: Standard deviation of white noise, or a noise level map (2, h, w), see `models.images.noise_map`.
             shrink: See `Denoiser.steps`.
         """
-        if noisy.ndim > 2:
-            return self.denoiser.steps(noisy, sigma, shrink=shrink)
-        if not isinstance(sigma, Tensor):
-            # Equal channels have no noise in their differences.
-            cells = [ceil(side / CELL) for side in noisy.shape]
-            sigma = torch.tensor([sigma, 0.0]).view(2, 1, 1).expand(2, *cells)
-        return self._gray_steps(self.denoiser.steps(noisy.expand(3, -1, -1), sigma, shrink=shrink))
+        steps = self.denoiser.steps(*_in_color(noisy, sigma), shrink=shrink)
+        return steps if noisy.ndim > 2 else self._gray_steps(steps)
+
+    def neighbor_steps(self, noisy: Tensor, sigma: float | Tensor, query: NeighborQuery) -> Generator[float, None, Tensor]:
+        """Find the neighbors of a pixel of an image (H, W) or (3, H, W), see `Denoiser.neighbor_steps`."""
+        return self.denoiser.neighbor_steps(*_in_color(noisy, sigma), query)
 
     def estimate_steps(self, noisy: Tensor) -> Generator[float, None, Tensor]:
         """Estimate the noise level map (2, h, w) of an image (H, W) or (3, H, W); see `NoiseEstimator.steps`."""
@@ -67,3 +67,14 @@ class Photo:
     def _gray_steps(self, steps: Generator[float, None, Tensor]) -> Generator[float, None, Tensor]:
         denoised = yield from steps
         return denoised.mean(0)
+
+
+def _in_color(noisy: Tensor, sigma: float | Tensor) -> tuple[Tensor, float | Tensor]:
+    """Return an image with three channels and its noise level, given one with one or three."""
+    if noisy.ndim > 2:
+        return noisy, sigma
+    if not isinstance(sigma, Tensor):
+        # Equal channels have no noise in their differences.
+        cells = [ceil(side / CELL) for side in noisy.shape]
+        sigma = torch.tensor([sigma, 0.0]).view(2, 1, 1).expand(2, *cells)
+    return noisy.expand(3, -1, -1), sigma

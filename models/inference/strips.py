@@ -6,6 +6,7 @@ from typing import Protocol
 from torch import Tensor
 
 from models.inference.cut_plan import Plan, StripLayout
+from models.inference.folding import FoldedBlock
 from models.inference.noise_levels import NoiseLevels
 from models.inference.row_stages import Stage
 from models.inference.transfers import ImagePieces
@@ -18,8 +19,19 @@ class StreamedNetwork(Protocol):
     def noise_planes(self) -> int:
         """Number of planes that tell it the noise level, as a second group of planes; 0 if it has none."""
 
+    @property
+    def blocks(self) -> tuple[FoldedBlock, ...]:
+        """Its N3 blocks, in the order in which an image passes through them."""
+
     def stage(self, height: int, width: int, layout: StripLayout) -> Stage:
         """Return the network as a stage for one image, whose size is given at the network's finest level."""
+
+    def block_stage(self, index: int, height: int, width: int, layout: StripLayout) -> Stage:
+        """Return the part of the network that ends where an N3 block compares patches.
+
+        It returns rows of the input x of the block, its embedding and its log-temperature, (1, 2 * C + 1, m, W), float32, at the
+        network's finest level.
+        """
 
 
 def denoise_strips(
