@@ -4,10 +4,14 @@
     ├── ClientError                   the request is at fault; the same request would fail again
     │   ├── BadRequest           400  a body or form that cannot be read
     │   ├── Unauthorized         401  an API key is required
+    │   ├── Forbidden            403
     │   ├── NotFound             404
     │   ├── MethodNotAllowed     405
     │   ├── NotAcceptable        406  the Accept header excludes every available response
     │   ├── SlowRequest          408  the body arrived too slowly
+    │   ├── JobConflict          409  another job has this ID
+    │   ├── JobNotFinished       409  the job has no result yet
+    │   ├── JobGone              410  the job was canceled, or its result is no longer kept
     │   ├── BodyTooLarge         413  bytes
     │   ├── TooManyPixels        413  pixels
     │   ├── UnsupportedFormat    415  a file format that the service does not read
@@ -24,14 +28,17 @@
     │   ├── UploadsFull          429  too many bytes are being received, or wait to be read
     │   ├── QueueFull            429  too many requests or pixels are admitted
     │   ├── WouldMissDeadline    429  the request, or one admitted before, could not finish in time
+    │   ├── JobsFull             429  no room for the result of another background job
     │   ├── NotReady             503
     │   ├── Draining             503
+    │   ├── JobsUnavailable      503  the store of background jobs cannot be reached
     │   └── DeviceLost           503
     ├── DeadlineExceeded         504  admitted, but not finished in time
     ├── DeviceFailure                 admitted, but the device failed
     │   ├── DeviceOutOfMemory    503
     │   ├── DeviceFault          500
     │   └── NonFiniteResult      500
+    ├── InstanceLost             503  the instance that computed a background job has ended
     ├── ClientGone               499  the client hung up; only logs and metrics see this error
     └── InternalError            500  a defect of the service
 
@@ -102,6 +109,10 @@ class Unauthorized(ClientError):
         return {"www-authenticate": 'Bearer realm="n3denoise"'}
 
 
+class Forbidden(ClientError):
+    status, code, title = 403, "forbidden", "The request is not allowed"
+
+
 class NotFound(ClientError):
     status, code, title = 404, "not-found", "The resource does not exist"
 
@@ -124,6 +135,18 @@ class NotAcceptable(ClientError):
 
 class SlowRequest(ClientError):
     status, code, title = 408, "slow-request", "The request body arrived too slowly"
+
+
+class JobConflict(ClientError):
+    status, code, title = 409, "job-conflict", "Another job with other images or options has this ID"
+
+
+class JobNotFinished(ClientError):
+    status, code, title = 409, "job-not-finished", "The job is not finished"
+
+
+class JobGone(ClientError):
+    status, code, title = 410, "job-gone", "The job has no result"
 
 
 class BodyTooLarge(ClientError):
@@ -192,6 +215,17 @@ class WouldMissDeadline(Refused):
     status, code, title = 429, "would-miss-deadline", "A request would not finish in time"
 
 
+class JobsFull(Refused):
+    status, code, title = 429, "jobs-full", "The results of background jobs take all the space that is set aside for them"
+
+
+class JobsUnavailable(Refused):
+    status, code, title = 503, "jobs-unavailable", "The store of background jobs cannot be reached"
+
+    def __init__(self) -> None:
+        super().__init__(retry_after=5)
+
+
 class NotReady(Refused):
     status, code, title = 503, "not-ready", "The service is not ready"
 
@@ -243,6 +277,10 @@ class DeviceFault(DeviceFailure):
 
 class NonFiniteResult(DeviceFailure):
     status, code, title = 500, "non-finite-result", "The model's result is not finite"
+
+
+class InstanceLost(ServiceError):
+    status, code, title = 503, "instance-lost", "The instance of the service that computed the job has ended"
 
 
 class ClientGone(ServiceError):

@@ -104,6 +104,21 @@ class Settings(BaseSettings):
         240, gt=0, description="Maximum time that a request waits for its first strip; then the response is 504."
     )
     timeout_seconds: float = Field(300, gt=0, description="Maximum duration of a request; then the response is 504.")
+    jobs_url: str = Field(
+        "",
+        pattern=r"^$|^rediss?://",
+        description=(
+            "Redis server that keeps background jobs, as `redis://HOST:PORT/DATABASE`, so that any instance answers for any job; "
+            "if empty, each instance keeps its own jobs in memory."
+        ),
+    )
+    jobs_mib: float = Field(
+        1024,
+        gt=0,
+        description="Maximum size of the results of all background jobs together; a further job gets status 429.",
+    )
+    job_keep_seconds: float = Field(900, gt=0, description="Time for which the result of a background job is kept.")
+    job_timeout_seconds: float = Field(3600, gt=0, description="Maximum duration of a background job; then it fails.")
     codec_threads: int = Field(
         2,
         ge=1,
@@ -187,6 +202,11 @@ class Settings(BaseSettings):
     def max_uploads_bytes(self) -> int:
         """Maximum size in bytes of all request bodies held at the same time."""
         return int(self.max_uploads_mib * MIB)
+
+    @property
+    def jobs_bytes(self) -> int:
+        """Maximum size in bytes of the results of all background jobs together."""
+        return int(self.jobs_mib * MIB)
 
     @property
     def queue_pixels(self) -> int:

@@ -13,12 +13,15 @@ from starlette.middleware import Middleware
 from service import version
 from service.api.context import AppContext
 from service.api.error_responses import handle
+from service.api.job_runner import JobRunner
 from service.api.middleware import ApiKeys, Cors, ErrorRendering, RequestLog, ServerOptions
 from service.api.openapi import complete
-from service.api.routes import denoise, evaluate, health, info, noise, page
+from service.api.routes import denoise, evaluate, health, info, neighbors, noise, page
+from service.api.routes import jobs as job_routes
 from service.api.upload_limits import UploadLimits
 from service.engine.engine import Engine
 from service.errors import ServiceError
+from service.jobs.open_store import open_store
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 
@@ -35,13 +38,18 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     settings = settings or Settings()
     engine = engine or Engine(settings, Metrics())
     context = AppContext(settings, engine.metrics, engine)
+    store = open_store(settings)
+    jobs = JobRunner(context, store)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         engine.start()
-        watch = asyncio.create_task(_watch(context))
+        tasks = [asyncio.create_task(_watch(context)), asyncio.create_task(jobs.watch())]
         yield
-        watch.cancel()
+        for task in tasks:
+            task.cancel()
+        await jobs.shut_down()
+        await store.close()
         await engine.stop()
         context.close()
 
@@ -54,12 +62,13 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         lifespan=lifespan,
         middleware=[Middleware(RequestLog, context), *cors, *inner],
         exception_handlers=dict.fromkeys((ServiceError, HTTPException, RequestValidationError), handle),
+        docs_url=None,  # the page serves its own, without the internet
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
         redirect_slashes=False,  # a redirect would repeat whatever the Host header says
     )
-    app.state.context = context
-    for routes in (denoise, evaluate, noise, info, health, page):
+    app.state.context, app.state.jobs = context, jobs
+    for routes in (denoise, job_routes, evaluate, noise, neighbors, info, health, page):
         app.include_router(routes.router)
     complete(app.openapi(), keys_required=bool(settings.api_key_hashes))
     return app

@@ -18,19 +18,19 @@ from service.api.error_responses import as_service_error, response_to
 from service.errors import BadRequest, Draining, ExpectationFailed, ServiceError, Unauthorized
 from service.telemetry.logs import log
 from service.telemetry.metrics import HTTP_METHODS, Metrics
-from service.telemetry.request_record import Record, open_record
+from service.telemetry.request_record import Record, current_record, open_record
 
 PROBES = ("/livez", "/readyz", "/metrics")
-PLAIN = ("/", "/docs", "/openapi.json")
+POLLED = "/v1/jobs/{job_id}"
+PLAIN = ("/openapi.json",)
 
-# Only the page and the API documentation load scripts and pictures.
-_PAGE_POLICY = "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
-_DOCS_POLICY = (
-    "default-src 'none'; connect-src 'self'; img-src 'self' data: https://fastapi.tiangolo.com; "
-    "script-src 'unsafe-inline' https://cdn.jsdelivr.net; style-src 'unsafe-inline' https://cdn.jsdelivr.net; "
-    "frame-ancestors 'none'"
-)
+# Only the page and the API documentation load scripts and pictures, and only from the service itself.
 _BARE_POLICY = "default-src 'none'; frame-ancestors 'none'"
+_PAGE_POLICY = (
+    "default-src 'none'; connect-src 'self'; img-src 'self' blob:; script-src 'self'; style-src 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+_DOCS_POLICY = _PAGE_POLICY.replace("blob:", "blob: data:")  # the style of Swagger UI contains its icons
 
 
 def _policy(path: str) -> str:
@@ -63,7 +63,7 @@ def record_response(metrics: Metrics, record: Record, method: str, route: str, s
             metrics.rejections.labels(record.error).inc()
         elif record.outcome == "client_error":
             metrics.input_rejections.labels(record.error).inc()
-    level = log().debug if probe else log().info
+    level = log().debug if probe or (route == POLLED and record.outcome == "ok") else log().info
     level(
         "request",
         id=record.request_id,
@@ -133,8 +133,8 @@ class Cors(CORSMiddleware):
 
     def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
         """Allow these origins."""
-        allowed_headers = ("Content-Type", "X-API-Key", "Authorization", "X-Request-ID")
-        super().__init__(app, origins, ("GET", "POST"), allowed_headers, expose_headers=("*",))
+        allowed_headers = ("Content-Type", "X-API-Key", "Authorization", "X-Request-ID", "Prefer", "Last-Event-ID")
+        super().__init__(app, origins, ("GET", "POST", "PUT", "DELETE"), allowed_headers, expose_headers=("*",))
 
     def preflight_response(self, request_headers: Headers) -> Response:
         """Answer the request by which a browser asks for permission."""
@@ -154,7 +154,9 @@ class ServerOptions:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request (ASGI)."""
         asked = scope["type"] == "http" and scope["method"] == "OPTIONS" and scope["path"] == "*"
-        await (Response(None, 204, {"allow": "GET, HEAD, OPTIONS, POST"}) if asked else self.app)(scope, receive, send)
+        await (Response(None, 204, {"allow": "DELETE, GET, HEAD, OPTIONS, POST, PUT"}) if asked else self.app)(
+            scope, receive, send
+        )
 
 
 class ErrorRendering:
@@ -207,4 +209,5 @@ class ApiKeys:
             # Compare with all, each in constant time, so that timing reveals neither which key nor how much of it matches.
             if not sum(hmac.compare_digest(digest, known) for known in self.hashes):
                 raise Unauthorized("Send a key as X-API-Key or as Authorization: Bearer.")
+            current_record().caller = digest
         await self.app(scope, receive, send)

@@ -40,8 +40,18 @@ class Accepted:
         return max((natural, *FORMATS), key=lambda name: self.formats[name])  # the first of several that tie
 
 
-def accepted(request: Request) -> Accepted:
-    """Read the Accept header of a request; an image wins a tie with JSON.
+def prefers_async(request: Request) -> bool:
+    """Return whether the Prefer header (RFC 7240) of a request asks for a response before the work is done."""
+    preferences = ",".join(request.headers.getlist("prefer")).split(",")
+    return any(each.partition(";")[0].strip().lower() == "respond-async" for each in preferences)
+
+
+def accepted(request: Request, *, prefer_json: bool = False) -> Accepted:
+    """Read the Accept header of a request.
+
+    Args:
+        request: The request.
+        prefer_json: Whether JSON wins a tie with an image, and is what */* allows.
 
     Raises:
         NotAcceptable: If neither JSON nor any image format that the service writes is acceptable.
@@ -49,11 +59,11 @@ def accepted(request: Request) -> Accepted:
     ranges = _ranges(request.headers.get("accept") or "*/*")
     formats = {name: _quality(ranges, MEDIA_TYPES[name], "image/*", "*/*") for name in FORMATS}
     image, json = max(formats.values()), _quality(ranges, "application/json", "application/*")
-    if not image:  # then JSON is what */* allows
+    if prefer_json or not image:  # then JSON is what */* allows
         json = _quality(ranges, "application/json", "application/*", "*/*")
     if not image and not json:
         raise NotAcceptable(f"The response is application/json or one of {', '.join(MEDIA_TYPES.values())}.")
-    return Accepted(json > image, formats)
+    return Accepted(json > image or (prefer_json and json == image), formats)
 
 
 def _ranges(header: str) -> dict[str, float]:

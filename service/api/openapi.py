@@ -1,6 +1,6 @@
 """The parts of the OpenAPI document that the framework cannot derive from the code."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -32,6 +32,8 @@ ENGINE = (
     *(errors.QueueFull, errors.WouldMissDeadline, errors.NotReady, errors.Draining, errors.DeviceLost),
     *(errors.DeadlineExceeded, errors.DeviceOutOfMemory, errors.DeviceFault, errors.NonFiniteResult),
 )
+STORING = (errors.JobsFull, errors.JobsUnavailable)
+STORED = (errors.NotFound, errors.JobsUnavailable)
 
 _FILE: Json = {"type": "string", "format": "binary"}
 _IMAGE: Json = {**_FILE, "description": "Image file: PNG, JPEG, WebP, AVIF, HEIC, TIFF or BMP, recognized by its content."}
@@ -64,6 +66,8 @@ def complete(document: Json, *, keys_required: bool) -> None:
     components["schemas"] |= _FORMS | {Problem.__name__: Problem.model_json_schema()}
     components["securitySchemes"] = _SECURITY_SCHEMES
     security: list[Json] = [{name: []} for name in _SECURITY_SCHEMES]
+    events = document["paths"]["/v1/jobs/{job_id}/events"]["get"]["responses"]["200"]
+    events |= {"description": "The states of the job.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
     for path, operations in document["paths"].items():
         if path.startswith("/v1/"):
             for operation in operations.values():
@@ -84,21 +88,38 @@ def problems(*kinds: type[ServiceError]) -> dict[int | str, Json]:
     return responses
 
 
-def image_response(body: type[BaseModel], media_types: tuple[str, ...], headers: Mapping[str, str]) -> dict[int | str, Json]:
+def image_response(
+    body: type[BaseModel],
+    media_types: tuple[str, ...],
+    headers: Mapping[str, str],
+    description: str = "The image file; with `Accept: application/json`, its figures and the image in base64.",
+) -> dict[int | str, Json]:
     """Return the `responses` entry of a route that answers with an image or, if the Accept header asks for it, with JSON.
 
     Args:
         body: Model of the JSON body.
         media_types: Media types of the image.
         headers: Name and description of each header.
+        description: What the response is.
     """
     return {
         HTTPStatus.OK.value: {
             "model": body,
-            "description": "The image file; with `Accept: application/json`, its figures and the image in base64.",
-            "content": {name: {"schema": _FILE} for name in media_types},
-            "headers": {name: {"schema": {"type": "string"}, "description": text} for name, text in headers.items()},
+            "description": description,
+            **_file(media_types, headers),
         }
+    }
+
+
+def file_response(media_types: tuple[str, ...], headers: Mapping[str, str]) -> dict[int | str, Json]:
+    """Return the `responses` entry of a route that answers with an image; see `image_response`."""
+    return {HTTPStatus.OK.value: {"description": "The image file.", **_file(media_types, headers)}}
+
+
+def _file(media_types: tuple[str, ...], headers: Mapping[str, str]) -> Json:
+    return {
+        "content": {name: {"schema": _FILE} for name in media_types},
+        "headers": {name: {"schema": {"type": "string"}, "description": text} for name, text in headers.items()},
     }
 
 
@@ -114,7 +135,7 @@ def image_request(options: type[BaseModel], form: Literal["ImageForm", "DenoiseF
     """
     raw = {"schema": _FILE}
     return {
-        "parameters": [_query_parameter(name, field) for name, field in options.model_json_schema()["properties"].items()],
+        "parameters": query_parameters(options),
         "requestBody": {
             "required": True,
             "description": "A form with the image file, or the image file itself.",
@@ -127,11 +148,17 @@ def image_request(options: type[BaseModel], form: Literal["ImageForm", "DenoiseF
     }
 
 
-def _query_parameter(name: str, field: Json) -> Json:
+def query_parameters(options: type[BaseModel]) -> list[Json]:
+    """Return the parameters of a route that takes options in the query."""
+    schema = options.model_json_schema()
+    return [_query_parameter(name, field, schema.get("required", ())) for name, field in schema["properties"].items()]
+
+
+def _query_parameter(name: str, field: Json, required: Sequence[str]) -> Json:
     schema = {key: value for key, value in field.items() if key != "description"}
     if {"type": "null"} in schema.get("anyOf", ()):  # an option without a default; a query cannot say null
         (schema,) = (each for each in schema["anyOf"] if each != {"type": "null"})
-    return {"name": name, "in": "query", "required": False, "schema": schema, "description": field["description"]}
+    return {"name": name, "in": "query", "required": name in required, "schema": schema, "description": field["description"]}
 
 
 def _reference(schema: str) -> Json:

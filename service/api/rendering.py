@@ -12,6 +12,7 @@ from models.images.noise_level import NoiseEstimate
 from models.model_info import ModelInfo
 from service.api.schemas import (
     Denoised,
+    DenoisedFigures,
     Evaluated,
     EvaluateOptions,
     FigurePair,
@@ -30,7 +31,7 @@ from service.denoising.quality import Figures, gain
 from service.imaging.codec import encode
 from service.imaging.picture import MEDIA_TYPES, Picture
 
-_MODEL_HEADERS = {
+MODEL_HEADERS = {
     "X-Model": "Name of the model.",
     "X-Weights-SHA256": "SHA-256 of its weights; absent for a method without weights.",
     "X-Device": "Device that computed the result.",
@@ -54,8 +55,10 @@ DENOISE_HEADERS = {
     "X-PSNR-Gain": "X-PSNR-Denoised minus X-PSNR-Noisy.",
     "X-SSIM-Noisy": _SSIM.format("input", "reference"),
     "X-SSIM-Denoised": _SSIM.format("returned pixels", "reference"),
-    **_MODEL_HEADERS,
+    **MODEL_HEADERS,
 }
+QUALITY_HEADERS = frozenset(name.lower() for name in DENOISE_HEADERS if "PSNR" in name or "SSIM" in name)
+"""Headers that describe the file in the response, and not only the picture."""
 EVALUATE_HEADERS = {
     "X-Sigma": "Standard deviation of the added noise on the 0-255 scale.",
     "X-Seed": "Seed of the added noise.",
@@ -63,22 +66,30 @@ EVALUATE_HEADERS = {
     "X-PSNR-Denoised": _PSNR.format("denoised picture", "clean"),
     "X-SSIM-Noisy": _SSIM.format("noisy picture", "clean"),
     "X-SSIM-Denoised": _SSIM.format("denoised picture", "clean"),
-    **_MODEL_HEADERS,
+    **MODEL_HEADERS,
 }
 
 
 def denoised_image(result: DenoisingResult) -> Response:
     """Return the image file with the figures as headers."""
-    return Response(result.file, 200, _denoise_headers(result), MEDIA_TYPES[result.file_format])
+    return Response(result.file, 200, denoise_headers(result), MEDIA_TYPES[result.file_format])
 
 
 def denoised_json(result: DenoisingResult, *, noise_map: bool) -> Response:
     """Return the figures as JSON, with the image file in base64, and with the noise level map if it is wanted."""
-    estimate, quality, picture, model = result.denoised.estimate, result.quality, result.denoised.picture, result.model
-    photons = result.denoised.photon_noise
     body = Denoised(
+        **dict(figures_of(result, noise_map=noise_map)),
         image=base64.b64encode(result.file).decode(),
         media_type=MEDIA_TYPES[result.file_format],
+    )
+    return JSONResponse(body.model_dump(), headers=denoise_headers(result))
+
+
+def figures_of(result: DenoisingResult, *, noise_map: bool) -> DenoisedFigures:
+    """Return the figures, with the noise level map if it is wanted."""
+    estimate, quality, picture, model = result.denoised.estimate, result.quality, result.denoised.picture, result.model
+    photons = result.denoised.photon_noise
+    return DenoisedFigures(
         width=picture.width,
         height=picture.height,
         sigma=result.denoised.sigma,
@@ -95,7 +106,22 @@ def denoised_json(result: DenoisingResult, *, noise_map: bool) -> Response:
         denoised_floats=_figures(quality.floats) if quality else None,
         gain=_figures(quality.gain) if quality else None,
     )
-    return JSONResponse(body.model_dump(), headers=_denoise_headers(result))
+
+
+def denoise_headers(result: DenoisingResult) -> dict[str, str]:
+    """Return the figures as headers."""
+    estimate, quality = result.denoised.estimate, result.quality
+    headers = {"x-sigma": f"{result.denoised.sigma:.4g}", **model_headers(result.model)}
+    if estimate:
+        headers["x-sigma-confidence"] = f"{estimate.confidence:.2f}"
+    if photons := result.denoised.photon_noise:
+        values = {"x-gain": photons.gain, "x-read-noise": photons.read_noise, "x-offset": photons.offset}
+        headers |= {name: f"{value:.4g}" for name, value in values.items()}
+    if result.denoised.warnings:
+        headers["x-warnings"] = ", ".join(result.denoised.warnings)
+    if quality:
+        headers |= _quality_headers(quality.noisy, quality.denoised) | {"x-psnr-gain": f"{quality.gain.psnr:.3f}"}
+    return headers
 
 
 def evaluated_image(result: EvaluationResult, model: ModelInfo, options: EvaluateOptions) -> Response:
@@ -166,7 +192,8 @@ def _figures(figures: Figures) -> FigurePair:
     return FigurePair(psnr=figures.psnr if math.isfinite(figures.psnr) else None, ssim=figures.ssim)
 
 
-def _model_headers(model: ModelInfo) -> dict[str, str]:
+def model_headers(model: ModelInfo) -> dict[str, str]:
+    """Return the headers about the model of a result."""
     headers = {
         "x-model": model.name,
         "x-device": model.device,
@@ -176,23 +203,8 @@ def _model_headers(model: ModelInfo) -> dict[str, str]:
     return {name: value for name, value in headers.items() if value}
 
 
-def _denoise_headers(result: DenoisingResult) -> dict[str, str]:
-    estimate, quality = result.denoised.estimate, result.quality
-    headers = {"x-sigma": f"{result.denoised.sigma:.4g}", **_model_headers(result.model)}
-    if estimate:
-        headers["x-sigma-confidence"] = f"{estimate.confidence:.2f}"
-    if photons := result.denoised.photon_noise:
-        values = {"x-gain": photons.gain, "x-read-noise": photons.read_noise, "x-offset": photons.offset}
-        headers |= {name: f"{value:.4g}" for name, value in values.items()}
-    if result.denoised.warnings:
-        headers["x-warnings"] = ", ".join(result.denoised.warnings)
-    if quality:
-        headers |= _quality_headers(quality.noisy, quality.denoised) | {"x-psnr-gain": f"{quality.gain.psnr:.3f}"}
-    return headers
-
-
 def _evaluate_headers(result: EvaluationResult, model: ModelInfo, options: EvaluateOptions) -> dict[str, str]:
-    headers = {"x-sigma": f"{options.sigma:.4g}", "x-seed": str(options.seed), **_model_headers(model)}
+    headers = {"x-sigma": f"{options.sigma:.4g}", "x-seed": str(options.seed), **model_headers(model)}
     return headers | _quality_headers(result.before, result.after)
 
 

@@ -16,10 +16,12 @@ from service.api.context import AppContext
 from service.api.upload import RawUpload, Upload, read_body
 from service.denoising.job import Job
 from service.denoising.pipeline import Pass
+from service.engine.ticket import Ticket
 from service.imaging.picture import Plane
 from service.telemetry.request_record import current_record
 
 Result = TypeVar("Result")
+Rendered = TypeVar("Rendered")
 Prepare = Callable[[Upload], tuple[Job[Result], Callable[[Result], Response]]]
 """Parses the options of a request and returns its job, which reads the image headers, and what renders the job's result."""
 
@@ -49,13 +51,28 @@ async def _run(context: AppContext, raw: RawUpload, prepare: Prepare[Result]) ->
         passes=job.passes,
         image_pixels=job.header.pixels,
     )
+    with ticket:
+        return await compute(context, ticket, job, render)
+
+
+async def compute(context: AppContext, ticket: Ticket, job: Job[Result], render: Callable[[Result], Rendered]) -> Rendered:
+    """Compute an admitted job: decode, run the passes of the network, encode.
+
+    Args:
+        context: What all requests share.
+        ticket: The place of the job in the queue of the engine.
+        job: The job.
+        render: Makes what to return of the result, on the thread pool that encodes.
+
+    Raises:
+        ServiceError: If any part fails.
+    """
 
     async def run_passes(first: Pass) -> Plane:
         return await context.engine.denoise(ticket, first, job.resume, first.model or job.model.name)
 
-    with ticket:
-        current = await context.run_stage("decode", job.start)
-        if current and current.sigma is None:
-            current = await context.run_stage("decode", job.estimated, await run_passes(current))
-        denoised = await run_passes(current) if current else None
-        return await context.run_stage("encode", lambda: render(job.finish(denoised)))
+    current = await context.run_stage("decode", job.start)
+    if current and current.sigma is None:
+        current = await context.run_stage("decode", job.estimated, await run_passes(current))
+    denoised = await run_passes(current) if current else None
+    return await context.run_stage("encode", lambda: render(job.finish(denoised)))

@@ -22,7 +22,12 @@ def _plain_number(value: object) -> object:
 
 
 _PLAIN = BeforeValidator(_plain_number)
-_Share = Annotated[float, Field(ge=0, le=1), _PLAIN]
+Share = Annotated[float, Field(ge=0, le=1), _PLAIN]
+"""A number from 0 to 1."""
+Sigma = Annotated[
+    Annotated[float, Field(ge=0, allow_inf_nan=False), _PLAIN] | Literal["auto"],
+    Field(description="Standard deviation of the noise on the 0-255 scale, or auto to estimate it."),
+]
 WITH_NOISE_MAP = "Whether the JSON holds the estimated noise level map as a PNG."
 NOISE_MAP = (
     "16-bit gray PNG in base64 with a pixel for each 8 x 8 pixels of the picture: 256 times the noise level of a channel on the "
@@ -35,10 +40,7 @@ class TreatmentOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sigma: Annotated[
-        Annotated[float, Field(ge=0, allow_inf_nan=False), _PLAIN] | Literal["auto"],
-        Field(description="Standard deviation of the noise on the 0-255 scale, or auto to estimate it."),
-    ] = "auto"
+    sigma: Sigma = "auto"
     noise: Annotated[
         NoiseKind,
         Field(
@@ -68,12 +70,12 @@ class TreatmentOptions(BaseModel):
         ),
     ] = "auto"
     color: Annotated[ColorMode, Field(description="gray converts color to gray, as the paper does; rgb keeps color.")] = "gray"
-    strength: Annotated[_Share, Field(description="Blend of the input (0) and the denoised picture (1).")] = 1.0
-    luma_strength: Annotated[_Share | None, Field(description="Strength for luma; by default that of strength.")] = None
+    strength: Annotated[Share, Field(description="Blend of the input (0) and the denoised picture (1).")] = 1.0
+    luma_strength: Annotated[Share | None, Field(description="Strength for luma; by default that of strength.")] = None
     chroma_strength: Annotated[
-        _Share | None, Field(description="Strength for color, which gray pictures do not have; by default that of strength.")
+        Share | None, Field(description="Strength for color, which gray pictures do not have; by default that of strength.")
     ] = None
-    detail: Annotated[_Share, Field(description="How much of the structure that was removed with the noise is given back.")] = 0.0
+    detail: Annotated[Share, Field(description="How much of the structure that was removed with the noise is given back.")] = 0.0
     ensemble: Annotated[bool, Field(description="Average over all eight flips and rotations; takes eight times as long.")] = False
 
 
@@ -165,11 +167,9 @@ class NoiseByPlane(Noise):
     noise_map: str | None = Field(description=NOISE_MAP)
 
 
-class Denoised(BaseModel):
-    """Result of POST /v1/denoise for a caller that accepts JSON."""
+class DenoisedFigures(BaseModel):
+    """What is known about a denoised picture."""
 
-    image: str = Field(description="Denoised image file in base64.")
-    media_type: str
     width: int
     height: int
     sigma: float = Field(
@@ -190,6 +190,13 @@ class Denoised(BaseModel):
     denoised: FigurePair | None = Field(description="Quality of the returned pixels, rounded and encoded, against the reference.")
     denoised_floats: FigurePair | None = Field(description="Quality of the result before rounding, against the reference.")
     gain: FigurePair | None = Field(description="How much better the returned pixels are than the input.")
+
+
+class Denoised(DenoisedFigures):
+    """Result of POST /v1/denoise for a caller that accepts JSON."""
+
+    image: str = Field(description="Denoised image file in base64.")
+    media_type: str
 
 
 class Evaluated(BaseModel):

@@ -15,12 +15,14 @@ import uvicorn
 from service.api.app import create_app
 from service.api.context import AppContext
 from service.api.h11_protocol import TimedH11Protocol
+from service.api.job_runner import JobRunner
 from service.engine.engine import Engine
 from service.settings import Settings
 from service.telemetry.logs import configure_logs, log
 from service.telemetry.metrics import Metrics
 
 LAST_WORDS_SECONDS = 0.3
+JOBS_NOTICE_SECONDS = 3.0
 EXIT_FORCED = EXIT_NOT_STARTED = 1
 EXIT_LOST = 3
 
@@ -45,9 +47,11 @@ class Server(uvicorn.Server):
         self.engine = engine or Engine(settings, Metrics())
         self.exit_code = 0
         self._drain_began: float | None = None
+        self._jobs_notice = min(JOBS_NOTICE_SECONDS, settings.grace_seconds / 4)
 
         self.app = create_app(settings, self.engine)
         self.context: AppContext = self.app.state.context
+        self.jobs: JobRunner = self.app.state.jobs
 
         class Protocol(TimedH11Protocol):
             header_seconds = settings.header_timeout_seconds
@@ -90,7 +94,9 @@ class Server(uvicorn.Server):
             if drained >= self.settings.grace_seconds:
                 self.exit_code = EXIT_FORCED
                 return True
-            if drained >= self.settings.drain_delay_seconds and not self.engine.busy:
+            if drained >= self.settings.grace_seconds - self._jobs_notice:
+                await self.jobs.shut_down()  # early enough for callers to read that their jobs were canceled
+            if drained >= self.settings.drain_delay_seconds and not self.engine.busy and not self.jobs.busy:
                 return True
         return await super().on_tick(counter)
 

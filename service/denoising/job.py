@@ -250,7 +250,8 @@ class DenoisingJob:
             model = self._choice.photo.serving(rgb=result.noisy.rgb)
         software = metadata.software_text(version(), model.name, result.sigma, model.weights_sha256)
         kept = metadata.prepared(result.picture.metadata, self.output.metadata, software)
-        file = codec.encode(replace(result.picture, metadata=kept), self.output.file_format, self.output.depth)
+        result = replace(result, picture=replace(result.picture, metadata=kept))
+        file = codec.encode(result.picture, self.output.file_format, self.output.depth)
         quality = None
         if self._reference:
             with self._runner.stage("metric"):

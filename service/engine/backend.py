@@ -8,8 +8,11 @@ from typing import Self
 import numpy as np
 import torch
 
+from models.inference.denoiser import Denoiser
+from models.inference.gray_and_color import GrayAndColor
 from models.inference.photo import Photo
 from models.methods import Method, load_method, method_names
+from models.neighbors.neighborhood import NeighborQuery
 from models.steps import run_through
 from service.engine import selftest
 from service.engine.throughput import USUAL_SIDE
@@ -68,8 +71,10 @@ class Backend:
             raise NotReady(f"A GPU is required, but {default.fallback_reason or 'the settings ask for the CPU'}.")
         return backend
 
-    def steps(self, noisy: Plane, sigma: float | Plane | None, model: str = DEFAULT_MODEL) -> Generator[float, None, Plane]:
-        """Denoise a plane, or the channels of an RGB picture together, strip by strip; or estimate the noise.
+    def steps(
+        self, noisy: Plane, sigma: float | Plane | None, model: str = DEFAULT_MODEL, query: NeighborQuery | None = None
+    ) -> Generator[float, None, Plane]:
+        """Denoise a plane, or the channels of an RGB picture together; or estimate the noise, or find the neighbors of a pixel.
 
         If the device runs out of memory, start again with strips of half the size, once.
 
@@ -78,12 +83,14 @@ class Backend:
             sigma: Noise standard deviation on the [0, 1] scale, or a noise level map for a model that takes one; None estimates
                 this map, if the model can.
             model: One of `models`.
+            query: The pixel whose neighbors to find, if the model has such an N3 block; None to denoise.
 
         Yields:
             The fraction done after each strip; it falls when the computation starts again.
 
         Returns:
-            The denoised image, of the same shape, not clipped; or the noise level map (2, h, w).
+            The denoised image, of the same shape, not clipped; or the noise level map (2, h, w); or the table of the neighbors,
+            which `Neighborhood.parse` takes.
 
         Raises:
             DeviceOutOfMemory: If the device runs out of memory again, or if the model cannot use smaller strips.
@@ -95,7 +102,7 @@ class Backend:
         method, shrink = self._methods[model], 1
         while True:
             try:
-                denoised = yield from self._method_steps(method, plane, sigma, shrink)
+                denoised = yield from self._method_steps(method, plane, sigma, query, shrink)
                 break
             except (MemoryError, RuntimeError) as error:
                 self._recover(error, may_retry=method.can_shrink and shrink == 1)
@@ -108,14 +115,19 @@ class Backend:
 
     @staticmethod
     def _method_steps(
-        method: Method, plane: torch.Tensor, sigma: float | Plane | None, shrink: int
+        method: Method, plane: torch.Tensor, sigma: float | Plane | None, query: NeighborQuery | None, shrink: int
     ) -> Generator[float, None, torch.Tensor]:
-        if isinstance(sigma, float | int):
-            return method.steps(plane, sigma, shrink=shrink)
-        assert isinstance(method, Photo)  # the only one that knows maps
         if sigma is None:
+            assert isinstance(method, Photo)  # the only one that estimates noise
             return method.estimate_steps(plane)
-        return method.steps(plane, torch.from_numpy(np.array(sigma, np.float32, order="C")), shrink=shrink)
+        level = sigma if isinstance(sigma, float | int) else torch.from_numpy(np.array(sigma, np.float32, order="C"))
+        if query:
+            assert isinstance(method, Denoiser | GrayAndColor | Photo)  # those with N3 blocks
+            return method.neighbor_steps(plane, level, query)
+        if isinstance(level, torch.Tensor):
+            assert isinstance(method, Photo)  # the only one that is told maps
+            return method.steps(plane, level, shrink=shrink)
+        return method.steps(plane, level, shrink=shrink)
 
     def _recover(self, error: Exception, *, may_retry: bool) -> None:
         """Free memory for another attempt, or raise the error of the service that the failure stands for."""

@@ -13,7 +13,7 @@ from service import version
 from service.engine.backend import Backend
 from service.engine.fair_queue import FairQueue
 from service.engine.throughput import Throughput
-from service.engine.ticket import NetworkPass, PlaneRun, Ticket
+from service.engine.ticket import NetworkPass, PlaneRun, Ticket, pass_pixels
 from service.errors import DeviceFailure, DeviceLost, InternalError, ServiceError
 from service.imaging.picture import Plane
 from service.settings import DEFAULT_MODEL
@@ -81,6 +81,17 @@ class ComputeThread:
         with self._changed:
             return self.queue.finishes(work, deadline)
 
+    def seconds_left(self, ticket: Ticket) -> float:
+        """Return how long the device will take for a ticket and for those ahead of it; 0 if no rate is known."""
+        with self._changed:
+            return sum(self._own_seconds_left(each) for each in self.queue.places if each.due <= ticket.due)
+
+    def _own_seconds_left(self, ticket: Ticket) -> float:
+        run = ticket.run
+        if run and not run.estimates:  # the model that computes it may differ from the one that it was admitted for
+            return self.throughputs[run.model].seconds_for((1 - run.fraction) * run.pixels)
+        return self.throughputs[DEFAULT_MODEL].seconds_for(ticket.left * ticket.cost)
+
     def measure_again(self, model: str) -> float:
         """Measure the rate of a model again as soon as nothing is runnable; return how long to wait for that at least."""
         with self._changed:
@@ -111,16 +122,15 @@ class ComputeThread:
             on_begun: Called on the event loop when the ticket's first strip begins.
 
         Returns:
-            A future for the denoised plane of the last pass, not clipped, or for the estimated noise level map.
+            A future for what the last pass returns; see `Backend.steps`.
 
         Raises:
             DeviceLost: If the device is lost.
         """
         steps = self._run_passes(first, resume, model)
-        info, shape = self.models[model], first.plane.shape[-2:]
-        size = info.estimate_pixels(*shape) if first.sigma is None else info.network_pixels(*shape)
+        size = pass_pixels(first, self.models[model])
         pixels = size * first.count
-        run = PlaneRun(steps, model, pixels, size, self._loop.create_future(), on_begun)
+        run = PlaneRun(steps, model, pixels, size, first.sigma is None, self._loop.create_future(), on_begun)
         with self._changed:
             if self.state == "lost":
                 raise DeviceLost
@@ -157,6 +167,7 @@ class ComputeThread:
             self.throughputs.setdefault(name, Throughput(assumed=self.throughputs[DEFAULT_MODEL]))
         self.models = backend.models
         metrics, default = self._metrics, self.models[DEFAULT_MODEL]
+        metrics.start_counters(self.models)
         metrics.build.labels(version(), backend.torch_version, platform.python_version()).set(1)
         for model in self.models.values():
             metrics.model.labels(model.name, model.weights_sha256 or "", model.dtype).set(1)
@@ -172,7 +183,7 @@ class ComputeThread:
         """Compute one pass after another; yield the fraction of all passes after each strip."""
         current = first
         while True:
-            steps = self._backend.steps(current.plane, current.sigma, model)
+            steps = self._backend.steps(current.plane, current.sigma, model, current.query)
             denoised = yield from _scaled(steps, current.index, current.count)
             if current.index + 1 == current.count:
                 return denoised

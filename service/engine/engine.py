@@ -117,6 +117,10 @@ class Engine:
         """Return how long the device will take for the work that is admitted and not yet computed."""
         return self.throughput.seconds_for(self._thread.queue.work)
 
+    def seconds_left(self, ticket: Ticket) -> float:
+        """Return how long the device will take to finish an admitted request, if no other one arrives; 0 if no rate is known."""
+        return self._thread.seconds_left(ticket)
+
     @property
     def lost(self) -> bool:
         """Whether the device is lost for good, so that the process has to end."""
@@ -160,6 +164,7 @@ class Engine:
         model: str = DEFAULT_MODEL,
         passes: int = 1,
         image_pixels: int | None = None,
+        timeout: float | None = None,
     ) -> Ticket:
         """Give a request a place in the queue if there is room, and if it and all requests admitted before it will end in time.
 
@@ -170,6 +175,8 @@ class Engine:
             model: One of `models`.
             passes: Number of passes of the model.
             image_pixels: Pixels of the image, for the limit that a refusal states; `pixels` by default.
+            timeout: Maximum duration of a background job in seconds, which may also wait that long for its first strip; by
+                default the settings say both.
 
         Returns:
             The ticket, a context manager that gives the place back. Leave it when the response is encoded: memory is held until
@@ -185,8 +192,8 @@ class Engine:
         held_before = sum(ticket.held for ticket in self.tickets)
         if held_before and held_before + held > self.settings.queue_pixels:
             raise QueueFull("The requests in progress hold the maximum number of pixels.", **self._backlog())
-        deadline = arrived + self.settings.timeout_seconds
-        allowed = self.settings.timeout_seconds / SAFETY_FACTOR
+        seconds = timeout or self.settings.timeout_seconds
+        deadline, allowed = arrived + seconds, seconds / SAFETY_FACTOR
         if (least := throughput.least_seconds_for(pixels)) > allowed:
             raise TooManyPixels(
                 "Even at its best speed, this device would exceed the time limit with this image and these options. "
@@ -200,7 +207,10 @@ class Engine:
         for ahead, due in self._thread.finishes(pixels * cost, deadline):
             if now + SAFETY_FACTOR * self.throughput.seconds_for(ahead) > due:
                 raise WouldMissDeadline("With the work already admitted, a request would miss its deadline.", **self._backlog())
-        ticket = Ticket(pixels=pixels, cost=cost, deadline=deadline, held=held, give_back=self._give_back)
+        begin_seconds = timeout or self.settings.queue_timeout_seconds
+        ticket = Ticket(
+            pixels=pixels, cost=cost, deadline=deadline, held=held, begin_seconds=begin_seconds, give_back=self._give_back
+        )
         self._thread.add(ticket)
         current_record().pixels = held
         self.metrics.input_pixels.observe(held)
@@ -228,7 +238,7 @@ class Engine:
         """
         loop = asyncio.get_running_loop()
         end = ticket.deadline - time.monotonic() + loop.time()
-        begin_by = end if ticket.begun_at else min(end, loop.time() + self.settings.queue_timeout_seconds)
+        begin_by = end if ticket.begun_at else min(end, loop.time() + ticket.begin_seconds)
         try:
             # The timer runs here and not on the compute thread, so that even a strip that hangs cannot delay the response.
             async with asyncio.timeout_at(begin_by) as timer:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
+from models.model_info import ModelInfo
+from models.neighbors.neighborhood import NeighborQuery
 from service.engine.fair_queue import Place
 from service.imaging.picture import Plane
 
@@ -29,6 +31,20 @@ class NetworkPass(Protocol):
     def count(self) -> int:
         """Number of passes of the request."""
 
+    @property
+    def query(self) -> NeighborQuery | None:
+        """The pixel whose neighbors are asked for instead of a denoised plane; None to denoise."""
+
+
+def pass_pixels(each: NetworkPass, model: ModelInfo) -> int:
+    """Return how many pixels the model could denoise in the time of a pass."""
+    height, width = each.plane.shape[-2:]
+    if each.query:
+        return model.neighbor_pixels(height, width, each.query.block)
+    if each.sigma is None:
+        return model.estimate_pixels(height, width)
+    return model.network_pixels(height, width)
+
 
 @dataclass
 class PlaneRun:
@@ -39,6 +55,7 @@ class PlaneRun:
         model: Name of the model.
         pixels: Network pixels of all passes.
         pass_pixels: Network pixels of one pass.
+        estimates: Whether the run estimates the noise instead of denoising.
         result: Future for what `steps` returns. Only the event loop may set it.
         on_begun: Callback for the ticket's first strip. Only the event loop may call it.
         fraction: Fraction of the computation that is done.
@@ -48,6 +65,7 @@ class PlaneRun:
     model: str
     pixels: int
     pass_pixels: int
+    estimates: bool
     result: asyncio.Future[Plane]
     on_begun: Callable[[], None]
     fraction: float = 0.0
@@ -61,6 +79,7 @@ class Ticket(Place):
 
     Attributes:
         held: Pixels of all images that the request keeps in memory.
+        begin_seconds: Maximum time that it waits for its first strip.
         give_back: Called with the ticket when its context ends.
         admitted_at: When the request was admitted, on the monotonic clock.
         begun_at: When its first strip began, on the monotonic clock; None before that.
@@ -69,6 +88,7 @@ class Ticket(Place):
     """
 
     held: int
+    begin_seconds: float
     give_back: Callable[["Ticket"], None]
     admitted_at: float = field(default_factory=time.monotonic)
     begun_at: float | None = None

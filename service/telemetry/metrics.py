@@ -1,6 +1,7 @@
 """The Prometheus metrics of the service."""
 
 import math
+from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
@@ -10,6 +11,8 @@ SHORT = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 PIXELS = tuple(float(side * side) for side in (64, 128, 256, 512, 1024, 2048, 4096, 6400))
 DECIBELS = (0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0, 50.0)
 SIGMAS = (0.0, 1.0, 2.0, 5.0, 10.0, 15.0, 25.0, 35.0, 50.0, 75.0)
+OUTCOMES = ("ok", "client_error", "rejected", "timeout", "cancelled", "device_error", "internal")
+DEVICE_ERRORS = ("out_of_memory", "fault", "non_finite")
 HTTP_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -60,7 +63,7 @@ class Metrics:
         self.draining = gauge("denoise_draining", "1 while the service is shutting down, otherwise 0.")
         self.jobs = counter(
             "denoise_jobs",
-            "Denoising requests by model and outcome: ok, client_error, rejected, timeout, cancelled, device_error, internal.",
+            f"Denoising requests by model and outcome: {', '.join(OUTCOMES)}.",
             "model",
             "outcome",
         )
@@ -97,7 +100,7 @@ class Metrics:
         self.gpu_allocated = gauge("denoise_gpu_memory_allocated_bytes", "GPU memory in use by tensors; 0 on a CPU.")
         self.gpu_reserved = gauge("denoise_gpu_memory_reserved_bytes", "GPU memory reserved by PyTorch; 0 on a CPU.")
         self.device_errors = counter(
-            "denoise_device_errors", "Failures of the compute device by kind: out_of_memory, fault, non_finite.", "kind"
+            "denoise_device_errors", f"Failures of the compute device by kind: {', '.join(DEVICE_ERRORS)}.", "kind"
         )
         self.selftest = gauge("denoise_selftest_success", "1 if the last self-test of the device passed, otherwise 0.")
         self.strip_seconds = histogram(
@@ -109,9 +112,22 @@ class Metrics:
             "denoise_stuck_threads",
             "Number of threads that read, decode or encode one image for longer than `N3DENOISE_HANG_SECONDS`.",
         )
+        self.background_jobs = gauge("denoise_background_jobs", "Number of background jobs of this process that are not finished.")
+        self.job_bytes = gauge(
+            "denoise_job_store_bytes",
+            "Size of the results of background jobs, and of the space set aside for those that are not finished.",
+        )
         self.loop_lag = histogram(
             "denoise_event_loop_lag_seconds", "Delay with which the event loop runs its timers.", buckets=SHORT
         )
+
+    def start_counters(self, models: Iterable[str]) -> None:
+        """Export 0 for what has not happened yet: to Prometheus, a counter that appears with 1 did not increase."""
+        for kind in DEVICE_ERRORS:
+            self.device_errors.labels(kind)
+        for model in models:
+            for outcome in OUTCOMES:
+                self.jobs.labels(model, outcome)
 
     def observe_psnr(self, noisy: float, denoised: float) -> None:
         """Count the PSNR of a noisy and a denoised picture in dB, unless one is infinite: that would spoil every sum."""

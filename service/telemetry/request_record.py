@@ -18,6 +18,7 @@ class Record:
     Attributes:
         request_id: The client's ID if it is acceptable, otherwise a random one.
         arrived: When the request arrived, on the monotonic clock.
+        caller: SHA-256 of the caller's API key; None if the service requires none.
         model: Name of the model; None unless the request asks for denoising.
         pixels: Pixels of all its images; 0 until it is admitted.
         outcome: How it ended: one of the outcomes of `denoise_jobs_total`.
@@ -28,6 +29,7 @@ class Record:
 
     request_id: str
     arrived: float
+    caller: str | None = None
     model: str | None = None
     pixels: int = 0
     outcome: str = "ok"

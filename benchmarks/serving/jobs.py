@@ -1,0 +1,265 @@
+"""Background jobs under load: 20 clients that cancel and hang up at random, while an instance is terminated and started again.
+
+`python -m benchmarks.serving.jobs` writes jobs.json and jobs.md: once for one instance that keeps its jobs in memory, and once
+for two instances with Redis behind a proxy that takes turns.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx2
+
+from benchmarks.markdown import paragraph
+from benchmarks.provenance import RESULTS, provenance
+from benchmarks.serving.load_client import picture
+from benchmarks.serving.redis_server import redis_server
+from benchmarks.serving.servers import Running, serving
+
+CLIENTS, JOBS_EACH = 20, 10
+SIZES = ((128, 128), (192, 256), (256, 256), (320, 384))
+FINAL = ("succeeded", "failed", "canceled", "expired")
+KEEP_SECONDS = 20
+
+
+@dataclass
+class Proxy:
+    """A TCP proxy that hands each connection to the next instance that accepts one.
+
+    Attributes:
+        instances: The instances.
+        port: Its own port.
+    """
+
+    instances: list[Running]
+    port: int = 0
+    _next: int = field(default=0)
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to the next instance; raise OSError if none accepts a connection."""
+        for _ in self.instances:
+            self._next += 1
+            url = httpx2.URL(self.instances[self._next % len(self.instances)].url)
+            with suppress(OSError):
+                return await asyncio.open_connection(url.host, url.port)
+        raise ConnectionError
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass one connection on."""
+        try:
+            upstream_reader, upstream_writer = await self.connect()
+        except OSError:
+            writer.close()
+            return
+        await asyncio.gather(pump(reader, upstream_writer), pump(upstream_reader, writer))
+
+
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Copy bytes until the source ends, and then close the target."""
+    with suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    with suppress(OSError):
+        writer.close()
+
+
+@asynccontextmanager
+async def proxying(instances: list[Running]) -> AsyncIterator[Proxy]:
+    """Run a proxy in front of instances."""
+    proxy = Proxy(instances)
+    server = await asyncio.start_server(proxy.handle, "127.0.0.1", 0)
+    proxy.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield proxy
+
+
+@dataclass
+class Seen:
+    """What the clients have seen.
+
+    Attributes:
+        finals: The final states of each job.
+        refusals: Refused attempts by status.
+        results: Number of results received.
+    """
+
+    finals: dict[str, set[str]] = field(default_factory=dict)
+    refusals: Counter[str] = field(default_factory=Counter)
+    results: int = 0
+
+
+async def client(url: str, seed: int, seen: Seen) -> None:
+    """Send jobs one after another, cancel some of them, and hang up on some."""
+    rng = random.Random(seed)
+    # Each request has a connection of its own, so that the proxy takes turns.
+    async with httpx2.AsyncClient(base_url=url, timeout=60, headers={"connection": "close"}) as http:
+        for _ in range(JOBS_EACH):
+            job_id, fate = uuid.UUID(int=rng.getrandbits(128)).hex, rng.choices(("wait", "cancel", "hang up"), (60, 20, 20))[0]
+            seen.finals[job_id] = set()
+            path, body = f"/v1/jobs/{job_id}", picture(rng.choice(SIZES))
+            if fate == "hang up":
+                await hang_up(url, path, body)
+            await accepted(http, path, body, seen)
+            if fate == "cancel":
+                await asyncio.sleep(rng.uniform(0, 2))
+                await patiently(lambda path=path: http.delete(path))  # type: ignore[misc]
+            await follow(http, path, job_id, seen)
+
+
+async def hang_up(url: str, path: str, body: bytes) -> None:
+    """Send a job and close the connection without reading the response."""
+    parsed = httpx2.URL(url)
+    with suppress(OSError):
+        _, writer = await asyncio.open_connection(parsed.host, parsed.port)
+        head = f"PUT {path}?sigma=25&model=n3unet HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        await writer.drain()
+        writer.close()
+
+
+async def accepted(http: httpx2.AsyncClient, path: str, body: bytes, seen: Seen) -> None:
+    """Send a job until it is accepted; the same ID makes it safe to repeat."""
+    while True:
+        answer = await patiently(lambda: http.put(path, content=body, params={"sigma": 25, "model": "n3unet"}))
+        if answer.status_code in (200, 202):
+            return
+        assert answer.status_code in (429, 503), answer.text
+        seen.refusals[str(answer.status_code)] += 1
+        await asyncio.sleep(min(2.0, float(answer.headers["retry-after"])))
+
+
+async def follow(http: httpx2.AsyncClient, path: str, job_id: str, seen: Seen) -> None:
+    """Ask for the state of a job until it has ended, and a little longer, and receive its result."""
+    after = 0
+    while after < 3:
+        answer = await patiently(lambda: http.get(path))
+        if answer.status_code == 404:
+            seen.finals[job_id] |= set() if seen.finals[job_id] else {"unknown"}
+            return
+        state = answer.json()
+        if state["status"] in FINAL:
+            seen.finals[job_id].add(state["status"])
+            after += 1
+            if after == 1 and state["status"] == "succeeded":
+                result = await patiently(lambda: http.get(f"{path}/result"))
+                seen.results += result.status_code == 200 and result.content[:4] == b"\x89PNG"
+        await asyncio.sleep(0.2)
+
+
+async def patiently(request: Callable[[], Awaitable[httpx2.Response]]) -> httpx2.Response:
+    """Repeat a request while the connection fails, as while an instance starts again."""
+    while True:
+        try:
+            return await request()
+        except httpx2.TransportError:
+            await asyncio.sleep(0.2)
+
+
+def run(redis: bool) -> dict[str, Any]:
+    """Run all clients, terminate an instance in the middle and start another one in its place."""
+    seen, began = Seen(), time.monotonic()
+    with ExitStack() as stack:
+        settings: dict[str, Any] = {"job_keep_seconds": KEEP_SECONDS, "drain_delay_seconds": 1, "device": "cpu"}
+        if redis:
+            settings["jobs_url"] = stack.enter_context(redis_server(Path(stack.enter_context(TemporaryDirectory())))).url
+        instances = [stack.enter_context(serving(**settings)) for _ in range(2 if redis else 1)]
+        exits: list[int] = []
+
+        async def restart() -> None:
+            await asyncio.sleep(15)
+            exits.append(await asyncio.to_thread(instances[0].terminate))
+            instances[0] = await asyncio.to_thread(lambda: stack.enter_context(serving(**settings)))
+
+        async def main() -> None:
+            async with proxying(instances) as proxy:
+                url = f"http://127.0.0.1:{proxy.port}"
+                await asyncio.gather(restart(), *(client(url, seed, seen) for seed in range(CLIENTS)))
+
+        warm = instances[-1].memory()[0]
+        asyncio.run(main())
+        seconds = time.monotonic() - began
+        left = wait_for_nothing(instances)
+        after = [instance.memory()[0] for instance in instances]
+    states = Counter(
+        next(iter(finals)) if len(finals) == 1 else "several: " + ", ".join(sorted(finals))
+        for finals in (finals - {"expired"} for finals in seen.finals.values())
+    )
+    row = {
+        "store": "Redis, two instances" if redis else "memory, one instance",
+        "jobs": len(seen.finals),
+        "states": dict(states),
+        "results": seen.results,
+        "refusals": dict(seen.refusals),
+        "exits": exits,
+        "seconds": round(seconds, 1),
+        "left_bytes": left,
+        "memory_kib": {"at the start": warm, "at the end": after},
+        "when": provenance(),
+    }
+    print(row, flush=True)
+    return row
+
+
+def wait_for_nothing(instances: list[Running]) -> float:
+    """Wait until all results have expired; return the bytes that are left."""
+    end = time.monotonic() + 3 * KEEP_SECONDS
+    while (left := sum(instance.metric("denoise_job_store_bytes") for instance in instances)) and time.monotonic() < end:
+        time.sleep(1)
+    return left
+
+
+def page(rows: list[dict[str, Any]]) -> str:
+    """Return jobs.md."""
+    lines = ["# Background jobs under load", "", "Measured by `python -m benchmarks.serving.jobs`.", ""]
+    lines += [
+        paragraph(
+            f"{CLIENTS} clients send {JOBS_EACH} jobs each, cancel a fifth of them and hang up on another fifth. After",
+            "15 seconds, one instance gets SIGTERM, and another one starts in its place. Every client asks for the state of each",
+            "of its jobs until it has ended.",
+        ),
+        "",
+    ]
+    for row in rows:
+        states = ", ".join(f"{amount} {name}" for name, amount in sorted(row["states"].items()))
+        refusals = ", ".join(f"{amount} with {status}" for status, amount in sorted(row["refusals"].items())) or "none"
+        memory = row["memory_kib"]
+        ends = " and ".join(f"{kib / 1024:.0f} MiB" for kib in memory["at the end"])
+        lines += [
+            f"## {row['store'][0].upper()}{row['store'][1:]}",
+            "",
+            f"{row['when']}.",
+            "",
+            paragraph(
+                f"{row['jobs']} jobs in {row['seconds']:.0f} s: {states}. {row['results']} results were received.",
+                f"Refused attempts, all of which were repeated: {refusals}. Exit code of the terminated instance:",
+                f"{row['exits'][0]}. After the results had expired, the store held {row['left_bytes']:.0f} bytes.",
+                f"Resident memory was {memory['at the start'] / 1024:.0f} MiB before the first job and {ends} at the end.",
+            ),
+            "",
+        ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main() -> None:
+    """Run both, and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the report")
+    out = parser.parse_args().out
+    rows = [run(redis) for redis in (False, True)]
+    (out / "jobs.json").write_text(json.dumps(rows, indent=1) + "\n")
+    (out / "jobs.md").write_text(page(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,290 @@
+"""Background jobs: admit them as requests, run them without a client that waits, and report how far they are."""
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from starlette.requests import HTTPConnection
+
+from service.api.context import AppContext
+from service.api.denoising_request import note_result
+from service.api.error_responses import as_service_error
+from service.api.rendering import denoise_headers, figures_of
+from service.api.run_job import compute
+from service.denoising.job import DenoisingJob, DenoisingResult
+from service.engine.ticket import Ticket
+from service.errors import DeadlineExceeded, Draining, JobConflict, JobsUnavailable, ServiceError, TooManyPixels
+from service.jobs.result import JobResult, reserved_bytes
+from service.jobs.state import JobState, Status, now_utc
+from service.jobs.store import JobStore
+from service.telemetry.logs import log
+from service.telemetry.request_record import current_record, open_record
+
+REPORT_SECONDS = 0.25
+_ATTEMPTS = 10  # to write a final state, a second apart
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """What a background job is asked to do.
+
+    Attributes:
+        job: The job; it has read the headers of the images.
+        image: The image file.
+        fingerprint: SHA-256 of the images and options.
+        gray: Whether color is converted to gray.
+        noise_map: Whether the figures hold the noise level map.
+    """
+
+    job: DenoisingJob
+    image: bytes
+    fingerprint: str
+    gray: bool
+    noise_map: bool
+
+
+@dataclass(eq=False)
+class _Running:
+    """A job of this process.
+
+    Attributes:
+        state: Its state, as this process knows it.
+        ticket: Its place in the queue of the engine.
+        ended: The task that ends when the final state is written.
+        computing: The task that computes the result.
+        stopped: Whether the computation was stopped.
+        error: Why it was stopped, if there is an error to report.
+    """
+
+    state: JobState
+    ticket: Ticket
+    ended: asyncio.Task[None] = field(init=False)
+    computing: asyncio.Task[DenoisingResult] | None = None
+    stopped: bool = False
+    error: ServiceError | None = None
+
+    def stop(self, error: ServiceError | None) -> None:
+        """Stop the computation."""
+        if not self.stopped:
+            self.stopped, self.error = True, error
+            if self.computing:
+                self.computing.cancel()
+
+
+class JobRunner:
+    """Runs the background jobs of this process; all methods run on the event loop.
+
+    Args:
+        context: What all requests share.
+        store: Where states and results are kept.
+
+    Attributes:
+        store: Where states and results are kept.
+        reading: Bounds how many results are in memory beside the store at the same time.
+    """
+
+    def __init__(self, context: AppContext, store: JobStore) -> None:
+        self.store = store
+        self.reading = asyncio.Semaphore(context.settings.codec_threads)
+        self._context = context
+        self._settings = context.settings
+        self._running: dict[tuple[str, str], _Running] = {}
+        self._unread: set[tuple[str, str]] = set()
+        self._size = 0
+        metrics = context.metrics
+        metrics.background_jobs.set_function(lambda: len(self._running))
+        metrics.job_bytes.set_function(lambda: self._size)
+
+    async def submit(self, owner: str, job_id: str, request: JobRequest) -> tuple[JobState, bool]:
+        """Accept a job.
+
+        Returns:
+            The state of the job, and whether the job is new. It is not new if the same was asked for with this ID before.
+
+        Raises:
+            Refused: If the engine does not admit it, or if the store has no room.
+            TooManyPixels: If its result can never fit into the store.
+            JobConflict: If another job has this ID.
+        """
+        known = await self.store.get(owner, job_id)
+        if known:
+            return _same(known, request), False
+        job = request.job
+        size = reserved_bytes(job.header, request.image, gray=request.gray)
+        if size > self.store.capacity:
+            raise TooManyPixels("The result would not fit into the space for the results of background jobs.")
+        ticket = self._context.engine.admit(
+            job.network_pixels,
+            current_record().arrived,
+            held=job.held_pixels,
+            model=job.model.name,
+            passes=job.passes,
+            image_pixels=job.header.pixels,
+            timeout=self._settings.job_timeout_seconds,
+        )
+        state = JobState(id=job_id, owner=owner, fingerprint=request.fingerprint, created_at=now_utc())
+        state = state.changed(eta_seconds=self._context.engine.seconds_left(ticket))
+        try:
+            known = await self.store.add(state, size)
+            if known:
+                same = _same(known, request)
+        except BaseException:
+            ticket.give_back(ticket)
+            raise
+        if known:
+            ticket.give_back(ticket)
+            return same, False
+        running = self._running[owner, job_id] = _Running(state, ticket)
+        running.ended = asyncio.create_task(self._supervise(running, request))
+        return state, True
+
+    async def cancel(self, owner: str, job_id: str) -> None:
+        """Cancel a job of any instance, or forget it if it has ended."""
+        state = await self.store.get(owner, job_id)
+        if state is None:
+            return
+        running = self._running.get((owner, job_id))
+        if state.finished:
+            await self.store.remove(owner, job_id)
+        elif running:
+            await self._stop([running], None)
+            state = await self.store.get(owner, job_id)
+            if state and state.status == "succeeded":  # it was finished in the meantime
+                await self.store.remove(owner, job_id)
+        else:  # the instance that computes it will notice
+            await self.store.end(state.ended("canceled", self._settings.job_keep_seconds))
+        self._unread.discard((owner, job_id))
+
+    def note_read(self, state: JobState) -> None:
+        """Note that a caller knows how a job ended: it has received the result, or has read that there is none."""
+        self._unread.discard((state.owner, state.id))
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is unfinished, or will be lost with this process before any caller knows how it ended."""
+        return bool(self._running or self._unread)
+
+    async def shut_down(self) -> None:
+        """Cancel all unfinished jobs, because the process ends."""
+        error = Draining("The service was shut down before the job was finished. Send it again.", retry_after=5)
+        await self._stop(list(self._running.values()), error)
+
+    async def watch(self) -> None:
+        """Drop what has expired, once per second, until canceled."""
+        while True:
+            with contextlib.suppress(JobsUnavailable):
+                await self.store.sweep()
+                self._size = await self.store.size()
+            await asyncio.sleep(1)
+
+    async def _stop(self, jobs: list[_Running], error: ServiceError | None) -> None:
+        for running in jobs:
+            running.stop(error)
+        if jobs:
+            await asyncio.wait([running.ended for running in jobs])
+
+    async def _supervise(self, running: _Running, request: JobRequest) -> None:
+        """Compute a job until it is finished, canceled or late, and write how it ended. Nothing cancels this task."""
+        record = open_record(running.state.id)
+        record.model, record.pixels = request.job.model.name, running.ticket.held
+        with running.ticket as ticket:
+            computing = asyncio.create_task(compute(self._context, ticket, request.job, lambda result: result))
+            running.computing = computing
+            if running.stopped:  # before the computation began
+                computing.cancel()
+            report = asyncio.create_task(self._report(running))
+            await asyncio.wait({computing}, timeout=ticket.deadline - time.monotonic())
+            if not computing.done():
+                running.stop(DeadlineExceeded())
+                await asyncio.wait({computing})
+            report.cancel()
+        if computing.cancelled():
+            result, error = None, running.error
+            status: Status = "failed" if isinstance(error, DeadlineExceeded) else "canceled"
+        elif isinstance(failure := computing.exception(), Exception):
+            result, error, status = None, as_service_error(failure), "failed"
+        else:
+            result, error, status = computing.result(), None, "succeeded"
+        running.state = running.state.changed(started_at=running.state.started_at or _started_at(ticket))
+        if self._context.engine.draining and not self.store.shared:
+            self._unread.add((running.state.owner, running.state.id))
+        try:
+            await self._end(running.state, request, status, error, result)
+        finally:
+            del self._running[running.state.owner, running.state.id]
+
+    async def _end(
+        self, state: JobState, request: JobRequest, status: Status, error: ServiceError | None, result: DenoisingResult | None
+    ) -> None:
+        """Write the final state of a job, count it, and log it."""
+        record, kept = current_record(), None
+        changes: dict[str, object] = {}
+        if result:
+            note_result(self._context.metrics, result)
+            kept = await asyncio.to_thread(JobResult.of, result, request.image, gray=request.gray)
+            figures = await asyncio.to_thread(figures_of, result, noise_map=request.noise_map)
+            changes = {"progress": 1.0, "figures": figures.model_dump(mode="json"), "headers": denoise_headers(result)}
+        if error:
+            record.outcome, record.error = error.outcome, error.code
+            changes["error"] = error.problem(state.id)
+        if status == "canceled":
+            record.outcome = "cancelled"
+        final = state.ended(status, self._settings.job_keep_seconds, **changes)
+        if not await self._write(final, kept):
+            record.outcome = "cancelled"  # another instance ended it first
+        assert record.model
+        self._context.metrics.jobs.labels(record.model, record.outcome).inc()
+        seconds = round(time.monotonic() - record.arrived, 4)
+        log().info("job", id=state.id, outcome=record.error or record.outcome, seconds=seconds, model=record.model)
+
+    async def _write(self, final: JobState, result: JobResult | None) -> bool:
+        """Write a final state, and wait for a store that cannot be reached for some time."""
+        for _ in range(_ATTEMPTS):
+            try:
+                return await self.store.end(final, result)
+            except JobsUnavailable:
+                await asyncio.sleep(1)
+        log().error("the result of a job is lost because the store cannot be reached", id=final.id)
+        return True
+
+    async def _report(self, running: _Running) -> None:
+        """Write how far a job is, and cancel it if another instance has ended it."""
+        while True:
+            await asyncio.sleep(REPORT_SECONDS)
+            running.state = self._present(running)
+            with contextlib.suppress(JobsUnavailable):
+                if not await self.store.update(running.state):
+                    running.stop(None)
+                    return
+
+    def _present(self, running: _Running) -> JobState:
+        state, ticket = running.state, running.ticket
+        run = ticket.run
+        fraction = run.fraction if run and not run.estimates else 0.0
+        seconds = round(self._context.engine.seconds_left(ticket), 1)
+        progress = max(state.progress, round(fraction, 4))  # it falls if the device ran out of memory and starts again
+        status: Status = "running" if ticket.begun_at else "queued"
+        started_at = state.started_at or _started_at(ticket)
+        changes = {"status": status, "progress": progress, "eta_seconds": seconds, "started_at": started_at}
+        unchanged = all(getattr(state, name) == value for name, value in changes.items())
+        return state if unchanged else state.changed(**changes)
+
+
+def runner_of(connection: HTTPConnection) -> JobRunner:
+    """Return what runs the background jobs of the application that serves a connection."""
+    runner: JobRunner = connection.app.state.jobs
+    return runner
+
+
+def _started_at(ticket: Ticket) -> datetime | None:
+    if ticket.begun_at is None:
+        return None
+    return now_utc() - timedelta(seconds=time.monotonic() - ticket.begun_at)
+
+
+def _same(known: JobState, request: JobRequest) -> JobState:
+    if known.fingerprint != request.fingerprint:
+        raise JobConflict
+    return known

@@ -1,0 +1,1 @@
+"""Background jobs: their state, their results, and the stores that keep both."""
