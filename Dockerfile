@@ -4,7 +4,7 @@
 #   docker build -t n3denoise --build-arg BASE_IMAGE=python:3.11-slim-bookworm@sha256:… .   (a base image pinned by its digest)
 
 ARG BASE_IMAGE=python:3.11-slim-bookworm
-FROM ${BASE_IMAGE} AS build
+FROM ${BASE_IMAGE} AS packages
 ARG TORCH_INDEX_URL=""
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/n3denoise
@@ -14,29 +14,41 @@ WORKDIR /src
 COPY docker/requirements.lock hashed.lock
 RUN pip install --require-hashes -r hashed.lock
 # PyTorch is pinned by its version only, because its hash depends on the index; it pins the GPU libraries that it installs.
-# It comes before the code because it is the largest layer and changes less often.
 COPY requirements.lock ./
+# hadolint ignore=DL3013
 RUN pip install ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} "$(grep '^torch==' requirements.lock)"
+
+# A wheel, not an editable install, so that a missing weights file or page is noticed here. This downloads nothing.
+FROM packages AS build
 COPY pyproject.toml README.md LICENSE ./
 COPY models models
 COPY service service
-# Install a wheel, not an editable install, so that a missing weights file or page is noticed here.
-# Nothing is downloaded from here on.
-RUN pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /wheels . \
- && pip install --no-index --no-deps /wheels/*.whl \
- && pip check
-# The build fails if the weights do not match their SHA-256.
-RUN cd / && python -c "from models.weights.files import load_weights; print(load_weights('default').sha256)"
+RUN pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /wheels .
 
 FROM ${BASE_IMAGE}
+# The packages are a layer of their own, which stays the same when only the code changes.
+COPY --from=packages /opt/n3denoise /opt/n3denoise
+# On a GPU, Triton compiles a C module when it is first used. Builds of PyTorch for CPUs need no compiler.
+# hadolint ignore=DL3008
+RUN if /opt/n3denoise/bin/python -c 'import sys, torch; sys.exit(torch.version.cuda is None)'; then \
+      apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*; \
+    fi
 # Without MALLOC_ARENA_MAX, glibc keeps a memory arena for every thread that ever decoded an image.
+# The user has no home; Triton, for example, keeps the kernels that it compiled in HOME.
 ENV MALLOC_ARENA_MAX=2 \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp \
     PATH=/opt/n3denoise/bin:$PATH \
     N3DENOISE_HOST=0.0.0.0 \
     N3DENOISE_LOG_FORMAT=json
-COPY --from=build /opt/n3denoise /opt/n3denoise
+# The software bill of materials, written by `make sbom`.
+COPY docker/sbom.cdx.json /usr/share/n3denoise/
+RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
+    pip install --no-cache-dir --no-index --no-deps /wheels/*.whl \
+ && pip check
+# The build fails if the weights do not match their SHA-256.
+RUN python -c "from models.weights.files import load_weights; print(load_weights('default').sha256)"
 USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8000

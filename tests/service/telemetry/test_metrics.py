@@ -151,3 +151,18 @@ def test_latency_buckets_reach_from_5_ms_to_300_s(seen: Seen, name: str) -> None
     bounds = sorted({float(dict(labels)["le"]) for series, labels in seen.over[name] if series.endswith("_bucket")})
     assert bounds[0] == 0.005
     assert bounds[-2:] == [300.0, float("inf")]
+
+
+def test_counters_of_alerts_are_zero_before_anything_happens(weights: Path) -> None:
+    with live(settings_for(weights)) as service:
+        found = read(service.client.get("/metrics").text)
+        models = {dict(labels)["model"] for _, labels in found["denoise_model_info"]}
+    for outcome in ("internal", "timeout"):
+        for model in models:
+            assert found["denoise_jobs_total"]["denoise_jobs_total", frozenset({("model", model), ("outcome", outcome)})] == 0
+    errors = found["denoise_device_errors_total"]
+    assert {dict(labels)["kind"]: value for (name, labels), value in errors.items() if name == "denoise_device_errors_total"} == {
+        "out_of_memory": 0,
+        "fault": 0,
+        "non_finite": 0,
+    }
