@@ -131,7 +131,7 @@ class N3UNetStage:
     def __init__(self, net: FoldedN3UNet, height: int, width: int, layout: StripLayout) -> None:
         self._trunk = TrunkStage(net, height, width, layout)
         self._images = RowQueue()
-        self.pixels: int = self._trunk.pixels
+        self.pixels = self._trunk.pixels
 
     def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Feed:
         """Map noisy rows (1, C, 2n, 2W), with the noise planes as a second group, to denoised rows (1, C, 2m, 2W), float32."""
@@ -148,7 +148,7 @@ class BlockInputStage:
 
     def __init__(self, net: FoldedN3UNet, index: int, height: int, width: int, layout: StripLayout) -> None:
         self._trunk = TrunkStage(net, height, width, layout, index)
-        self.pixels: int = self._trunk.pixels
+        self.pixels = self._trunk.pixels
 
     def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Feed:
         """Map noisy rows (1, C, 2n, 2W), with the noise planes as a second group, to rows (1, 2 * P + 1, m, W), float32."""
@@ -177,7 +177,7 @@ class TrunkStage:
                 stages.append(BranchStage(branch, self._grays[-1], height, width, layout))
             stages += following
         self._chain = Chain(stages, layout.rows)
-        self.pixels = self._chain.pixels
+        self.pixels: int = self._chain.pixels
 
     def feed(self, groups: tuple[Tensor, ...], *, last: bool) -> Feed:
         """Map rows of the pixel-unshuffled image (1, 4 * C, n, W), with the noise planes as a second group, to finished rows."""

@@ -17,6 +17,7 @@ from models.images.noise import in_sigma_range
 from models.images.noise_level import NoiseEstimate
 from models.images.photon_noise import PhotonNoise
 from models.images.symmetries import IDENTITY, SYMMETRIES
+from models.neighbors.neighborhood import NeighborQuery
 from service.denoising.blending import Blend, blend
 from service.denoising.estimation import (
     ColorMode,
@@ -65,6 +66,7 @@ class Pass:
         index: Number of this pass, counted from 0.
         count: Number of passes in all. A pass that asks for an estimate counts on its own.
         model: Name of the model that computes it; None for the one that was asked for.
+        query: The pixel whose neighbors are asked for instead of a denoised plane; None to denoise.
     """
 
     plane: Plane
@@ -72,6 +74,7 @@ class Pass:
     index: int
     count: int
     model: str | None = None
+    query: NeighborQuery | None = None
 
 
 @dataclass(frozen=True, slots=True)
