@@ -6,9 +6,9 @@
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 FROM ${BASE_IMAGE} AS packages
 ARG TORCH_INDEX_URL=""
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-RUN python -m venv /opt/n3denoise
-ENV PATH=/opt/n3denoise/bin:$PATH
+# The environment needs no pip of its own: that of the base image installs into it.
+RUN python -m venv --without-pip /opt/n3denoise
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_PYTHON=/opt/n3denoise/bin/python
 WORKDIR /src
 # All packages but PyTorch, with verified hashes, the build tool and what PyTorch itself imports among them.
 COPY docker/requirements.lock hashed.lock
@@ -17,6 +17,10 @@ RUN pip install --require-hashes -r hashed.lock
 COPY requirements.lock ./
 # hadolint ignore=DL3013
 RUN pip install ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} "$(grep '^torch==' requirements.lock)"
+# Packages bring their own tests along, and PyTorch also headers and test programs. The service uses none of them.
+RUN find /opt/n3denoise -type d -name tests -prune -exec rm -r {} + \
+ && find /opt/n3denoise/lib \( -path '*/torch/include/*' -o -path '*/torch/test/*' \
+      -o -path '*/torch/bin/*' ! -name torch_shm_manager \) -delete
 
 # A wheel, not an editable install, so that a missing weights file or page is noticed here. This downloads nothing.
 FROM packages AS build
@@ -45,7 +49,8 @@ ENV MALLOC_ARENA_MAX=2 \
 # The software bill of materials, written by `make sbom`.
 COPY docker/sbom.cdx.json /usr/share/n3denoise/
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir --no-index --no-deps /wheels/*.whl \
+    export PIP_PYTHON=/opt/n3denoise/bin/python \
+ && pip install --no-cache-dir --no-index --no-deps /wheels/*.whl \
  && pip check
 # The build fails if the weights do not match their SHA-256.
 RUN python -c "from models.weights.files import load_weights; print(load_weights('default').sha256)"

@@ -27,12 +27,13 @@ class Prometheus:
         """Return the data of an answer.
 
         Raises:
-            ValueError: If Prometheus refuses, for example because of a syntax error in a query.
+            ValueError: If a parameter is invalid, for example because of a syntax error in a query.
+            HTTPStatusError: If Prometheus is still starting.
         """
-        document = self._http.get(path, params={name: str(value) for name, value in parameters.items()}).json()
-        if document["status"] != "success":
-            raise ValueError(f"{path} with {parameters}: {document['error']}")
-        return document["data"]
+        response = self._http.get(path, params={name: str(value) for name, value in parameters.items()})
+        if response.status_code == 400:
+            raise ValueError(f"{path} with {parameters}: {response.json()['error']}")
+        return response.raise_for_status().json()["data"]
 
     def query(self, query: str) -> list[dict[str, Any]]:
         """Return the elements of the present result of a query."""
@@ -100,7 +101,7 @@ def wait_until(condition: Callable[[], bool], seconds: float, every: float) -> N
     """
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        with contextlib.suppress(httpx2.TransportError):
+        with contextlib.suppress(httpx2.HTTPError):
             if condition():
                 return
         time.sleep(every)

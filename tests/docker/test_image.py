@@ -2,14 +2,17 @@
 
 import json
 import re
+import sys
 import tomllib
 from fnmatch import fnmatch
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePath
 
+import pytest
 from packaging.requirements import Requirement
 
 from service.settings import Settings
+from tests.support.live import live, settings_for
 from tests.support.paths import ROOT
 
 
@@ -108,7 +111,8 @@ def test_the_container_verifies_the_hash_of_every_package_except_pytorch() -> No
 
 
 def test_the_build_downloads_nothing_without_a_hash_but_pytorch() -> None:
-    installs = [command for name, line in instructions() if name == "RUN" for command in line.split("&&") if "pip " in command]
+    commands = [command for name, line in instructions() if name == "RUN" for command in line.split("&&")]
+    installs = [command for command in commands if re.search(r"\bpip (install|wheel|check)\b", command)]
     verified, torch, wheel, package, check = (command.strip() for command in installs)
     assert verified == "pip install --require-hashes -r hashed.lock"
     assert "grep '^torch==' requirements.lock" in torch
@@ -139,3 +143,37 @@ def test_the_bill_of_materials_lists_the_locked_versions() -> None:
     listed = {each["purl"].split("?")[0] for each in document["components"]}
     locked = pinned(ROOT / "docker" / "requirements.lock") | {"torch": pinned(ROOT / "requirements.lock")["torch"]}
     assert listed == {f"pkg:pypi/{name}@{version}" for name, version in locked.items()}, "run `make sbom`"
+
+
+CPU_IMAGE_BYTES = 1.2e9
+BASE_BYTES = 130e6
+"""Size of python:3.11-slim-bookworm."""
+
+
+def removed(file: PurePath) -> bool:
+    """Tell whether the Dockerfile removes a file of an installed package."""
+    top, sub = (*file.parts, "", "")[:2]
+    in_torch = top == "torch" and sub in ("include", "test", "bin") and file.name != "torch_shm_manager"
+    return "tests" in file.parts[:-1] or in_torch
+
+
+def installed_bytes(name: str) -> int:
+    """Return the size of the files of a package, compiled ones included, that stay in the image."""
+    distribution = metadata.distribution(name)
+    files = [distribution.locate_file(file) for file in distribution.files or () if not removed(file)]
+    return sum(Path(str(file)).stat().st_size for file in files if Path(str(file)).exists())
+
+
+def test_the_image_for_cpus_stays_within_its_budget() -> None:
+    if "+cpu" not in metadata.version("torch"):
+        pytest.skip("this build of PyTorch is not the one for CPUs")
+    packages = sum(installed_bytes(name) for name in [*pinned(ROOT / "docker" / "requirements.lock"), "torch"])
+    code = sum(path.stat().st_size for folder in ("models", "service") for path in (ROOT / folder).rglob("*") if path.is_file())
+    assert BASE_BYTES + packages + code < CPU_IMAGE_BYTES
+
+
+def test_what_the_image_leaves_out_is_not_imported(weights: Path) -> None:
+    with live(settings_for(weights)) as service:
+        assert service.denoise(sigma="auto").status_code == 200
+    left_out = {name for name in sys.modules if "tests" in name.split(".")[1:] or name.startswith("torch.test.")}
+    assert not left_out
