@@ -1,35 +1,39 @@
-"""GET /: the page, and its style and script under /web."""
+"""GET / and /docs: the page and the reference of the API; and their scripts, styles and vendored libraries under /web."""
 
-from importlib import resources
+from functools import cache
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
-
-from service.errors import NotFound
+from starlette.staticfiles import StaticFiles
 
 router = APIRouter(include_in_schema=False)
 
-MEDIA_TYPES = {"index.html": "text/html; charset=utf-8", "page.css": "text/css", "page.js": "text/javascript"}
-
 
 @router.get("/")
-async def page() -> Response:
+async def page(request: Request) -> Response:
     """Return the web page."""
-    return asset("index.html")
+    return await _file(request, "index.html")
 
 
-@router.get("/web/{name}")
-async def asset_of_page(name: str) -> Response:
+@router.get("/docs")
+async def docs(request: Request) -> Response:
+    """Return the reference of the API."""
+    return await _file(request, "docs.html")
+
+
+@router.get("/web/{path:path}")
+async def file(request: Request, path: str) -> Response:
     """Return a file of the web page."""
-    return asset(name)
+    return await _file(request, path)
 
 
-def asset(name: str) -> Response:
-    """Return a file of the web page.
+async def _file(request: Request, path: str) -> Response:
+    """Return a file, or 304 if the browser has it. The browser asks each time, so that a new version is used at once."""
+    response = await _files().get_response(path, request.scope)
+    response.headers["cache-control"] = "no-cache"
+    return response
 
-    Raises:
-        NotFound: If there is no file of that name.
-    """
-    if name not in MEDIA_TYPES:
-        raise NotFound("There is nothing at this address.")
-    return Response((resources.files("service") / "web" / name).read_bytes(), media_type=MEDIA_TYPES[name])
+
+@cache
+def _files() -> StaticFiles:
+    return StaticFiles(packages=[("service", "web")])

@@ -1,0 +1,3 @@
+// The API reference at /docs: Swagger UI, served by the service itself.
+
+globalThis.SwaggerUIBundle({ url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true });

@@ -1,0 +1,148 @@
+// Which neighbors: the patches that the network averaged for one pixel, outlined with their weights.
+
+import { ask } from "./api.js";
+import { by, element, enable, onPress, say } from "./dom.js";
+import { crop } from "./images.js";
+import { current, events } from "./pictures.js";
+import { computation } from "./settings.js";
+import { pixelAt, regionAround } from "./stage.js";
+import { noisyImage } from "./view.js";
+
+const SIDE = 512; // pixels of the crop that is sent: more than the network looks at for one pixel
+const LISTED = 8;
+const SVG = "http://www.w3.org/2000/svg";
+let found = null; // the answer of the service, and where its crop begins
+let index = 0;
+let controller = new AbortController();
+
+const on = () => by("neighbors").getAttribute("aria-pressed") === "true";
+
+/** Find the neighbors of a pixel. */
+async function look(x, y) {
+  const image = noisyImage();
+  if (!image) return;
+  controller.abort();
+  const { signal } = (controller = new AbortController());
+  by("neighbor-x").value = x;
+  by("neighbor-y").value = y;
+  by("neighbors-about").textContent = "Looking for the neighbors …";
+  try {
+    const region = regionAround(SIDE, { x, y });
+    const query = new URLSearchParams({ x: x - region.x, y: y - region.y, block: by("neighbor-block").value });
+    const { sigma } = computation();
+    const known = sigma === "auto" ? current().figures?.sigma : sigma;
+    if (known !== undefined) query.set("sigma", known);
+    const body = new FormData();
+    body.append("image", await crop(image, region));
+    const answer = await ask(`/v1/neighbors?${query}`, {
+      method: "POST",
+      body,
+      signal,
+      headers: { Accept: "application/json" },
+      onwait: (sentence) => { by("neighbors-about").textContent = sentence; },
+    });
+    found = { ...(await answer.json()), left: region.x, top: region.y };
+    index = Math.min(index, found.neighbors.length - 1);
+    offerBlocks(found.blocks);
+    showNeighbor();
+  } catch (error) {
+    if (signal.aborted) return;
+    clear(error.message);
+    say(error.message, { error: true });
+  }
+}
+
+function offerBlocks(count) {
+  const select = by("neighbor-block");
+  if (select.options.length === count) return;
+  select.replaceChildren(...Array.from({ length: count }, (_, block) => element("option", { value: block + 1, textContent: block + 1 })));
+  select.value = found.block;
+}
+
+function showNeighbor() {
+  const { neighbors, temperature, sigma, block, patch_size: side, query, left, top } = found;
+  const { candidates } = neighbors[index];
+  const strongest = candidates[0].weight;
+  by("neighbors-about").textContent =
+    `Neighbor ${index + 1} of ${neighbors.length} in block ${block}: a weighted mean of ${candidates.length} patches. ` +
+    `Temperature ${temperature.toPrecision(3)}, noise level ${sigma.toFixed(1)}.`;
+  enable(by("neighbor-back"), index > 0);
+  enable(by("neighbor-next"), index < neighbors.length - 1);
+  by("neighbor-weights").replaceChildren(
+    ...candidates.slice(0, LISTED).map(({ x, y, weight }) =>
+      element("li", {}, element("meter", { value: weight / strongest, "aria-hidden": "true" }), `${percent(weight)} at ${x + left}, ${y + top}`),
+    ),
+  );
+  for (const overlay of document.querySelectorAll(".overlay")) {
+    const outlines = candidates.filter(({ weight }) => weight > strongest / 50).reverse();
+    overlay.replaceChildren(
+      ...outlines.map((each) => outline(each, side, { left, top }, "neighbor", each.weight / strongest)),
+      ...candidates.slice(0, 3).map((each) => weightLabel(each, { left, top })),
+      outline(query, side, { left, top }, "query", 1),
+    );
+  }
+}
+
+function outline({ x, y }, side, { left, top }, name, opacity) {
+  const box = drawn("rect", { x: x + left, y: y + top, width: side, height: side, class: name });
+  box.style.opacity = 0.15 + 0.85 * opacity;
+  return box;
+}
+
+function weightLabel({ x, y, weight }, { left, top }) {
+  const text = drawn("text", { x: x + left, y: y + top, class: "weight" });
+  text.textContent = percent(weight);
+  return text;
+}
+
+function drawn(tag, attributes) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
+}
+
+const percent = (weight) => `${(weight * 100).toFixed(weight < 0.1 ? 1 : 0)} %`;
+
+function clear(text) {
+  found = null;
+  by("neighbors-about").textContent = text;
+  by("neighbor-weights").replaceChildren();
+  for (const overlay of document.querySelectorAll(".overlay")) overlay.replaceChildren();
+  for (const id of ["neighbor-back", "neighbor-next"]) enable(by(id), false);
+}
+
+function step(change) {
+  index += change;
+  showNeighbor();
+}
+
+export function setUpNeighbors() {
+  const hint = "Click a pixel of the picture, or give its position, to see which patches the network averaged for it.";
+  onPress(by("neighbors"), () => {
+    by("neighbors").setAttribute("aria-pressed", String(!on()));
+    by("neighbors-section").hidden = !on();
+    by("stage").classList.toggle("picking", on());
+    controller.abort();
+    clear(hint);
+  });
+  let pressed = null;
+  for (const scene of document.querySelectorAll(".scene")) {
+    const pane = scene.parentElement;
+    pane.addEventListener("pointerdown", (event) => { pressed = event; });
+    pane.addEventListener("click", (event) => {
+      const moved = pressed && Math.hypot(event.clientX - pressed.clientX, event.clientY - pressed.clientY) > 4;
+      const pixel = pixelAt(event.clientX, event.clientY, scene);
+      if (on() && pixel && !moved) look(pixel.x, pixel.y);
+    });
+  }
+  by("neighbor-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const { naturalWidth, naturalHeight } = noisyImage() || { naturalWidth: 1, naturalHeight: 1 };
+    look(Math.min(by("neighbor-x").valueAsNumber, naturalWidth - 1), Math.min(by("neighbor-y").valueAsNumber, naturalHeight - 1));
+  });
+  by("neighbor-block").addEventListener("input", () => found && look(by("neighbor-x").valueAsNumber, by("neighbor-y").valueAsNumber));
+  onPress(by("neighbor-back"), () => step(-1));
+  onPress(by("neighbor-next"), () => step(1));
+  events.addEventListener("selected", () => clear(hint));
+  clear(hint);
+}

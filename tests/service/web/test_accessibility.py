@@ -1,0 +1,76 @@
+"""What axe-core finds wrong with the pages for people with disabilities: nothing."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.browser import visit
+from tests.support.live import Live, png
+from tests.support.paths import ROOT
+
+AXE = ROOT / "tests" / "support" / "axe-core" / "axe.min.js"
+
+
+@pytest.fixture(params=[("light", 1400), ("dark", 1400), ("light", 390)], ids=str)
+def page(request: pytest.FixtureRequest, browser: Browser, service: Live) -> Iterator[Page]:
+    """The page. axe-core is injected, which the policy of the page would not allow."""
+    scheme, width = request.param
+    options: dict[str, Any] = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}, "bypass_csp": True}
+    with visit(browser, f"http://127.0.0.1:{service.port}/", reduced_motion="reduce", **options) as opened:
+        yield opened.page
+
+
+def violations(page: Page) -> list[str]:
+    """Return what axe-core finds: the rule, and the elements."""
+    page.add_script_tag(path=AXE)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    return [f"{each['id']}: {[node['html'][:120] for node in each['nodes']]}" for each in found]
+
+
+def test_the_page_with_nothing_a_queue_and_a_result(page: Page, tmp_path: Path) -> None:
+    assert violations(page) == []
+    flat = io.BytesIO()
+    Image.fromarray(np.full((128, 128), 60, np.uint8)).save(flat, "PNG")
+    files = {"one.png": png(60, 80, 3), "clean.png": flat.getvalue(), "bad.png": png()[:-40]}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    page.set_input_files("#image", [tmp_path / name for name in files])
+    expect(page.locator("#showing")).to_have_text("Preview")
+    for details in page.locator("#settings details").all():
+        details.evaluate("details => { details.open = true; }")
+    page.check("#by-hand")
+    expect(page.locator("#showing")).to_have_text("Preview")
+    assert violations(page) == []
+    page.route("**/v1/jobs/*", lambda route: None if route.request.method == "GET" else route.continue_())
+    page.click("#apply-all")
+    expect(page.locator("#queue .row[data-state=queued]").first).to_be_visible()
+    assert violations(page) == []
+    page.click("#cancel-all")
+    page.unroute("**/v1/jobs/*")
+    page.check("#auto")
+    page.click("#apply-all")
+    expect(page.locator("#totals")).to_have_text("3 pictures, 2 done, 1 failed")
+    page.locator("#queue .pick").nth(1).click()
+    expect(page.locator("#warnings")).to_be_visible()
+    page.click("#neighbors")
+    page.locator("#stage").click(position={"x": 100, "y": 100})
+    page.locator("#neighbor-form button").first.click()
+    expect(page.locator("#neighbors-about")).to_contain_text("Neighbor 1 of")
+    assert violations(page) == []
+    page.click("#key-open")
+    assert violations(page) == []
+
+
+def test_the_reference_of_the_api(page: Page) -> None:
+    page.goto(page.url + "docs")
+    page.locator(".opblock-summary-control").first.click()
+    expect(page.locator(".try-out__btn")).to_be_visible()
+    page.locator(".try-out__btn").click()
+    expect(page.get_by_role("button", name="Execute")).to_be_visible()
+    assert violations(page) == []
