@@ -29,7 +29,7 @@ BRICK_WIDTH, BRICK_HEIGHT = 30, 15  # pixels from joint to joint
 JOINT = 3  # pixels
 SIDE = 240
 MARGIN = 60  # pixels from the border to the joints that are looked at, so that no window meets the border
-CROP, ENLARGED = 96, 4
+CROP, ENLARGED, GAP = 96, 4, 8
 
 
 class Spot(NamedTuple):
@@ -75,17 +75,25 @@ def neighbors(denoiser: Denoiser, spot: Spot, block: int) -> Neighborhood:
     return Neighborhood.parse(run_through(steps).numpy())
 
 
-def measure(denoiser: Denoiser, noisy: torch.Tensor) -> None:
-    """Print how much of the weight lies on repeats of the query patch, on average over all junctions."""
-    print(row_of("block", "neighbor", "share of the weight", "share of the patches", "heaviest patch is a repeat"))
-    print(row_of(*["---"] * 5))
-    for block in range(1, len(denoiser.info.blocks) + 1):
-        all_found = [neighbors(denoiser, Spot(noisy, *place), block) for place in junctions()]
-        for index in range(len(all_found[0].weights)):
-            weight = np.mean([each.weights[index][repeats(each)].sum() for each in all_found])
-            patches = np.mean([repeats(each).mean() for each in all_found])
-            first = np.mean([repeats(each)[each.weights[index].argmax()] for each in all_found])
-            print(row_of(block, index + 1, f"{weight:.0%}", f"{patches:.1%}", f"{first:.0%}"), flush=True)
+def measure(denoiser: Denoiser, noisy: torch.Tensor, block: int, places: list[tuple[int, int]]) -> Floats:
+    """Measure how often the neighbors of junctions are repeats of them.
+
+    Args:
+        denoiser: The network.
+        noisy: The drawn wall with noise.
+        block: Number of the N3 block, counted from 1.
+        places: Columns and rows of junctions.
+
+    Returns:
+        For each of the k neighbors (k, 3): the share of its weight that lies on repeats, the share of the candidates that are
+        repeats, and how often the heaviest candidate is a repeat; averaged over the junctions.
+    """
+    rows = []
+    for place in places:
+        found = neighbors(denoiser, Spot(noisy, *place), block)
+        good = repeats(found)
+        rows.append([(weights[good].sum(), good.mean(), good[weights.argmax()]) for weights in found.weights])
+    return np.mean(rows, axis=0, dtype=np.float32)
 
 
 def panels(denoiser: Denoiser, spot: Spot) -> NDArray[np.uint8]:
@@ -95,9 +103,9 @@ def panels(denoiser: Denoiser, spot: Spot) -> NDArray[np.uint8]:
     for number, block in enumerate(denoiser.info.blocks, 1):
         shown.append(heat_map(picture, neighbors(denoiser, spot, number), block.patch).planes)
     top, left = spot.y - CROP // 2, spot.x - CROP // 2
-    row = np.concatenate([planes[:, top : top + CROP, left : left + CROP] for planes in shown], axis=2)
-    enlarged = row.repeat(ENLARGED, 1).repeat(ENLARGED, 2)
-    pixels: NDArray[np.uint8] = np.rint(enlarged * 255).astype(np.uint8).transpose(1, 2, 0)
+    crops = [planes[:, top : top + CROP, left : left + CROP].repeat(ENLARGED, 1).repeat(ENLARGED, 2) for planes in shown]
+    framed = [np.pad(crop, ((0, 0), (0, GAP), (0, GAP)), constant_values=1) for crop in crops]
+    pixels: NDArray[np.uint8] = np.rint(np.concatenate(framed, axis=2) * 255).astype(np.uint8).transpose(1, 2, 0)
     return pixels
 
 
@@ -114,8 +122,12 @@ def main() -> None:
     places = junctions()
     spots = Spot(drawn, *places[len(places) // 2]), Spot(add_noise(photograph, SIGMA / 255, 0), 256, 256)
     rows = np.concatenate([panels(denoiser, spot) for spot in spots])
-    Image.fromarray(rows).quantize(192).save(arguments.out, optimize=True)
-    measure(denoiser, drawn)
+    Image.fromarray(rows[:-GAP, :-GAP]).quantize(192).save(arguments.out, optimize=True)
+    print(row_of("N3 block", "neighbor", "weight on repeats", "repeats among the patches", "heaviest patch is a repeat"))
+    print(row_of(*["---"] * 5))
+    for block in range(1, len(denoiser.info.blocks) + 1):
+        for index, (weight, share, heaviest) in enumerate(measure(denoiser, drawn, block, places), 1):
+            print(row_of(block, index, f"{weight:.0%}", f"{share:.1%}", f"{heaviest:.0%}"), flush=True)
 
 
 if __name__ == "__main__":

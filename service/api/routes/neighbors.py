@@ -17,8 +17,8 @@ from service.api.run_job import run_job
 from service.api.upload import Upload
 from service.denoising.neighbor_job import NeighborJob, NeighborResult
 from service.imaging.picture import MEDIA_TYPES
-from service.settings import DEFAULT_MODEL, PHOTO_MODEL
-from service.telemetry.request_record import current_record, stage
+from service.settings import PHOTO_MODEL
+from service.telemetry.request_record import stage
 
 router = APIRouter(tags=["denoise"])
 
@@ -36,15 +36,13 @@ router = APIRouter(tags=["denoise"])
 )
 async def neighbors(request: Request) -> Response:
     """Find the patches that an N3 block averages for one pixel, and their weights: as JSON, or as a heat map over the picture."""
-    context, record = context_of(request), current_record()
-    record.model = DEFAULT_MODEL
+    context = context_of(request)
     context.engine.check()
     accept = accepted(request, prefer_json=True)
     accept.image_format("png", "png")  # refuse what is neither JSON nor PNG
 
     def prepare(upload: Upload) -> tuple[NeighborJob, Callable[[NeighborResult], Response]]:
         options = parse(NeighborOptions, upload.fields)
-        record.model = options.model
         model = context.engine.model_info(options.model)
         job = NeighborJob(
             upload.image,
