@@ -93,7 +93,7 @@ def measure(denoiser: Denoiser, noisy: torch.Tensor, block: int, places: list[tu
         found = neighbors(denoiser, Spot(noisy, *place), block)
         good = repeats(found)
         rows.append([(weights[good].sum(), good.mean(), good[weights.argmax()]) for weights in found.weights])
-    return np.mean(rows, axis=0, dtype=np.float32)
+    return np.asarray(np.mean(rows, axis=0), np.float32)
 
 
 def panels(denoiser: Denoiser, spot: Spot) -> NDArray[np.uint8]:
