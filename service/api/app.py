@@ -45,13 +45,15 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         engine.start()
         tasks = [asyncio.create_task(_watch(context)), asyncio.create_task(jobs.watch())]
-        yield
-        for task in tasks:
-            task.cancel()
-        await jobs.shut_down()
-        await store.close()
-        await engine.stop()
-        context.close()
+        try:
+            yield
+            await jobs.shut_down()
+            await engine.stop()
+        finally:  # even if the server is forced to end
+            for task in tasks:
+                task.cancel()
+            await store.close()
+            context.close()
 
     cors = [Middleware(Cors, settings.cors_origins)] if settings.cors_origins else []
     inner = [Middleware(each, context) for each in (ServerOptions, ErrorRendering, ApiKeys, UploadLimits)]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 from models.model_info import ModelInfo
+from models.steps import scaled
 from service import version
 from service.engine.backend import Backend
 from service.engine.fair_queue import FairQueue
@@ -184,7 +185,7 @@ class ComputeThread:
         current = first
         while True:
             steps = self._backend.steps(current.plane, current.sigma, model, current.query)
-            denoised = yield from _scaled(steps, current.index, current.count)
+            denoised = yield from scaled(steps, current.index, current.count)
             if current.index + 1 == current.count:
                 return denoised
             yield (current.index + 1) / current.count
@@ -296,14 +297,3 @@ class ComputeThread:
             waiting = [(ticket, ticket.run) for ticket in self.queue.places if ticket.run]
         for ticket, run in waiting:
             self._settle(ticket, run, DeviceLost())
-
-
-def _scaled(steps: Generator[float, None, Plane], index: int, count: int) -> Generator[float, None, Plane]:
-    """Turn the fractions of one pass into fractions of all passes."""
-    while True:
-        try:
-            fraction = next(steps)
-        except StopIteration as end:
-            denoised: Plane = end.value
-            return denoised
-        yield (index + fraction) / count

@@ -87,7 +87,12 @@ class JobResult:
         arrays |= {"exif": _bytes(metadata.exif), "icc": _bytes(metadata.icc)}
         if self.alpha is not None:
             arrays["alpha"] = self.alpha
-        facts: dict[str, Any] = {"file_format": self.file_format, "gray": self.gray, "dpi": metadata.dpi, "software": metadata.software}
+        facts: dict[str, Any] = {
+            "file_format": self.file_format,
+            "gray": self.gray,
+            "dpi": metadata.dpi,
+            "software": metadata.software,
+        }
         facts |= {"rgb": picture.rgb, "format": picture.format, "depth": picture.depth, "conversions": picture.conversions}
         arrays["facts"] = _bytes(json.dumps(facts).encode())
         return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})

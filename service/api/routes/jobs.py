@@ -91,6 +91,7 @@ async def create_job_with_id(request: Request, job_id: JobId) -> Response:
 @router.get(
     "/v1/jobs",
     response_model=Jobs,
+    response_description="The jobs.",
     responses=problems(errors.Forbidden, errors.InvalidParameter, errors.JobsUnavailable),
     openapi_extra={"parameters": query_parameters(ListOptions)},
 )
@@ -105,7 +106,12 @@ async def list_jobs(request: Request) -> Response:
     return JSONResponse(body.model_dump(mode="json"))
 
 
-@router.get("/v1/jobs/{job_id}", response_model=Job, responses=problems(errors.NotFound, *STORED))
+@router.get(
+    "/v1/jobs/{job_id}",
+    response_model=Job,
+    response_description="The state of the job.",
+    responses=problems(*STORED),
+)
 async def job(request: Request, state: Found) -> Response:
     """Return the state of a job."""
     if state.status != "succeeded":
@@ -148,7 +154,7 @@ async def job_result(request: Request, state: Found) -> Response:
     return Response(file, 200, headers, MEDIA_TYPES[file_format])
 
 
-@router.get("/v1/jobs/{job_id}/events", response_class=EventSourceResponse, responses=problems(errors.NotFound, *STORED))
+@router.get("/v1/jobs/{job_id}/events", response_class=EventSourceResponse, responses=problems(*STORED))
 async def job_events(
     request: Request, state: Found, last_event_id: Annotated[str, Header(description="ID of the last event received.")] = ""
 ) -> AsyncIterator[ServerSentEvent]:
@@ -167,7 +173,12 @@ async def job_events(
         state = present
 
 
-@router.delete("/v1/jobs/{job_id}", status_code=204, responses=problems(errors.NotFound, *STORED))
+@router.delete(
+    "/v1/jobs/{job_id}",
+    status_code=204,
+    response_description="The job was canceled or forgotten.",
+    responses=problems(*STORED),
+)
 async def delete_job(request: Request, state: Found) -> Response:
     """Cancel a job, or forget it and its result if it has ended."""
     await runner_of(request).cancel(state.owner, state.id)

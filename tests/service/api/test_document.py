@@ -12,11 +12,17 @@ import pytest
 from pydantic import BaseModel
 
 from service.api.app import create_app
+from service.api.neighbor_schemas import NeighborOptions
 from service.api.schemas import DenoiseOptions, EvaluateOptions, NoiseOptions
 from service.settings import Settings
 from tests.support.live import Live, live, png, settings_for
 
-OPTIONS: dict[str, type[BaseModel]] = {"denoise": DenoiseOptions, "evaluate": EvaluateOptions, "noise": NoiseOptions}
+OPTIONS: dict[str, type[BaseModel]] = {
+    "denoise": DenoiseOptions,
+    "evaluate": EvaluateOptions,
+    "noise": NoiseOptions,
+    "neighbors": NeighborOptions,
+}
 KEY = "open sesame"
 
 
@@ -47,7 +53,24 @@ def references(node: Any) -> Iterator[str]:
 
 
 def test_operations_have_short_names(operations: dict[str, dict[str, Any]]) -> None:
-    assert operations.keys() == {"denoise", "evaluate", "noise", "models", "info", "livez", "readyz", "metrics"}
+    assert operations.keys() == {
+        "denoise",
+        "evaluate",
+        "noise",
+        "neighbors",
+        "create_job",
+        "create_job_with_id",
+        "list_jobs",
+        "job",
+        "job_result",
+        "job_events",
+        "delete_job",
+        "models",
+        "info",
+        "livez",
+        "readyz",
+        "metrics",
+    }
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -61,6 +84,11 @@ def test_options_are_in_the_query_and_files_in_the_form(
     assert set(form["properties"]) == ({"image", "reference", "mask"} if name == "denoise" else {"image"})
 
 
+def test_only_the_pixel_is_required(operations: dict[str, dict[str, Any]]) -> None:
+    required = {(name, each["name"]) for name in OPTIONS for each in operations[name]["parameters"] if each["required"]}
+    assert required == {("neighbors", "x"), ("neighbors", "y")}
+
+
 def test_schemas_are_components_and_all_references_lead_there(document: dict[str, Any]) -> None:
     found = set(references(document))
     assert {each.removeprefix("#/components/schemas/") for each in found} == document["components"]["schemas"].keys()
@@ -69,13 +97,16 @@ def test_schemas_are_components_and_all_references_lead_there(document: dict[str
         for path in document["paths"].values()
         for operation in path.values()
         for body in (operation.get("requestBody", {"content": {}}), *operation["responses"].values())
-        for media in body["content"].values()
+        for media in body.get("content", {}).values()
     ]
     assert all("$ref" in schema or schema["type"] == "string" for schema in contents)
 
 
 def test_bodies_and_headers_of_good_responses_are_described(operations: dict[str, dict[str, Any]]) -> None:
-    good = {name: operation["responses"]["200"] for name, operation in operations.items()}
+    good = {
+        name: next(operation["responses"][status] for status in ("200", "202", "204") if status in operation["responses"])
+        for name, operation in operations.items()
+    }
     assert all(response["description"] not in ("", "Successful Response") for response in good.values())
     assert set(good["denoise"]["content"]) == {
         "application/json",
@@ -83,6 +114,7 @@ def test_bodies_and_headers_of_good_responses_are_described(operations: dict[str
     }
     assert {"image/avif", "image/heic", "image/heif"} <= set(operations["denoise"]["requestBody"]["content"])
     assert set(good["evaluate"]["content"]) == {"application/json", "image/png"}
+    assert set(good["neighbors"]["content"]) == {"application/json", "image/png"}
     assert set(good["noise"]["content"]) == set(good["models"]["content"]) == {"application/json"}
     assert set(good["metrics"]["content"]) == {"text/plain"}
     assert all(header["description"] for response in good.values() for header in response.get("headers", {}).values())
@@ -94,6 +126,7 @@ def test_the_headers_that_are_sent_are_described(service: Live, operations: dict
     answers = {
         "denoise": service.client.post("/v1/denoise", files=files, headers=authorized),
         "evaluate": service.client.post("/v1/evaluate", content=png(), headers=authorized),
+        "neighbors": service.client.post("/v1/neighbors?x=1&y=2", content=png(), headers=authorized),
     }
     for name, answer in answers.items():
         described = {header.lower() for header in operations[name]["responses"]["200"]["headers"]}
@@ -139,4 +172,6 @@ def test_a_client_made_from_the_document_works(service: Live, key: dict[str, str
     evaluated = ask("evaluate", {"sigma": 20, "seed": 3}, "image")
     assert (evaluated["sigma"], evaluated["seed"]) == (20, 3)
     assert ask("noise", {}, "image")["confidence"] > 0
+    neighbors = ask("neighbors", {"x": 3, "y": 4, "sigma": 20}, "image")["neighbors"]
+    assert [each["index"] for each in neighbors] == [1, 2]
     assert [card.name for card in client.createRequest("models")().models] == ["n3net", "n3unet", "photo", "dncnn", "nlm"]

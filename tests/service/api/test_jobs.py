@@ -1,20 +1,15 @@
-"""Background jobs over real HTTP."""
+"""Background jobs over real HTTP: what they return, and what they refuse."""
 
 import io
-import json
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx2
 import numpy as np
 import pytest
-from PIL import Image
 
-from tests.support.faulty import Gate, scripted
-from tests.support.live import PATIENCE, Live, live, png, settings_for, wait_for
+from tests.support.jobs import create, ended, samples
+from tests.support.live import Live, live, png, settings_for, wait_for
 
 ID = "client-chosen-id-1"
 
@@ -23,28 +18,6 @@ ID = "client-chosen-id-1"
 def service(weights: Path) -> Iterator[Live]:
     with live(settings_for(weights)) as running:
         yield running
-
-
-def create(service: Live, data: bytes | None = None, job_id: str | None = None, **options: Any) -> httpx2.Response:
-    parameters = {"sigma": 25, **options}
-    method, path = ("PUT", f"/v1/jobs/{job_id}") if job_id else ("POST", "/v1/jobs")
-    return service.client.request(method, path, content=png() if data is None else data, params=parameters)
-
-
-def state_of(service: Live, job_id: str) -> dict[str, Any]:
-    answer = service.client.get(f"/v1/jobs/{job_id}")
-    assert answer.status_code == 200, answer.text
-    state: dict[str, Any] = answer.json()
-    return state
-
-
-def ended(service: Live, job_id: str) -> dict[str, Any]:
-    wait_for(lambda: state_of(service, job_id)["status"] not in ("queued", "running"))
-    return state_of(service, job_id)
-
-
-def samples(file: bytes) -> np.ndarray[Any, Any]:
-    return np.asarray(Image.open(io.BytesIO(file)))
 
 
 def test_a_job_gives_what_a_plain_request_gives(service: Live) -> None:
@@ -167,48 +140,6 @@ def test_requests_are_refused_as_plain_ones_are(service: Live) -> None:
     assert "format must be" in refused.json()["detail"]
 
 
-def test_progress_is_told_until_the_job_ends(weights: Path) -> None:
-    gate = Gate()
-    with live(settings_for(weights), scripted(weights, gate)) as service:
-        job = create(service, png(64, 32)).json()
-        gate.wait()
-        state = state_of(service, job["id"])
-        assert (state["progress"], state["figures"]) == (0, None)
-        unfinished = service.client.get(job["links"]["result"])
-        assert unfinished.status_code == 409
-        assert unfinished.json()["type"].endswith("job-not-finished")
-        assert int(unfinished.headers["retry-after"]) >= 1
-        gate.open(2)
-        wait_for(lambda: state_of(service, job["id"])["progress"] == 0.5)
-        state = state_of(service, job["id"])
-        assert state["status"] == "running"
-        assert state["eta_seconds"] >= 0
-        assert service.metric("denoise_background_jobs") == 1
-        gate.open(2)
-        assert ended(service, job["id"])["status"] == "succeeded"
-        wait_for(lambda: service.metric("denoise_background_jobs") == 0)
-
-
-def test_a_canceled_job_ends_within_a_strip_and_frees_everything(weights: Path) -> None:
-    gate = Gate()
-    with live(settings_for(weights), scripted(weights, gate)) as service:
-        job = create(service, png(160, 32)).json()
-        gate.wait()
-        assert service.client.delete(job["links"]["self"]).status_code == 204
-        assert not service.engine.tickets
-        assert state_of(service, job["id"])["status"] == "canceled"
-        gone = service.client.get(job["links"]["result"])
-        assert gone.status_code == 410
-        gate.open(1)
-        other = create(service, png(16, 32)).json()
-        gate.open(1)
-        assert ended(service, other["id"])["status"] == "succeeded"
-        assert gate.strips == [160, 16], "the canceled job went on"
-        assert service.metric("denoise_jobs_total", model="n3net", outcome="cancelled") == 1
-        assert service.client.delete(job["links"]["self"]).status_code == 204
-        assert service.client.get(job["links"]["self"]).status_code == 404
-
-
 def test_a_job_survives_its_client(service: Live) -> None:
     data, job_id = png(), "nobody-waits-for-it"
     with socket.create_connection(("127.0.0.1", service.port)) as connection:
@@ -216,154 +147,3 @@ def test_a_job_survives_its_client(service: Live) -> None:
         connection.sendall(head.encode() + data)
     wait_for(lambda: service.client.get(f"/v1/jobs/{job_id}").status_code == 200)
     assert ended(service, job_id)["status"] == "succeeded"
-
-
-def test_events_tell_every_state_and_resume(weights: Path) -> None:
-    gate = Gate()
-    with live(settings_for(weights), scripted(weights, gate)) as service:
-        job = create(service, png(64, 32)).json()
-        events = []
-        with service.client.stream("GET", job["links"]["events"]) as stream:
-            assert stream.headers["content-type"].startswith("text/event-stream")
-            for event in read_events(stream):
-                events.append(event)
-                gate.open(1)
-        states = [json.loads(event["data"]) for event in events]
-        assert {event["event"] for event in events} == {"state"}
-        assert states[-1]["status"] == "succeeded"
-        progress = [state["progress"] for state in states]
-        assert progress == sorted(progress)
-        assert len(states) > 2
-        headers = {"last-event-id": events[-2]["id"]}
-        with service.client.stream("GET", job["links"]["events"], headers=headers) as stream:
-            assert [event["id"] for event in read_events(stream)] == [events[-1]["id"]]
-        headers = {"last-event-id": events[-1]["id"]}
-        with service.client.stream("GET", job["links"]["events"], headers=headers) as stream:
-            assert not list(read_events(stream)), "nothing has changed since"
-        assert service.client.get("/v1/jobs/none-of-that-name/events").status_code == 404
-
-
-def read_events(stream: httpx2.Response) -> Iterator[dict[str, str]]:
-    event: dict[str, str] = {}
-    for line in stream.iter_lines():
-        if not line and event:
-            yield event
-            event = {}
-        elif line and not line.startswith(":"):
-            name, _, value = line.partition(": ")
-            event[name] = value
-
-
-def test_a_job_has_a_deadline_of_its_own(weights: Path) -> None:
-    gate = Gate()
-    with live(settings_for(weights, job_timeout_seconds=0.5), scripted(weights, gate)) as service:
-        job = create(service, png(64, 32)).json()
-        state = ended(service, job["id"])
-        assert state["status"] == "failed"
-        assert state["error"]["type"].endswith("deadline-exceeded")
-        assert not service.engine.tickets
-        gate.open(9)
-
-
-def test_a_job_may_take_longer_than_a_request(weights: Path) -> None:
-    gate = Gate()
-    settings = settings_for(weights, timeout_seconds=0.3, queue_timeout_seconds=0.2)
-    with live(settings, scripted(weights, gate)) as service:
-        job = create(service, png(64, 32)).json()
-        gate.wait()
-        time.sleep(0.4)
-        assert state_of(service, job["id"])["status"] == "running"
-        gate.open(4)
-        assert ended(service, job["id"])["status"] == "succeeded"
-
-
-def test_a_full_store_refuses_and_keeps_what_it_has(weights: Path) -> None:
-    with live(settings_for(weights, jobs_mib=0.05, job_keep_seconds=600)) as service:
-        first = create(service).json()
-        assert ended(service, first["id"])["status"] == "succeeded"
-        second = create(service).json()
-        ended(service, second["id"])
-        refused = create(service)
-        assert refused.status_code == 429
-        assert refused.json()["type"].endswith("jobs-full")
-        assert 500 < int(refused.headers["retry-after"]) <= 600
-        assert not service.engine.tickets
-        assert service.client.get(first["links"]["result"]).status_code == 200
-        service.client.delete(first["links"]["self"])
-        assert create(service).status_code == 202
-        never = create(service, png(300, 300))
-        assert never.status_code == 413
-        assert service.denoise().status_code == 200, "plain requests need no room"
-
-
-def test_jobs_belong_to_the_key_that_created_them(weights: Path) -> None:
-    import hashlib
-
-    hashes = ",".join(hashlib.sha256(key.encode()).hexdigest() for key in ("one", "two"))
-    with live(settings_for(weights, api_key_hashes=hashes)) as service:
-        one, two = {"x-api-key": "one"}, {"x-api-key": "two"}
-        ids = []
-        for _ in range(3):
-            answer = service.client.post("/v1/jobs", content=png(), params={"sigma": 25}, headers=one)
-            ids.append(answer.json()["id"])
-            wait_for(lambda: service.client.get(f"/v1/jobs/{ids[-1]}", headers=one).json()["status"] == "succeeded")
-        for method, path in (("GET", ""), ("GET", "/result"), ("GET", "/events"), ("DELETE", "")):
-            assert service.client.request(method, f"/v1/jobs/{ids[0]}{path}", headers=two).status_code == 404
-        assert service.client.get("/v1/jobs", headers=two).json() == {"jobs": [], "next": None}
-        page = service.client.get("/v1/jobs", params={"limit": 2}, headers=one).json()
-        assert [job["id"] for job in page["jobs"]] == [ids[2], ids[1]]
-        rest = service.client.get("/v1/jobs", params={"after": page["next"]}, headers=one).json()
-        assert [job["id"] for job in rest["jobs"]] == [ids[0]]
-        assert rest["next"] is None
-
-
-def test_without_keys_nobody_sees_the_jobs_of_others(service: Live) -> None:
-    assert service.client.get("/v1/jobs").status_code == 403
-
-
-def test_a_result_expires(weights: Path) -> None:
-    with live(settings_for(weights, job_keep_seconds=0.5)) as service:
-        job = create(service).json()
-        wait_for(lambda: state_of(service, job["id"])["status"] == "expired")
-        assert service.client.get(job["links"]["result"]).status_code == 410
-        wait_for(lambda: service.client.get(job["links"]["self"]).status_code == 404)
-        wait_for(lambda: service.metric("denoise_job_store_bytes") == 0)
-
-
-def test_a_job_is_finished_and_fetched_before_the_process_ends(weights: Path) -> None:
-    gate = Gate()
-    with live(settings_for(weights, grace_seconds=PATIENCE), scripted(weights, gate)) as service:
-        job = create(service, png(64, 32)).json()
-        gate.wait()
-        service.server.handle_exit(15, None)
-        assert create(service).status_code == 503
-        gate.open(4)
-        assert ended(service, job["id"])["status"] == "succeeded"
-        assert service.thread.is_alive(), "the result would be lost"
-        assert service.client.get(job["links"]["result"]).status_code == 200
-        service.thread.join(PATIENCE)
-        assert not service.thread.is_alive()
-        assert service.server.exit_code == 0
-
-
-def test_a_job_that_cannot_be_finished_is_canceled_by_the_shutdown(weights: Path) -> None:
-    gate = Gate()
-    with live(settings_for(weights, grace_seconds=4), scripted(weights, gate)) as service:
-        job = create(service, png(64, 32)).json()
-        gate.wait()
-        service.server.handle_exit(15, None)
-        wait_for(lambda: state_of(service, job["id"])["status"] == "canceled")
-        state = state_of(service, job["id"])
-        assert state["error"]["type"].endswith("draining")
-        gate.open(9)
-
-
-def test_each_job_is_counted_once(weights: Path) -> None:
-    with live(settings_for(weights)) as service:
-        job = create(service).json()
-        ended(service, job["id"])
-        service.client.get(job["links"]["result"])
-        assert create(service, b"no picture").status_code == 415
-        wait_for(lambda: service.metric("denoise_background_jobs") == 0)
-        assert service.metric("denoise_jobs_total", model="n3net", outcome="ok") == 1
-        assert service.metric("denoise_jobs_total", model="n3net", outcome="client_error") == 1
