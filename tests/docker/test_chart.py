@@ -136,7 +136,7 @@ def test_the_schema_has_the_settings_of_the_service(tmp_path: Path) -> None:
         ("ingress.enabled=true", "host"),
         ("keda.minReplicas=0", "minReplicas"),
         ("keda.prometheusUrl=prometheus:9090", "prometheusUrl"),
-        ("redis.maxMemory=1", "maxMemory"),
+        ("redis.storage=lots", "storage"),
         ("gpu.enabled=maybe", "gpu"),
     ],
 )
@@ -197,6 +197,30 @@ def test_keda_values() -> None:
     assert endpoint["path"] in HIDDEN
 
 
+def test_the_autoscaler_sees_the_seconds_of_work_that_wait(tmp_path: Path) -> None:
+    (trigger,) = render(*EXAMPLES["keda"])["ScaledObject", "denoise-n3denoise"]["spec"]["triggers"]
+    ours, others = 'namespace="pictures",service="denoise-n3denoise"', 'namespace="pictures",service="other"'
+    series = {
+        f'denoise_queue_pixels{{{ours},pod="busy"}}': 4_000_000,
+        f'denoise_pixels_per_second{{{ours},pod="busy"}}': 100_000,
+        f'denoise_queue_pixels{{{ours},pod="starting"}}': 0,
+        f'denoise_pixels_per_second{{{ours},pod="starting"}}': 0,
+        f"denoise_queue_pixels{{{others}}}": 9_000_000,
+        f"denoise_pixels_per_second{{{others}}}": 900_000,
+    }
+    case = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": str(value)} for name, value in series.items()],
+        "promql_expr_test": [
+            {"expr": trigger["metadata"]["query"], "eval_time": "0m", "exp_samples": [{"labels": "{}", "value": 40}]}
+        ],
+    }
+    path = tmp_path / "query.yml"
+    path.write_text(yaml.safe_dump({"tests": [case]}))
+    done = subprocess.run([binary("promtool"), "test", "rules", path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_alerts_and_dashboard_are_those_of_the_folder_above() -> None:
     objects = render(*EXAMPLES["keda"])
     rule = objects["PrometheusRule", "denoise-n3denoise"]
@@ -214,6 +238,7 @@ def test_redis_values() -> None:
     assert environment(objects)["N3DENOISE_JOBS_URL"] == "redis://denoise-n3denoise-redis:6379/0"
     assert container(objects)["envFrom"] == [{"secretRef": {"name": "n3denoise"}}]
     redis = objects["StatefulSet", "denoise-n3denoise-redis"]["spec"]
+    assert "--maxmemory 1280mb --maxmemory-policy noeviction" in redis["template"]["spec"]["containers"][0]["args"][0]
     (claim,) = redis["volumeClaimTemplates"]
     assert claim["spec"]["resources"]["requests"]["storage"] == "8Gi"
     labels = redis["template"]["metadata"]["labels"].items()
