@@ -6,6 +6,7 @@ import torch
 from models.inference.cut_plan import Plan, cut_panels
 from models.inference.denoiser import Denoiser
 from models.inference.device import DType
+from models.neighbors.neighborhood import NeighborQuery
 from models.networks.n3unet import N3UNetConfig
 from models.steps import run_through
 from models.training.trainer import fresh_network
@@ -104,3 +105,11 @@ def test_the_fused_block_has_the_paper_form() -> None:
     noisy = random_image(61, 47)
     images = [Denoiser(weights, device, torch.float32, 1 << 28).denoise(noisy, 0.1) for device in (CUDA, CPU)]
     torch.testing.assert_close(*images, atol=1e-3, rtol=1e-3)
+
+
+def test_the_neighbors_are_those_of_the_cpu(on_cpu: Denoiser) -> None:
+    noisy = random_image(331, 352)
+    for block in range(1, len(on_cpu.info.blocks) + 1):
+        query = NeighborQuery(180, 170, block)
+        tables = [run_through(denoiser.neighbor_steps(noisy, 0.1, query)) for denoiser in (on_gpu(on_cpu), on_cpu)]
+        torch.testing.assert_close(*tables, atol=1e-3, rtol=1e-3)
