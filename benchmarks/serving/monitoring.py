@@ -39,11 +39,12 @@ def main() -> None:
     """Overload a server until the alert fires, wait until the alert ends, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the report")
+    parser.add_argument("--remark", default="", help="a sentence for the report, such as what else ran on the machine")
     arguments = parser.parse_args()
-    with serving(timeout_seconds=TIMEOUT_SECONDS) as service:
-        capacity = asyncio.run(closed_loop(service.url, 30, 3, 0))
+    with serving(timeout_seconds=TIMEOUT_SECONDS, device="cpu") as service:
+        capacity = asyncio.run(closed_loop(service.url, 60, 3, 0))
         with prometheus("prometheus", service.url.removeprefix("http://")) as monitor:
-            results = measure(service.url, monitor, capacity)
+            results = measure(service.url, monitor, capacity) | {"remark": arguments.remark}
     (arguments.out / "monitoring.json").write_text(json.dumps(results, indent=1) + "\n")
     write_report(results, arguments.out)
 

@@ -29,9 +29,9 @@ def page(results: dict[str, Any]) -> str:
         "",
         paragraph(
             f"A real Prometheus {results['version']}, with the configuration and the alerts in `docker/`, scrapes the service",
-            f"every 15 s. Requests arrive at {results['load']:g} times the capacity ({results['capacity'] / 1e6:.2f} MP/s), as",
+            f"every 15 s. Requests arrive at {results['load']:g} times the capacity ({results['capacity'] / 1e6:.2g} MP/s), as",
             "in [load.md](load.md), until the alert fires. Then they stop. Times are in minutes from the first request, to",
-            "within 15 s.",
+            f"within 15 s. {results['remark']}",
         ),
         "",
         "![Overload](monitoring.svg)",
@@ -72,10 +72,10 @@ def plot(results: dict[str, Any], out: Path) -> None:
         for name, label in (("requests", "requests"), ("refused", "of these refused")):
             rates.plot([at / 60 for at, _ in series[name]], [value for _, value in series[name]], label=label)
         queue.plot([at / 60 for at, _ in series["queue_seconds"]], [value for _, value in series["queue_seconds"]], color="C2")
-        for name, color in (("pending", "gold"), ("firing", "tomato")):
-            if shown := times(series[name]):
-                for axes in (rates, queue):
-                    axes.axvspan(shown[0] / 60, shown[-1] / 60, color=color, alpha=0.3, lw=0, label=f"alert {name}")
+        pending, firing = times(series["pending"]), times(series["firing"])
+        for name, color, edges in (("pending", "gold", pending[:1] + firing[:1]), ("firing", "tomato", firing[:1] + firing[-1:])):
+            for axes in (rates, queue):
+                axes.axvspan(edges[0] / 60, edges[-1] / 60, color=color, alpha=0.3, lw=0, label=f"alert {name}")
         rates.set(ylabel="per second", ylim=(0, None))
         rates.legend(loc="upper right", fontsize="small")
         queue.set(xlabel="minutes", ylabel="seconds of work waiting", ylim=(0, None))
