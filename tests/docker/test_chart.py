@@ -77,6 +77,7 @@ def test_pods_have_no_privileges_and_selectors_find_them(name: str) -> None:
             pod = template["spec"]
             assert each["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
             assert pod["automountServiceAccountToken"] is False
+            assert pod["enableServiceLinks"] is False, "a Service named n3denoise would set N3DENOISE_PORT to tcp://…"
             assert pod["securityContext"]["runAsNonRoot"]
             assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
             for one in pod["containers"]:
