@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path, PurePath
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 from service.settings import Settings
@@ -143,6 +144,16 @@ def test_the_bill_of_materials_lists_the_locked_versions() -> None:
     listed = {each["purl"].split("?")[0] for each in document["components"]}
     locked = pinned(ROOT / "docker" / "requirements.lock") | {"torch": pinned(ROOT / "requirements.lock")["torch"]}
     assert listed == {f"pkg:pypi/{name}@{version}" for name, version in locked.items()}, "run `make sbom`"
+
+
+def test_triton_finds_on_a_gpu_what_it_needs_to_compile() -> None:
+    (compiler,) = [arguments for name, arguments in instructions() if name == "RUN" and "apt-get install" in arguments]
+    assert "torch.version.cuda is None" in compiler
+    assert "gcc libc6-dev" in compiler
+    home = dict(pair.split("=", 1) for pair in last("ENV").split())["HOME"]
+    assert home == last("WORKDIR") == "/tmp"
+    compose = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]["n3denoise"]
+    assert compose["tmpfs"] == [f"{home}:exec"]
 
 
 CPU_IMAGE_BYTES = 1.2e9
