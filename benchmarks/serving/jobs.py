@@ -6,13 +6,14 @@ for two instances with Redis behind a proxy that takes turns.
 
 import argparse
 import asyncio
+import itertools
 import json
 import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +24,7 @@ import httpx2
 from benchmarks.markdown import paragraph
 from benchmarks.provenance import RESULTS, provenance
 from benchmarks.serving.load_client import picture
+from benchmarks.serving.proxy import proxying
 from benchmarks.serving.redis_server import redis_server
 from benchmarks.serving.servers import Running, serving
 
@@ -30,58 +32,6 @@ CLIENTS, JOBS_EACH = 20, 10
 SIZES = ((128, 128), (192, 256), (256, 256), (320, 384))
 FINAL = ("succeeded", "failed", "canceled", "expired")
 KEEP_SECONDS = 20
-
-
-@dataclass
-class Proxy:
-    """A TCP proxy that hands each connection to the next instance that accepts one.
-
-    Attributes:
-        instances: The instances.
-        port: Its own port.
-    """
-
-    instances: list[Running]
-    port: int = 0
-    _next: int = field(default=0)
-
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Connect to the next instance; raise OSError if none accepts a connection."""
-        for _ in self.instances:
-            self._next += 1
-            url = httpx2.URL(self.instances[self._next % len(self.instances)].url)
-            with suppress(OSError):
-                return await asyncio.open_connection(url.host, url.port)
-        raise ConnectionError
-
-    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass one connection on."""
-        try:
-            upstream_reader, upstream_writer = await self.connect()
-        except OSError:
-            writer.close()
-            return
-        await asyncio.gather(pump(reader, upstream_writer), pump(upstream_reader, writer))
-
-
-async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Copy bytes until the source ends, and then close the target."""
-    with suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    with suppress(OSError):
-        writer.close()
-
-
-@asynccontextmanager
-async def proxying(instances: list[Running]) -> AsyncIterator[Proxy]:
-    """Run a proxy in front of instances."""
-    proxy = Proxy(instances)
-    server = await asyncio.start_server(proxy.handle, "127.0.0.1", 0)
-    proxy.port = server.sockets[0].getsockname()[1]
-    async with server:
-        yield proxy
 
 
 @dataclass
@@ -219,10 +169,73 @@ def wait_for_nothing(instances: list[Running]) -> float:
     return left
 
 
-def page(rows: list[dict[str, Any]]) -> str:
+def large() -> dict[str, Any]:
+    """Follow a job of 24 megapixels, and cancel a second one."""
+    body = picture((4000, 6000))
+    options: dict[str, str | int | float | bool | None] = {"sigma": 25, "model": "n3unet"}
+    with serving(device="cpu") as service, httpx2.Client(base_url=service.url, timeout=120) as http:
+        path = http.post("/v1/jobs", content=body, params=options).json()["links"]["self"]
+        curve = []
+        while True:
+            state = http.get(path).json()
+            curve.append((time.monotonic(), state["progress"], state["eta_seconds"]))
+            if state["status"] in FINAL:
+                break
+            time.sleep(0.1)
+        assert state["status"] == "succeeded", state
+        http.delete(path)
+        time.sleep(2)
+        before = service.memory()[0]
+        path = http.post("/v1/jobs", content=body, params=options).json()["links"]["self"]
+        while http.get(path).json()["progress"] < 0.3:
+            time.sleep(0.1)
+        during, began = service.memory()[0], time.monotonic()
+        http.delete(path)
+        while service.metric("denoise_queue_jobs"):
+            time.sleep(0.01)
+        canceled = time.monotonic() - began
+        time.sleep(2)
+        after = service.memory()[0]
+    end = curve[-1][0]
+    moved = [at for (at, progress, _), (_, last, _) in zip(curve[1:], curve, strict=False) if progress > last]
+    ratios = [eta / (end - at) for at, progress, eta in curve if progress >= 0.2 and eta and end - at > 0.5]
+    row = {
+        "seconds": round(end - curve[0][0], 1),
+        "curve": [(progress, eta, round(end - at, 1)) for at, progress, eta in curve[::20]],
+        "longest_pause": round(max(later - at for at, later in itertools.pairwise(moved)), 2),
+        "eta_ratios": [round(min(ratios), 2), round(max(ratios), 2)],
+        "memory_kib": {"before": before, "during": during, "after": after},
+        "canceled_seconds": round(canceled, 2),
+        "when": provenance(),
+    }
+    print(row, flush=True)
+    return row
+
+
+def page(results: dict[str, Any]) -> str:
     """Return jobs.md."""
-    lines = ["# Background jobs under load", "", "Measured by `python -m benchmarks.serving.jobs`.", ""]
-    lines += [
+    large = results["large"]
+    least, most = large["eta_ratios"]
+    memory = {name: f"{kib / 1024:.0f} MiB" for name, kib in large["memory_kib"].items()}
+    lines = [
+        "# Background jobs",
+        "",
+        "Measured by `python -m benchmarks.serving.jobs`.",
+        "",
+        "## A picture of 24 megapixels",
+        "",
+        f"{large['when']}.",
+        "",
+        paragraph(
+            f"The job took {large['seconds']:.0f} s with `n3unet`. Its progress never stood still for more than",
+            f"{large['longest_pause']} s. From 20% of the progress on, until half a second before the end, the estimated time",
+            f"that was left was {least} to {most} times the true one. A second job was canceled at 30%:",
+            f"{large['canceled_seconds']} s later the queue was empty. Resident memory was {memory['before']} before it,",
+            f"{memory['during']} when it was canceled, and {memory['after']} two seconds later.",
+        ),
+        "",
+        "## Many clients",
+        "",
         paragraph(
             f"{CLIENTS} clients send {JOBS_EACH} jobs each, cancel a fifth of them and hang up on another fifth. After",
             "15 seconds, one instance gets SIGTERM, and another one starts in its place. Every client asks for the state of each",
@@ -230,13 +243,13 @@ def page(rows: list[dict[str, Any]]) -> str:
         ),
         "",
     ]
-    for row in rows:
+    for row in results["clients"]:
         states = ", ".join(f"{amount} {name}" for name, amount in sorted(row["states"].items()))
         refusals = ", ".join(f"{amount} with {status}" for status, amount in sorted(row["refusals"].items())) or "none"
         memory = row["memory_kib"]
         ends = " and ".join(f"{kib / 1024:.0f} MiB" for kib in memory["at the end"])
         lines += [
-            f"## {row['store'][0].upper()}{row['store'][1:]}",
+            f"### {row['store'][0].upper()}{row['store'][1:]}",
             "",
             f"{row['when']}.",
             "",
@@ -256,9 +269,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the report")
     out = parser.parse_args().out
-    rows = [run(redis) for redis in (False, True)]
-    (out / "jobs.json").write_text(json.dumps(rows, indent=1) + "\n")
-    (out / "jobs.md").write_text(page(rows))
+    results = {"large": large(), "clients": [run(redis) for redis in (False, True)]}
+    (out / "jobs.json").write_text(json.dumps(results, indent=1) + "\n")
+    (out / "jobs.md").write_text(page(results))
 
 
 if __name__ == "__main__":

@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import time
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 
 from starlette.requests import HTTPConnection
 
 from service.api.context import AppContext
 from service.api.denoising_request import note_result
 from service.api.error_responses import as_service_error
+from service.api.job_clock import JobClock
 from service.api.rendering import denoise_headers, figures_of
 from service.api.run_job import compute
 from service.denoising.job import DenoisingJob, DenoisingResult
@@ -92,6 +92,7 @@ class JobRunner:
         self._settings = context.settings
         self._running: dict[tuple[str, str], _Running] = {}
         self._unread: set[tuple[str, str]] = set()
+        self._clock = JobClock(context.engine)
         self._size = 0
         metrics = context.metrics
         metrics.background_jobs.set_function(lambda: len(self._running))
@@ -125,7 +126,8 @@ class JobRunner:
             timeout=self._settings.job_timeout_seconds,
         )
         state = JobState(id=job_id, owner=owner, fingerprint=request.fingerprint, created_at=now_utc())
-        state = state.changed(eta_seconds=self._context.engine.seconds_left(ticket))
+        running = _Running(state, ticket)
+        state = running.state = self._clock.present(running.state, running.ticket)
         try:
             known = await self.store.add(state, size)
             if known:
@@ -136,7 +138,7 @@ class JobRunner:
         if known:
             ticket.give_back(ticket)
             return same, False
-        running = self._running[owner, job_id] = _Running(state, ticket)
+        self._running[owner, job_id] = running
         running.ended = asyncio.create_task(self._supervise(running, request))
         return state, True
 
@@ -207,11 +209,13 @@ class JobRunner:
             result, error, status = None, as_service_error(failure), "failed"
         else:
             result, error, status = computing.result(), None, "succeeded"
-        running.state = running.state.changed(started_at=running.state.started_at or _started_at(ticket))
+        running.state = self._clock.present(running.state, ticket)
         if self._context.engine.draining and not self.store.shared:
             self._unread.add((running.state.owner, running.state.id))
         try:
             await self._end(running.state, request, status, error, result)
+            if result:
+                self._clock.note_end(running.ticket)
         finally:
             del self._running[running.state.owner, running.state.id]
 
@@ -253,35 +257,17 @@ class JobRunner:
         """Write how far a job is, and cancel it if another instance has ended it."""
         while True:
             await asyncio.sleep(REPORT_SECONDS)
-            running.state = self._present(running)
+            running.state = self._clock.present(running.state, running.ticket)
             with contextlib.suppress(JobsUnavailable):
                 if not await self.store.update(running.state):
                     running.stop(None)
                     return
-
-    def _present(self, running: _Running) -> JobState:
-        state, ticket = running.state, running.ticket
-        run = ticket.run
-        fraction = run.fraction if run and not run.estimates else 0.0
-        seconds = round(self._context.engine.seconds_left(ticket), 1)
-        progress = max(state.progress, round(fraction, 4))  # it falls if the device ran out of memory and starts again
-        status: Status = "running" if ticket.begun_at else "queued"
-        started_at = state.started_at or _started_at(ticket)
-        changes = {"status": status, "progress": progress, "eta_seconds": seconds, "started_at": started_at}
-        unchanged = all(getattr(state, name) == value for name, value in changes.items())
-        return state if unchanged else state.changed(**changes)
 
 
 def runner_of(connection: HTTPConnection) -> JobRunner:
     """Return what runs the background jobs of the application that serves a connection."""
     runner: JobRunner = connection.app.state.jobs
     return runner
-
-
-def _started_at(ticket: Ticket) -> datetime | None:
-    if ticket.begun_at is None:
-        return None
-    return now_utc() - timedelta(seconds=time.monotonic() - ticket.begun_at)
 
 
 def _same(known: JobState, request: JobRequest) -> JobState:

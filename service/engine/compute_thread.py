@@ -88,8 +88,7 @@ class ComputeThread:
             return sum(self._own_seconds_left(each) for each in self.queue.places if each.due <= ticket.due)
 
     def _own_seconds_left(self, ticket: Ticket) -> float:
-        run = ticket.run
-        if run and not run.estimates:  # the model that computes it may differ from the one that it was admitted for
+        if (run := ticket.run) and not run.estimates:  # another model than it was admitted for may compute it
             return self.throughputs[run.model].seconds_for((1 - run.fraction) * run.pixels)
         return self.throughputs[DEFAULT_MODEL].seconds_for(ticket.left * ticket.cost)
 
@@ -106,9 +105,10 @@ class ComputeThread:
             self.queue.add(ticket)
 
     def remove(self, ticket: Ticket) -> None:
-        """Remove a ticket from the queue, finished or not."""
+        """Remove a ticket from the queue, finished or not, and let go of the planes of its run."""
         with self._changed:
             self.queue.remove(ticket)
+        ticket.run = None
 
     def submit(
         self, ticket: Ticket, first: NetworkPass, resume: Callable[[Plane], NetworkPass], model: str, on_begun: Callable[[], None]
@@ -223,6 +223,7 @@ class ComputeThread:
 
     def _account(self, ticket: Ticket, run: PlaneRun, pixels: float, seconds: float) -> None:
         ticket.computing += seconds
+        ticket.computed_at = time.monotonic()
         self.throughputs[run.model].add(pixels, seconds, pass_pixels=run.pass_pixels)
         with self._changed:
             self.queue.serve(ticket, pixels)

@@ -242,15 +242,21 @@ class Engine:
         try:
             # The timer runs here and not on the compute thread, so that even a strip that hangs cannot delay the response.
             async with asyncio.timeout_at(begin_by) as timer:
+                timers = [timer]
 
                 def begun() -> None:
                     if not result.done():
-                        timer.reschedule(end)
+                        timers[0].reschedule(end)
 
                 result = self._thread.submit(ticket, first, resume, model, begun)
                 return await result
         except TimeoutError:
             raise DeadlineExceeded from None
+        finally:
+            # A canceled task refers to its exception, the traceback to this frame, and the timer to the task. In such a
+            # circle, the pictures would stay in memory until garbage is collected.
+            timers.clear()
+            del timer
 
     def _give_back(self, ticket: Ticket) -> None:
         self._thread.remove(ticket)

@@ -83,6 +83,7 @@ class Ticket(Place):
         give_back: Called with the ticket when its context ends.
         admitted_at: When the request was admitted, on the monotonic clock.
         begun_at: When its first strip began, on the monotonic clock; None before that.
+        computed_at: When its last strip so far ended, on the monotonic clock.
         computing: Seconds the device has spent on it.
         run: The run in progress, if any.
     """
@@ -92,6 +93,7 @@ class Ticket(Place):
     give_back: Callable[["Ticket"], None]
     admitted_at: float = field(default_factory=time.monotonic)
     begun_at: float | None = None
+    computed_at: float | None = None
     computing: float = 0.0
     run: PlaneRun | None = None
 

@@ -1,9 +1,12 @@
 """Background jobs while they run and when they end: progress, cancellation, deadlines, events, shutdown."""
 
+import gc
 import json
 import time
 from pathlib import Path
 
+from service.api.job_clock import COMPUTING_SHARE
+from service.denoising.job import DenoisingJob
 from tests.support.faulty import Gate, scripted
 from tests.support.jobs import create, ended, read_events, state_of
 from tests.support.live import PATIENCE, live, png, settings_for, wait_for
@@ -21,7 +24,7 @@ def test_progress_is_told_until_the_job_ends(weights: Path) -> None:
         assert unfinished.json()["type"].endswith("job-not-finished")
         assert int(unfinished.headers["retry-after"]) >= 1
         gate.open(2)
-        wait_for(lambda: state_of(service, job["id"])["progress"] == 0.5)
+        wait_for(lambda: state_of(service, job["id"])["progress"] == 0.5 * COMPUTING_SHARE)
         state = state_of(service, job["id"])
         assert state["status"] == "running"
         assert state["eta_seconds"] >= 0
@@ -49,6 +52,26 @@ def test_a_canceled_job_ends_within_a_strip_and_frees_everything(weights: Path) 
         assert service.metric("denoise_jobs_total", model="n3net", outcome="cancelled") == 1
         assert service.client.delete(job["links"]["self"]).status_code == 204
         assert service.client.get(job["links"]["self"]).status_code == 404
+
+
+def test_a_canceled_job_leaves_no_picture_in_memory(weights: Path) -> None:
+    gate = Gate()
+    with live(settings_for(weights), scripted(weights, gate)) as service:
+        job = create(service, png(160, 32)).json()
+        gate.wait()
+        gc.collect()
+        gc.disable()  # nothing may wait for it
+        try:
+            assert jobs_in_memory() == 1
+            service.client.delete(job["links"]["self"])
+            gate.open()
+            wait_for(lambda: jobs_in_memory() == 0)
+        finally:
+            gc.enable()
+
+
+def jobs_in_memory() -> int:
+    return sum(type(each) is DenoisingJob for each in gc.get_objects())
 
 
 def test_events_tell_every_state_and_resume(weights: Path) -> None:

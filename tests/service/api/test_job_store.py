@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.serving.redis_server import MISSING, RedisServer, redis_server
+from service.api.job_clock import COMPUTING_SHARE
 from tests.support.faulty import Gate, scripted
 from tests.support.jobs import create, ended, state_of
 from tests.support.live import live, png, settings_for, wait_for
@@ -90,7 +91,7 @@ class TestRedis:
             job = create(one, png(64, 32)).json()
             gate.wait()
             gate.open(2)
-            wait_for(lambda: state_of(other, job["id"])["progress"] == 0.5)
+            wait_for(lambda: state_of(other, job["id"])["progress"] == 0.5 * COMPUTING_SHARE)
             assert create(other, png(64, 32), job_id=job["id"]).status_code == 200, "the same job on another instance"
             gate.open(2)
             assert ended(other, job["id"]) == ended(one, job["id"])
