@@ -10,6 +10,7 @@ import { noisyImage } from "./view.js";
 
 const SIDE = 512; // pixels of the crop that is sent: more than the network looks at for one pixel
 const LISTED = 8;
+const LABELED = 3;
 const SVG = "http://www.w3.org/2000/svg";
 let found = null; // the answer of the service, and where its crop begins
 let index = 0;
@@ -77,27 +78,23 @@ function showNeighbor() {
     const outlines = candidates.filter(({ weight }) => weight > strongest / 50).reverse();
     overlay.replaceChildren(
       ...outlines.map((each) => outline(each, side, { left, top }, "neighbor", each.weight / strongest)),
-      ...candidates.slice(0, 3).map((each) => weightLabel(each, { left, top })),
       outline(query, side, { left, top }, "query", 1),
     );
+    overlay.nextElementSibling.replaceChildren(...candidates.slice(0, LABELED).map((each) => label(each, { left, top })));
   }
 }
 
 function outline({ x, y }, side, { left, top }, name, opacity) {
-  const box = drawn("rect", { x: x + left, y: y + top, width: side, height: side, class: name });
+  const box = document.createElementNS(SVG, "rect");
+  const attributes = { x: x + left, y: y + top, width: side, height: side, class: name };
+  for (const [attribute, value] of Object.entries(attributes)) box.setAttribute(attribute, value);
   box.style.opacity = 0.15 + 0.85 * opacity;
   return box;
 }
 
-function weightLabel({ x, y, weight }, { left, top }) {
-  const text = drawn("text", { x: x + left, y: y + top, class: "weight" });
-  text.textContent = percent(weight);
-  return text;
-}
-
-function drawn(tag, attributes) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+function label({ x, y, weight }, { left, top }) {
+  const made = element("span", { textContent: percent(weight) });
+  Object.assign(made.style, { left: `${x + left}px`, top: `${y + top}px` });
   return made;
 }
 
@@ -107,7 +104,7 @@ function clear(text) {
   found = null;
   by("neighbors-about").textContent = text;
   by("neighbor-weights").replaceChildren();
-  for (const overlay of document.querySelectorAll(".overlay")) overlay.replaceChildren();
+  for (const drawn of document.querySelectorAll(".overlay, .labels")) drawn.replaceChildren();
   for (const id of ["neighbor-back", "neighbor-next"]) enable(by(id), false);
 }
 

@@ -107,8 +107,13 @@ export function setUpStage() {
   zooms = ["scene-before", "scene-after"].map((id) => Panzoom(by(id), { canvas: true, animate: false, cursor: "grab", step: 0.2 }));
   for (const [index, id] of ["scene-before", "scene-after"].entries()) {
     by(id).addEventListener("panzoomchange", (event) => follow(index, event.detail));
-    by(id).parentElement.addEventListener("wheel", zooms[index].zoomWithWheel, { passive: false });
   }
+  // The wheel works on the handle of the divider too, which belongs to neither pane.
+  by("stage").addEventListener(
+    "wheel",
+    (event) => (by("pane-after").contains(event.target) ? zooms[1] : zooms[0]).zoomWithWheel(event),
+    { passive: false },
+  );
   by("zoom-in").addEventListener("click", KEYS["+"]);
   by("zoom-out").addEventListener("click", KEYS["-"]);
   by("zoom-fit").addEventListener("click", fit);
