@@ -10,7 +10,7 @@ from service.jobs.state import JobState, now_utc
 
 COMPUTING_SHARE = 0.97
 """Share of the device's computation in the progress of a job; the rest is encoding."""
-_FINISH_SECONDS = 3e-8  # for each pixel, before the first job
+_FINISH_SECONDS = 5e-8  # for each pixel, before the first job
 _FINISH_WEIGHT = 0.2  # of the last job in the average
 
 

@@ -142,22 +142,20 @@ class JobRunner:
         running.ended = asyncio.create_task(self._supervise(running, request))
         return state, True
 
-    async def cancel(self, owner: str, job_id: str) -> None:
-        """Cancel a job of any instance, or forget it if it has ended."""
-        state = await self.store.get(owner, job_id)
-        if state is None:
-            return
-        running = self._running.get((owner, job_id))
-        if state.finished:
+    async def cancel(self, state: JobState) -> JobState:
+        """Cancel a job of any instance, or forget it if it has ended; return the state in which it ended."""
+        owner, job_id, finished = state.owner, state.id, state.finished
+        if not finished:
+            running = self._running.get((owner, job_id))
+            if running:
+                await self._stop([running], None)
+            else:  # the instance that computes it will notice
+                await self.store.end(state.ended("canceled", self._settings.job_keep_seconds))
+            state = await self.store.get(owner, job_id) or state
+        if finished or state.status != "canceled":  # it may have been finished in the meantime
             await self.store.remove(owner, job_id)
-        elif running:
-            await self._stop([running], None)
-            state = await self.store.get(owner, job_id)
-            if state and state.status == "succeeded":  # it was finished in the meantime
-                await self.store.remove(owner, job_id)
-        else:  # the instance that computes it will notice
-            await self.store.end(state.ended("canceled", self._settings.job_keep_seconds))
         self._unread.discard((owner, job_id))
+        return state
 
     def note_read(self, state: JobState) -> None:
         """Note that a caller knows how a job ended: it has received the result, or has read that there is none."""

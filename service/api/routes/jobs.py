@@ -175,14 +175,13 @@ async def job_events(
 
 @router.delete(
     "/v1/jobs/{job_id}",
-    status_code=204,
-    response_description="The job was canceled or forgotten.",
+    response_model=Job,
+    response_description="The state in which the job ended.",
     responses=problems(*STORED),
 )
 async def delete_job(request: Request, state: Found) -> Response:
     """Cancel a job, or forget it and its result if it has ended."""
-    await runner_of(request).cancel(state.owner, state.id)
-    return Response(status_code=204)
+    return state_response(await runner_of(request).cancel(state))
 
 
 async def submit(request: Request, job_id: str) -> Response:
