@@ -8,9 +8,11 @@ import { computation } from "./settings.js";
 import { pixelAt, regionAround } from "./stage.js";
 import { noisyImage } from "./view.js";
 
-const SIDE = 512; // pixels of the crop that is sent: more than the network looks at for one pixel
+const SIDE = 768; // pixels of the crop that is sent: more than the networks look at for one pixel
+const STEP = 60; // a multiple of the strides of all networks: with it, a crop has the same patches as the whole picture
 const LISTED = 8;
 const LABELED = 3;
+const WITH_NEIGHBORS = ["n3net", "n3unet", "photo"];
 const SVG = "http://www.w3.org/2000/svg";
 let found = null; // the answer of the service, and where its crop begins
 let index = 0;
@@ -28,11 +30,8 @@ async function look(x, y) {
   by("neighbor-y").value = y;
   by("neighbors-about").textContent = "Looking for the neighbors …";
   try {
-    const region = regionAround(SIDE, { x, y });
-    const query = new URLSearchParams({ x: x - region.x, y: y - region.y, block: by("neighbor-block").value });
-    const { sigma } = computation();
-    const known = sigma === "auto" ? current().figures?.sigma : sigma;
-    if (known !== undefined) query.set("sigma", known);
+    const region = regionAround(SIDE, { x, y }, STEP);
+    const query = new URLSearchParams({ x: x - region.x, y: y - region.y, block: by("neighbor-block").value, ...treatment() });
     const body = new FormData();
     body.append("image", await crop(image, region));
     const answer = await ask(`/v1/neighbors?${query}`, {
@@ -51,6 +50,17 @@ async function look(x, y) {
     clear(error.message);
     say(error.message, { error: true });
   }
+}
+
+/** Return the model and the noise level to look with: those of the result or, before there is one, those of the settings. */
+function treatment() {
+  const { figures } = current();
+  const { sigma, model } = computation();
+  const used = model === "auto" && figures ? figures.model : model;
+  return {
+    model: WITH_NEIGHBORS.includes(used) ? used : WITH_NEIGHBORS[0],
+    sigma: sigma === "auto" && figures && used !== "photo" ? figures.sigma : sigma, // the noise of a photograph has no single level
+  };
 }
 
 function offerBlocks(count) {

@@ -60,11 +60,16 @@ function middle() {
   return { x: at(box.left, box.width, scene.left), y: at(box.top, box.height, scene.top) };
 }
 
-/** Return a square of at most `limit` pixels around a pixel, or around the middle of the visible part: {x, y, width, height}. */
-export function regionAround(limit, at = middle()) {
+/**
+ * Return a square of at most `limit` pixels around a pixel, or around the middle of the visible part: {x, y, width, height}.
+ * If what it leaves out of the picture on each side must be a multiple of `step`, it may be larger by less than that.
+ */
+export function regionAround(limit, at = middle(), step = 1) {
   const span = (center, length) => {
-    const wanted = Math.min(limit, length);
-    return [Math.round(Math.min(Math.max(center - wanted / 2, 0), length - wanted)), wanted];
+    const start = Math.min(Math.max(center - limit / 2, 0), Math.max(length - limit, 0));
+    const before = Math.floor(start / step) * step;
+    const after = Math.floor(Math.max(length - before - limit, 0) / step) * step;
+    return [before, length - before - after];
   };
   const [[x, width], [y, height]] = [span(at.x, size.width), span(at.y, size.height)];
   return { x, y, width, height };

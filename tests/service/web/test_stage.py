@@ -1,6 +1,5 @@
 """The stage of the page: zoom, ways to compare, and the neighbors of a pixel."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,14 @@ PLACES = "() => [...document.querySelectorAll('.scene')].map(scene => scene.styl
 
 
 @pytest.fixture
-def page(visited: Visit, tmp_path: Path) -> Iterator[Page]:
+def page(visited: Visit, tmp_path: Path) -> Page:
     """The page with a result."""
     (tmp_path / "noisy.png").write_bytes(png(600, 1500, 3))
     visited.page.set_viewport_size({"width": 1400, "height": 900})
     visited.page.set_input_files("#image", tmp_path / "noisy.png")
     visited.page.click("#apply")
     expect(visited.page.locator("#showing")).to_have_text("Result")
-    yield visited.page
+    return visited.page
 
 
 def both(page: Page) -> Any:
@@ -119,7 +118,7 @@ def test_a_click_shows_the_neighbors_of_a_pixel(page: Page, service: Live) -> No
     page.click("#neighbors")
     page.click("#zoom-full")
     with page.expect_response("**/v1/neighbors?*") as answer:
-        page.locator("#stage").click(position={"x": 300, "y": 200})
+        page.locator("#stage").click(position={"x": 450, "y": 200})
     found = answer.value.json()
     about = page.locator("#neighbors-about")
     expect(about).to_contain_text(f"Neighbor 1 of {len(found['neighbors'])}")
@@ -131,6 +130,10 @@ def test_a_click_shows_the_neighbors_of_a_pixel(page: Page, service: Live) -> No
     left, top = (int(query.get_attribute(axis) or "") for axis in "xy")
     assert left <= x < left + found["patch_size"]
     assert top <= y < top + found["patch_size"]
+    whole = service.client.post("/v1/neighbors", content=png(600, 1500, 3), params={"x": x, "y": y, "sigma": 25}).json()
+    assert (whole["query"]["x"], whole["query"]["y"]) == (left, top)
+    heaviest = [neighbor["candidates"][0]["weight"] for neighbor in found["neighbors"]]
+    assert heaviest == pytest.approx([neighbor["candidates"][0]["weight"] for neighbor in whole["neighbors"]], abs=1e-5)
     page.click("#neighbor-next")
     expect(about).to_contain_text("Neighbor 2 of")
     first = page.locator("#neighbor-weights li").first
