@@ -14,7 +14,7 @@ from service import version
 from service.api.context import AppContext
 from service.api.error_responses import handle
 from service.api.job_runner import JobRunner
-from service.api.middleware import ApiKeys, Cors, ErrorRendering, RequestLog, ServerOptions
+from service.api.middleware import PROBES, ApiKeys, Cors, ErrorRendering, RequestLog, ServerOptions
 from service.api.openapi import complete
 from service.api.routes import denoise, evaluate, health, info, neighbors, noise, page
 from service.api.routes import jobs as job_routes
@@ -67,6 +67,14 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         docs_url=None,  # the page serves its own, without the internet
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
+        # Traces only, and only if the variables of OpenTelemetry name a collector. Metrics and logs have ways of their own.
+        telemetry={
+            "auto_configure": True,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "exclude": lambda scope: scope["path"] in PROBES,
+        },
         redirect_slashes=False,  # a redirect would repeat whatever the Host header says
     )
     app.state.context, app.state.jobs = context, jobs

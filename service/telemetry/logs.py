@@ -5,6 +5,7 @@ import sys
 from typing import TextIO
 
 import structlog
+from opentelemetry import trace
 
 from service.settings import Settings
 
@@ -21,6 +22,7 @@ def configure_logs(settings: Settings, stream: TextIO | None = None) -> None:
     stream = stream or sys.stderr
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
+        _add_trace_id,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
@@ -52,6 +54,12 @@ def configure_logs(settings: Settings, stream: TextIO | None = None) -> None:
     for library in ("PIL", "imagecodecs", "tifffile", "python_multipart", "py.warnings"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
     logging.getLogger(LOGGER).setLevel(settings.log_level.upper())
+
+
+def _add_trace_id(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Add the ID of the current trace, if there is one."""
+    context = trace.get_current_span().get_span_context()
+    return event | {"trace_id": trace.format_trace_id(context.trace_id)} if context.is_valid else event
 
 
 def log() -> structlog.stdlib.BoundLogger:

@@ -112,7 +112,9 @@ class Metrics:
             "denoise_stuck_threads",
             "Number of threads that read, decode or encode one image for longer than `N3DENOISE_HANG_SECONDS`.",
         )
-        self.background_jobs = gauge("denoise_background_jobs", "Number of background jobs of this process that are not finished.")
+        self.background_jobs = gauge(
+            "denoise_background_jobs", "Number of background jobs of this process that are not finished."
+        )
         self.job_bytes = gauge(
             "denoise_job_store_bytes",
             "Size of the results of background jobs, and of the space set aside for those that are not finished.",
