@@ -33,6 +33,7 @@ class JobRequest:
     Attributes:
         job: The job; it has read the headers of the images.
         image: The image file.
+        other_bytes: Size of the reference and the mask together.
         fingerprint: SHA-256 of the images and options.
         gray: Whether color is converted to gray.
         noise_map: Whether the figures hold the noise level map.
@@ -40,6 +41,7 @@ class JobRequest:
 
     job: DenoisingJob
     image: bytes
+    other_bytes: int
     fingerprint: str
     gray: bool
     noise_map: bool
@@ -113,7 +115,7 @@ class JobRunner:
         if known:
             return _same(known, request), False
         job = request.job
-        size = reserved_bytes(job.header, request.image, gray=request.gray)
+        size = request.other_bytes + reserved_bytes(job.header, request.image, gray=request.gray)
         if size > self.store.capacity:
             raise TooManyPixels("The result would not fit into the space for the results of background jobs.")
         ticket = self._context.engine.admit(

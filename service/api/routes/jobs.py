@@ -198,7 +198,9 @@ async def submit(request: Request, job_id: str) -> Response:
     def prepare(upload: Upload) -> JobRequest:
         options = parse(DenoiseOptions, upload.fields)
         job = denoising_job(context, upload, options, accept)
-        return JobRequest(job, upload.image, _fingerprint(upload, options), options.color == "gray", options.noise_map)
+        other_bytes = len(upload.reference or b"") + len(upload.mask or b"")
+        fingerprint = _fingerprint(upload, options)
+        return JobRequest(job, upload.image, other_bytes, fingerprint, options.color == "gray", options.noise_map)
 
     raw = await read_body(request, context)
     asked = await context.run_stage("read", lambda: prepare(raw.parse()))
