@@ -47,7 +47,7 @@ lock: .venv/bin/pip ## write docker/requirements.lock, the versions and hashes f
 	.venv/lock/bin/pip install --quiet --disable-pip-version-check pip-tools==7.6.2
 	CUSTOM_COMPILE_COMMAND="make lock" .venv/lock/bin/pip-compile --quiet --generate-hashes --strip-extras --no-annotate \
 	  --no-emit-options --no-emit-index-url --no-emit-find-links --build-deps-for wheel --unsafe-package torch \
-	  --extra redis \
+	  --extra redis --extra otel \
 	  --constraint requirements.lock --output-file docker/requirements.lock pyproject.toml
 	$(MAKE) sbom
 

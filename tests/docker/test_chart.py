@@ -140,6 +140,7 @@ def test_the_schema_has_the_settings_of_the_service(tmp_path: Path) -> None:
         ("keda.prometheusUrl=prometheus:9090", "prometheusUrl"),
         ("redis.storage=lots", "storage"),
         ("gpu.enabled=maybe", "gpu"),
+        ("environment.N3DENOISE_DEVICE=cpu", "environment"),
     ],
 )
 def test_a_broken_value_is_refused_by_name(value: str, message: str) -> None:
@@ -171,6 +172,11 @@ def test_gpu_values() -> None:
     assert spec["template"]["spec"]["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     assert spec["template"]["spec"]["nodeSelector"] == {"nvidia.com/gpu.present": "true"}
     assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+
+
+def test_further_environment_variables_reach_the_service() -> None:
+    objects = render("--set", "environment.OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318")
+    assert environment(objects)["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector:4318"
 
 
 def test_keda_values() -> None:
