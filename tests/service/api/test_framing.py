@@ -89,7 +89,7 @@ def test_a_picture_may_be_posted_to_a_whole_url(service: Live) -> None:
 def test_the_options_of_the_server_are_told(service: Live) -> None:
     head, body = exchange(service, b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert (status_of(head), body) == (204, b"")
-    assert b"\r\nallow: get, head, options, post\r\n" in head.lower()
+    assert b"\r\nallow: delete, get, head, options, post, put\r\n" in head.lower()
 
 
 @pytest.mark.parametrize(("path", "allowed"), [("/livez", "GET, HEAD"), ("/docs", "GET, HEAD"), ("/v1/denoise", "POST")])

@@ -62,10 +62,10 @@ def test_a_canceled_job_leaves_no_picture_in_memory(weights: Path) -> None:
         gc.collect()
         gc.disable()  # nothing may wait for it
         try:
-            assert jobs_in_memory() == 1
+            before = jobs_in_memory()
             service.client.delete(job["links"]["self"])
             gate.open()
-            wait_for(lambda: jobs_in_memory() == 0)
+            wait_for(lambda: jobs_in_memory() == before - 1)
         finally:
             gc.enable()
 

@@ -90,7 +90,12 @@ def test_cors_is_off_unless_set(service: Live, closed: Live) -> None:
 
 @pytest.mark.parametrize(
     ("origin", "method", "status"),
-    [("https://a.example", "POST", 200), ("https://b.example", "POST", 400), ("https://a.example", "DELETE", 400)],
+    [
+        ("https://a.example", "POST", 200),
+        ("https://b.example", "POST", 400),
+        ("https://a.example", "DELETE", 200),
+        ("https://a.example", "PATCH", 400),
+    ],
 )
 def test_a_preflight_is_answered_as_any_request(closed: Live, origin: str, method: str, status: int) -> None:
     preflight = {"origin": origin, "access-control-request-method": method, "access-control-request-headers": "x-api-key"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from service.api.h11_protocol import FREE_CHUNKS, SMALLEST_MEAN_CHUNK
-from tests.support.live import PATIENCE, Live, live, png, settings_for
+from tests.support.live import PATIENCE, Live, live, png, settings_for, wait_for
 from tests.support.raw_http import exchange
 
 HEADER_KIB = 4
@@ -76,12 +76,8 @@ def test_head_is_get_without_a_body(service: Live, path: str) -> None:
     assert head.headers["content-type"] == whole.headers["content-type"]
     if path != "/metrics":  # it grows
         assert head.headers["content-length"] == str(len(whole.content))
-    assert service.metric(
-        "http_server_request_duration_seconds_count",
-        http_request_method="HEAD",
-        http_route=path,
-        http_response_status_code="200",
-    )
+    labels = {"http_request_method": "HEAD", "http_route": path, "http_response_status_code": "200"}
+    wait_for(lambda: service.metric("http_server_request_duration_seconds_count", **labels))
 
 
 def test_head_of_what_takes_posts_only(service: Live) -> None:
