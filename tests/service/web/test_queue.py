@@ -125,7 +125,6 @@ def test_a_picture_is_canceled_and_tried_again(visited: Visit, service: Live, tm
     expect(row).to_have_attribute("data-state", "running")
     with visited.page.expect_response(lambda answer: answer.request.method == "DELETE") as deleted:
         row.get_by_role("button", name="Cancel").click()
-    assert deleted.value.json()["status"] == "canceled"
     expect(row.locator(".state")).to_have_text("Canceled")
     assert service.client.get(deleted.value.url).json()["status"] == "canceled"
     row.get_by_role("button", name="Try again").click()
