@@ -254,6 +254,9 @@ class Limits(BaseModel):
     interleave_images: int
     timeout_seconds: float
     queue_timeout_seconds: float
+    jobs_bytes: int
+    job_timeout_seconds: float
+    job_keep_seconds: float
 
 
 class Info(BaseModel):

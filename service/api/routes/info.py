@@ -64,5 +64,8 @@ async def info(request: Request) -> Info:
             interleave_images=settings.interleave_images,
             timeout_seconds=settings.timeout_seconds,
             queue_timeout_seconds=settings.queue_timeout_seconds,
+            jobs_bytes=settings.jobs_bytes,
+            job_timeout_seconds=settings.job_timeout_seconds,
+            job_keep_seconds=settings.job_keep_seconds,
         ),
     )
