@@ -35,6 +35,8 @@ class Recipe:
         steps: Length of the schedule; None makes the schedule follow the time budget.
         noise: "white" adds white noise, whose sigma the network is told; "photographs" simulates photographs
             (`models.training.photographs`) and tells the network a noise level map.
+        estimator: Weights, by name or path, of a network that estimates noise. The network to train is then told these estimates
+            for a part of the simulated photographs, and learns how far to trust them; None tells it maps with random errors.
         sigma_range: Lowest and highest noise level on the 0-255 scale. Equal bounds train for one level.
         low_share: Share of the crops that get a sigma from the lowest part of the range, which a uniform draw would neglect.
         low_part: Size of that lowest part, as a share of the range.
@@ -59,6 +61,7 @@ class Recipe:
     antithetic: bool = True
     steps: int | None = None
     noise: NoiseKind = "white"
+    estimator: str | None = None
     sigma_range: tuple[float, float] = (0.0, 75.0)
     low_share: float = 0.12
     low_part: float = 0.08

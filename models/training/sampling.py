@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.images.noise_map import channel_level, enlarge, measured_map
+from models.images.noise_map import CELL, channel_level, enlarge, measured_map
+from models.networks.noise_level_net import NoiseLevelNet
 from models.training.image_set import ImageSet
 from models.training.recipe import Recipe
 
@@ -15,7 +16,9 @@ LEAST_LEVEL = 1 / 255
 EXACT_SHARE = 0.4
 """Share of the simulated photographs for which the network is told the exact noise level map."""
 ESTIMATE_ERROR = 0.2
-"""Standard deviation of the logarithm of the error of the others."""
+"""Standard deviation of the logarithm of the error of the others, if there is no network that estimates them."""
+WIDER = 2
+"""Side of the pictures whose noise is estimated, in sides of a training crop: more of a picture is known than a crop shows."""
 
 
 class Batch(NamedTuple):
@@ -41,18 +44,21 @@ class Batch(NamedTuple):
         return channel_level(self.sigma.transpose(0, 1)).mean((1, 2)).clamp(min=LEAST_LEVEL).view(-1, 1, 1, 1)
 
 
-def draw_batch(recipe: Recipe, images: ImageSet, generator: torch.Generator) -> Batch:
+def draw_batch(recipe: Recipe, images: ImageSet, generator: torch.Generator, estimator: NoiseLevelNet | None = None) -> Batch:
     """Draw a batch of B = `recipe.batch` crops of side S = `recipe.crop`.
 
     Args:
         recipe: The configuration.
         images: The images to cut the crops from.
         generator: The source of randomness, on the images' device.
+        estimator: For photographs, the network whose estimates the network to train is told; see `Recipe.estimator`.
 
     Raises:
         RecipeError: If an image is smaller than a crop.
     """
-    return (_photographs if recipe.noise == "photographs" else _white_noise)(recipe, images, generator)
+    if recipe.noise == "white":
+        return _white_noise(recipe, images, generator)
+    return _photographs(recipe, images, generator, estimator)
 
 
 def _white_noise(recipe: Recipe, images: ImageSet, generator: torch.Generator) -> Batch:
@@ -67,13 +73,13 @@ def _white_noise(recipe: Recipe, images: ImageSet, generator: torch.Generator) -
     return Batch(clean, clean + noise, sigma, noise)
 
 
-def _photographs(recipe: Recipe, images: ImageSet, generator: torch.Generator) -> Batch:
-    """Draw simulated photographs. The map that the network is told is as inaccurate as an estimate."""
+def _photographs(recipe: Recipe, images: ImageSet, generator: torch.Generator, estimator: NoiseLevelNet | None) -> Batch:
+    """Draw simulated photographs. The map that the network is told is an estimate, or as inaccurate as one."""
     # Imported here, because training with white noise needs no SciPy.
     from models.training.photographs.degradation import degrade, source_side
 
     device = generator.device
-    count, side = recipe.batch, recipe.crop
+    count, side = recipe.batch, recipe.crop * (WIDER if estimator else 1)
     sources = images.crops(count, source_side(side), generator).cpu().numpy()
     sigmas = draw_sigma(recipe, count, generator).flatten().tolist()
     seeds = torch.randint(2**63 - 1, (count,), generator=generator, device=device).tolist()
@@ -88,8 +94,11 @@ def _photographs(recipe: Recipe, images: ImageSet, generator: torch.Generator) -
     # The level of white noise may be given by the user, and is then exact.
     told = torch.rand((count, 1, 1, 1), generator=generator, device=device) < EXACT_SHARE
     errors = ESTIMATE_ERROR * torch.randn((count, 2, 1, 1), generator=generator, device=device)
-    cells = cells * torch.where(told, torch.zeros_like(errors), errors).exp()
-    return Batch(clean, noisy, enlarge(cells, slice(0, side), slice(0, side)), noise)
+    cells = torch.where(told, cells, cells * errors.exp() if estimator is None else estimator.estimate(noisy))
+    places = torch.randint((side - recipe.crop) // CELL + 1, (2,), generator=generator, device=device).tolist()
+    rows, columns = (slice(CELL * place, CELL * place + recipe.crop) for place in places)
+    clean, noisy, noise = (planes[..., rows, columns].contiguous() for planes in (clean, noisy, noise))
+    return Batch(clean, noisy, enlarge(cells, rows, columns), noise)
 
 
 def draw_sigma(recipe: Recipe, count: int, generator: torch.Generator) -> Tensor:

@@ -13,9 +13,10 @@ from models.networks.noise_level_net import NoiseLevelNet
 from models.training.image_set import ImageSet
 from models.training.objective import denoising_loss, noise_level_loss
 from models.training.optimizer import Optimizer
-from models.training.recipe import Recipe
+from models.training.recipe import Recipe, RecipeError
 from models.training.sampling import draw_batch
 from models.training.schedule import rate_factor
+from models.weights.files import load_weights
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -46,6 +47,13 @@ def fresh_network(build: Callable[[], Network], seed: int) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()
+
+
+def _load_estimator(weights: str, device: torch.device) -> NoiseLevelNet:
+    network = load_weights(weights).network()
+    if not isinstance(network, NoiseLevelNet):
+        raise RecipeError(f"the weights {weights} are not those of a network that estimates noise", "estimator")
+    return network.to(device).eval()
 
 
 class Trainer:
@@ -79,6 +87,7 @@ class Trainer:
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 (the base class has no other name)
                     module.eval()
         self.forward: Callable[..., Tensor] = self.network
+        self.estimator = _load_estimator(recipe.estimator, device) if recipe.estimator else None
         self._estimates_noise = isinstance(network, NoiseLevelNet)
         self.images, self.recipe, self.device = images.to(device), recipe, device
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" or has_fast_bfloat16())
@@ -103,7 +112,8 @@ class Trainer:
             TrainingError: If more than `most_skipped` steps in a row had a loss or gradient that is not finite.
         """
         rate = rate_factor(self.recipe, self.steps, progress)
-        batch = draw_batch(self.recipe, self.images, self.generator)
+        with self.autocast:  # for the estimator
+            batch = draw_batch(self.recipe, self.images, self.generator, self.estimator)
         noisy = batch.noisy.contiguous(memory_format=torch.channels_last)
         self.network.zero_grad()
         with self.autocast:

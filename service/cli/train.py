@@ -34,6 +34,14 @@ def train(
             show_default="white",
         ),
     ] = None,
+    estimator: Annotated[
+        str | None,
+        typer.Option(
+            help="For photo: weights that estimate the noise, a shipped name or a file. The network learns how far to trust "
+            "them.",
+            show_default="random errors",
+        ),
+    ] = None,
     sigma: Annotated[float | None, typer.Option(help="Train for this noise level only (0-255 scale).")] = None,
     sigma_range: Annotated[
         tuple[float, float] | None,
@@ -109,6 +117,7 @@ def train(
     handlers = {number: signal.signal(number, lambda number, _: stopping.append(number)) for number in STOPPING}
     given: dict[str, Any] = {
         "noise": noise,
+        "estimator": estimator,
         "sigma_range": (sigma, sigma) if sigma is not None else sigma_range,
         "steps": steps,
         "batch": batch,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.networks.noise_level_net import NoiseLevelConfig, NoiseLevelNet
 from models.training.image_set import ImageSet
 from models.training.recipe import Recipe, RecipeError
 from models.training.sampling import LEAST_LEVEL, draw_batch, draw_sigma
@@ -57,9 +58,9 @@ def test_independent_noise() -> None:
 PHOTOGRAPHS = Recipe(batch=12, crop=32, noise="photographs")
 
 
-def colors() -> ImageSet:
+def colors(height: int = 100) -> ImageSet:
     rng = np.random.default_rng(0)
-    return ImageSet([rng.integers(0, 256, (100, 120, 3)).astype(np.uint8)])
+    return ImageSet([rng.integers(0, 256, (height, height + 20, 3)).astype(np.uint8)])
 
 
 def test_photographs_come_with_a_map_of_their_noise() -> None:
@@ -77,6 +78,35 @@ def test_the_same_generator_gives_the_same_photographs() -> None:
     first, second = (draw_batch(PHOTOGRAPHS, colors(), torch.Generator().manual_seed(1)) for _ in range(2))
     for one, other in zip(first, second, strict=True):
         assert torch.equal(one, other)
+
+
+class KnowAll(NoiseLevelNet):
+    """An estimator whose estimates are known: a ramp from cell to cell."""
+
+    def __init__(self) -> None:
+        super().__init__(NoiseLevelConfig())
+        self.seen: list[torch.Tensor] = []
+
+    def estimate(self, noisy: torch.Tensor) -> torch.Tensor:
+        self.seen.append(noisy)
+        ramp = torch.arange(8.0).expand(8, 8)
+        return torch.stack((ramp, ramp.T)).expand(len(noisy), 2, 8, 8)
+
+
+def test_photographs_come_with_the_estimate_of_a_network_that_sees_more_of_the_picture() -> None:
+    estimator = KnowAll()
+    batch = draw_batch(PHOTOGRAPHS, colors(160), torch.Generator().manual_seed(1), estimator)
+    (seen,) = estimator.seen
+    assert seen.shape == (12, 3, 64, 64)
+    estimated = batch.sigma[:, 0].diff(dim=-1).mean((1, 2)) > 0.1  # by the ramp; the levels themselves are below 1
+    assert 4 <= estimated.sum() <= 11
+    luma, chroma = batch.sigma[estimated].unbind(1)
+    for levels, along in ((luma, -1), (chroma.transpose(1, 2), -1)):
+        assert torch.allclose(levels, levels[:1, :1].expand_as(levels)), "the same part of every map"
+        assert levels.diff(dim=along).max() <= 1 / 8 + 1e-6
+    # The crop is that part of the picture which the map belongs to.
+    left, top = (round(8 * (float(levels[0, 0, 16]) + 0.5) - 16.5) for levels in (luma, chroma.transpose(1, 2)))
+    assert torch.equal(batch.noisy, seen[:, :, top : top + 32, left : left + 32])
 
 
 def test_crops_of_photographs_hold_whole_cells() -> None:
