@@ -112,6 +112,7 @@ const percent = (weight) => `${(weight * 100).toFixed(weight < 0.1 ? 1 : 0)} %`;
 
 function clear(text) {
   found = null;
+  index = 0;
   by("neighbors-about").textContent = text;
   by("neighbor-weights").replaceChildren();
   for (const drawn of document.querySelectorAll(".overlay, .labels")) drawn.replaceChildren();

@@ -128,8 +128,10 @@ def test_a_picture_is_canceled_and_tried_again(visited: Visit, service: Live, tm
     expect(row.locator(".state")).to_have_text("Canceled")
     assert service.client.get(deleted.value.url).json()["status"] == "canceled"
     row.get_by_role("button", name="Try again").click()
-    expect(row).to_have_attribute("data-state", "succeeded")
+    expect(row).to_have_attribute("data-state", "running")
     assert len({each.url for each in visited.sent("PUT", "/v1/jobs")}) == 2
+    row.get_by_role("button", name="Cancel").click()
+    expect(row.locator(".state")).to_have_text("Canceled")
 
 
 def test_a_refused_picture_waits_and_tries_again_by_itself(visited: Visit, tmp_path: Path) -> None:

@@ -1,26 +1,41 @@
 """The stage of the page: zoom, ways to compare, and the neighbors of a pixel."""
 
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import Visit
+from tests.support.browser import visit
 from tests.support.live import Live, png
 
+PICTURE = png(300, 1500, 3)
 PLACES = "() => [...document.querySelectorAll('.scene')].map(scene => scene.style.transform)"
 
 
-@pytest.fixture
-def page(visited: Visit, tmp_path: Path) -> Page:
+@pytest.fixture(scope="module")
+def opened(browser: Browser, service: Live) -> Iterator[Page]:
     """The page with a result."""
-    (tmp_path / "noisy.png").write_bytes(png(600, 1500, 3))
-    visited.page.set_viewport_size({"width": 1400, "height": 900})
-    visited.page.set_input_files("#image", tmp_path / "noisy.png")
-    visited.page.click("#apply")
-    expect(visited.page.locator("#showing")).to_have_text("Result")
-    return visited.page
+    with visit(browser, f"http://127.0.0.1:{service.port}/", viewport={"width": 1400, "height": 900}) as visited:
+        page = visited.page
+        page.uncheck("#live")
+        page.check("#by-hand")
+        page.set_input_files("#image", {"name": "noisy.png", "mimeType": "image/png", "buffer": PICTURE})
+        page.click("#apply")
+        expect(page.locator("#showing")).to_have_text("Result")
+        yield page
+
+
+@pytest.fixture
+def page(opened: Page) -> Page:
+    """The page with the whole picture under the slider, whatever the test before did."""
+    opened.check("#compare-slider")
+    opened.locator("#strength").fill("100")
+    opened.locator("#slider").fill("50")
+    if opened.locator("#neighbors").get_attribute("aria-pressed") == "true":
+        opened.click("#neighbors")
+    opened.click("#zoom-fit")
+    return opened
 
 
 def both(page: Page) -> Any:
@@ -130,7 +145,7 @@ def test_a_click_shows_the_neighbors_of_a_pixel(page: Page, service: Live) -> No
     left, top = (int(query.get_attribute(axis) or "") for axis in "xy")
     assert left <= x < left + found["patch_size"]
     assert top <= y < top + found["patch_size"]
-    whole = service.client.post("/v1/neighbors", content=png(600, 1500, 3), params={"x": x, "y": y, "sigma": 25}).json()
+    whole = service.client.post("/v1/neighbors", content=PICTURE, params={"x": x, "y": y, "sigma": 25}).json()
     assert (whole["query"]["x"], whole["query"]["y"]) == (left, top)
     heaviest = [neighbor["candidates"][0]["weight"] for neighbor in found["neighbors"]]
     assert heaviest == pytest.approx([neighbor["candidates"][0]["weight"] for neighbor in whole["neighbors"]], abs=1e-5)
