@@ -25,7 +25,7 @@ from models.inference.photo import Photo
 from models.methods import Method, load_method
 from models.training.photographs.degradation import Degraded, Origin, degrade, source_side
 from models.training.photographs.processing import Compression
-from service.cli.denoise import pass_runner
+from service.cli.denoiser import pass_runner
 from service.denoising.estimation import estimate_sigma
 from service.denoising.photographs import ModelChoice, denoise_estimated
 from service.denoising.pipeline import DenoisedPicture, DenoisingOptions

@@ -10,7 +10,7 @@ from models.evaluation import Score
 from models.images.files import image_files
 from models.images.noise import check_sigma
 from models.methods import Method
-from service.cli.denoise import MOST_PIXELS, pass_runner
+from service.cli.denoiser import MOST_PIXELS, pass_runner
 from service.denoising import job
 from service.denoising.evaluation_job import EvaluationJob
 from service.denoising.pipeline import DenoisingOptions, Pass

@@ -1,8 +1,8 @@
-"""`n3denoise denoise`: denoise files, folders or standard input on this machine, without a service."""
+"""`n3denoise denoise`: denoise files, folders or standard input, without a service, on this machine or on a Ray cluster."""
 
 import math
 import sys
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,13 +11,10 @@ import typer
 from service.cli.options import FLAG, AutoModel, Device, MemoryBudget, Precision, Weights, in_bytes
 
 if TYPE_CHECKING:
-    from models.methods import Method
-    from service.cli.files import Denoise, FileDenoiser, Outcome, Source
+    from service.cli.denoiser import DenoiserOptions
+    from service.cli.files import FileDenoiser, Source
 
 STREAM = Path("-")
-# More than the service accepts, because the files are the user's own; still a guard against decompression bombs.
-MOST_PIXELS = 1_000_000_000
-MOST_CHANNELS = 65_535
 
 
 def number_or_auto(text: str) -> float:
@@ -31,11 +28,6 @@ def number_or_auto(text: str) -> float:
     if not 0 <= number < math.inf:
         raise typer.BadParameter("must be a number of at least 0 (0-255 scale), or auto")
     return number
-
-
-def given(number: float) -> float | None:
-    """Return a number that `number_or_auto` parsed, with None for "auto"."""
-    return None if math.isnan(number) else number
 
 
 def format_or_alias(text: str) -> str:
@@ -150,23 +142,33 @@ def denoise(
     device: Device = "auto",
     dtype: Precision = "auto",
     memory_budget: MemoryBudget = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Denoise on a Ray cluster: its address, auto for the one that this machine belongs to, or local to start Ray on "
+            "this machine. IN and OUT may then be URLs such as s3://bucket/folder. Sources whose results exist are skipped.",
+        ),
+    ] = None,
+    ray_cores: Annotated[
+        int, typer.Option(min=1, help="With --ray and without GPUs: cores for each picture that is denoised at the same time.")
+    ] = 1,
 ) -> None:
     """Denoise image files, whole folders, or standard input; exit with code 1 if any image failed."""
-    from models.images.noise import check_sigma
-    from models.methods import load_method, method_names
-    from service.cli.files import FileDenoiser, Source, find_sources, format_of, is_file_name
+    from service.cli.denoiser import DenoiserOptions, given
+    from service.cli.files import Source, find_sources, format_of, is_file_name
     from service.denoising.blending import Blend
     from service.denoising.job import OutputOptions
     from service.denoising.photon_counts import photon_options
     from service.denoising.pipeline import DenoisingOptions
     from service.errors import InvalidParameter
-    from service.imaging.picture import DecodeLimits
-    from service.settings import AUTO, DEFAULT_MODEL, PHOTO_MODEL
 
     streams = [path == STREAM for path in (*inputs, out)]
     if any(streams) and (len(inputs) > 1 or out != STREAM):
         raise typer.BadParameter("- takes exactly one input and writes it to standard output: n3denoise denoise - -o -")
     to_file = out != STREAM and is_file_name(out)
+    if ray is not None and (any(streams) or to_file or mask):
+        raise typer.BadParameter("--ray takes files and folders, and -o a folder; it takes no --mask")
     several = len(inputs) > 1 or inputs[0].is_dir()
     if mask and several:
         raise typer.BadParameter("--mask takes exactly one input file")
@@ -177,65 +179,34 @@ def denoise(
     if to_file and file_format not in (None, format_of(out)):
         raise typer.BadParameter(f"--format {file_format} does not fit the name of the output file, {out}")
     try:
-        load = partial(load_method, device=device, dtype=dtype, memory_budget=in_bytes(memory_budget))
-        method = load(DEFAULT_MODEL if model == AUTO else model, weights=weights)
-        photo = None
-        photons = photon_options(noise, gain=given(gain), read_noise=given(read_noise), sigma=given(sigma))
-        if math.isnan(sigma) and not photons and PHOTO_MODEL in method_names():
-            photo = method if model == PHOTO_MODEL else load(PHOTO_MODEL)
-        if not math.isnan(sigma):
-            check_sigma(sigma, method.info.sigma_range)
+        options = DenoiserOptions(
+            model,
+            weights,
+            device,
+            dtype,
+            in_bytes(memory_budget),
+            DenoisingOptions(
+                given(sigma),
+                "gray" if color == "gray" else "rgb",
+                ensemble,
+                Blend(strength, luma_strength, chroma_strength, detail),
+            ),
+            OutputOptions(format_of(out) if to_file else file_format, depth, metadata),
+            gray_stays_gray=color == "auto",
+            mask=mask.read_bytes() if mask else None,
+            photons=photon_options(noise, gain=given(gain), read_noise=given(read_noise), sigma=given(sigma)),
+        )
+        # With Ray, the workers load the models; loading them here shows wrong options at once.
+        denoiser = options.load() if ray is None else replace(options, device="cpu", dtype="auto").load()
     except (ValueError, InvalidParameter) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    blend = Blend(strength, luma_strength, chroma_strength, detail)
-    denoiser = FileDenoiser(
-        method.info,
-        pass_runner(method, photo),
-        DenoisingOptions(given(sigma), "gray" if color == "gray" else "rgb", ensemble, blend),
-        OutputOptions(format_of(out) if to_file else file_format, depth, metadata),
-        DecodeLimits(pixels=MOST_PIXELS, channels=MOST_CHANNELS),
-        gray_stays_gray=color == "auto",
-        photo=photo.info if photo else None,
-        automatic=model == AUTO and weights == "default",
-        mask=mask.read_bytes() if mask else None,
-        photons=photons,
-    )
+    if ray is not None:
+        raise typer.Exit(_denoise_on_ray(inputs, out, options, force, ray, ray_cores))
     if out == STREAM:
         raise typer.Exit(denoise_stream(inputs[0], denoiser))
     sources = [Source(inputs[0], Path(out.name))] if to_file else list(find_sources(inputs, out))
     raise typer.Exit(denoise_sources(sources, out.parent if to_file else out, denoiser, force))
-
-
-def pass_runner(method: "Method", photo: "Method | None" = None) -> "Denoise":
-    """Return a function that runs a pass of the network and reports its progress.
-
-    Args:
-        method: The method that was asked for.
-        photo: The method for photographs, which passes may ask for by its name.
-    """
-    import torch
-
-    from models.inference.photo import Photo
-    from service.cli.files import Progress
-    from service.denoising.pipeline import Pass
-    from service.imaging.picture import Plane
-
-    def run_pass(each: Pass, progress: Progress) -> Plane:
-        plane, chosen = torch.from_numpy(each.plane), photo if photo and each.model else method
-        if isinstance(each.sigma, float | int):
-            steps = chosen.steps(plane, each.sigma)
-        else:
-            assert isinstance(chosen, Photo)  # the only one that knows noise level maps
-            steps = chosen.estimate_steps(plane) if each.sigma is None else chosen.steps(plane, torch.from_numpy(each.sigma))
-        while True:
-            try:
-                progress(next(steps))
-            except StopIteration as end:
-                result: Plane = end.value.numpy()
-                return result
-
-    return run_pass
 
 
 def denoise_stream(path: Path, denoiser: "FileDenoiser") -> int:
@@ -258,14 +229,11 @@ def denoise_stream(path: Path, denoiser: "FileDenoiser") -> int:
 
 def denoise_sources(sources: "list[Source]", out: Path, denoiser: "FileDenoiser", force: bool) -> int:
     """Denoise files into a folder; print a line for each file and the overall progress; return the exit code."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from service.cli.files import denoise_files
+    from service.cli.report import line_of, progress_bar
 
     failed = 0
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True, soft_wrap=True)) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("denoising", total=len(sources))
         outcomes = denoise_files(sources, out, denoiser, force, lambda part: progress.update(task, completed=done + part))
         done = 0
@@ -279,15 +247,11 @@ def denoise_sources(sources: "list[Source]", out: Path, denoiser: "FileDenoiser"
     return 1 if failed or not sources else 0
 
 
-def line_of(outcome: "Outcome") -> str:
-    """Describe the outcome for a file in one line."""
-    if outcome.denoised is None:
-        return f"FAILED {outcome.source.path}: {outcome.problem}"
-    notes = [outcome.denoised.model] if outcome.denoised.model else []
-    notes.append(f"sigma {outcome.denoised.sigma:.1f}")
-    if photons := outcome.denoised.photon_noise:
-        notes.append(f"gain {photons.gain:.3g}, read noise {photons.read_noise:.3g}, offset {photons.offset:.3g}")
-    if outcome.denoised.estimate:
-        notes.append(f"estimated with confidence {outcome.denoised.estimate.confidence:.2f}")
-    notes += outcome.denoised.warnings
-    return f"{outcome.source.path} -> {outcome.target} ({', '.join(notes)})"
+def _denoise_on_ray(inputs: list[Path], out: Path, options: "DenoiserOptions", force: bool, address: str, cores: int) -> int:
+    """Denoise files into a folder on a Ray cluster; return the exit code."""
+    try:
+        from service.cli.ray_files import denoise_on_ray
+    except ModuleNotFoundError as error:
+        typer.echo(f"{error}: install the extra ray, pip install 'n3denoise[ray]'", err=True)
+        return 2
+    return denoise_on_ray(inputs, out, options, force, address, cores)

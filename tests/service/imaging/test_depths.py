@@ -10,7 +10,7 @@ from skimage import data
 
 from models.images.metrics import psnr
 from models.inference.denoiser import Denoiser
-from service.cli.denoise import pass_runner
+from service.cli.denoiser import pass_runner
 from service.cli.files import FileDenoiser
 from service.denoising.job import OutputOptions
 from service.denoising.pipeline import DenoisedPicture, DenoisingOptions, denoise_picture

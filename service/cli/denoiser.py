@@ -1,0 +1,107 @@
+"""What `n3denoise denoise` does to every file: a choice of models and options, from which any process can load a denoiser."""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+
+from models.images.noise import check_sigma
+from models.inference.photo import Photo
+from models.methods import Method, load_method, method_names
+from service.cli.files import Denoise, FileDenoiser, Progress
+from service.denoising.job import OutputOptions
+from service.denoising.photon_counts import PhotonOptions
+from service.denoising.pipeline import DenoisingOptions, Pass
+from service.imaging.picture import DecodeLimits, Plane
+from service.settings import AUTO, DEFAULT_MODEL, PHOTO_MODEL
+
+# More than the service accepts, because the files are the user's own; still a guard against decompression bombs.
+MOST_PIXELS = 1_000_000_000
+MOST_CHANNELS = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class DenoiserOptions:
+    """The options of `n3denoise denoise`; they can be sent to another process.
+
+    Attributes:
+        model: Name of a model, or "auto".
+        weights: Name or path of the weights of n3net.
+        device: Compute device.
+        dtype: Precision of the convolutions.
+        memory_budget: Working memory of the network in bytes; None for a share of the free memory.
+        denoising: How to denoise.
+        output: What to write.
+        gray_stays_gray: Whether a color file whose channels are all equal is denoised and written as a gray picture.
+        mask: An image file that says where to denoise, or None to denoise everywhere.
+        photons: What is known about photon noise; None for other noise.
+    """
+
+    model: str
+    weights: str
+    device: str
+    dtype: Literal["auto", "float32", "bfloat16", "float16"]
+    memory_budget: int | None
+    denoising: DenoisingOptions
+    output: OutputOptions
+    gray_stays_gray: bool
+    mask: bytes | None
+    photons: PhotonOptions | None
+
+    def load(self) -> FileDenoiser:
+        """Load the models.
+
+        Raises:
+            ValueError: If they cannot be loaded, or do not fit the options.
+        """
+        load = partial(load_method, device=self.device, dtype=self.dtype, memory_budget=self.memory_budget)
+        method = load(DEFAULT_MODEL if self.model == AUTO else self.model, weights=self.weights)
+        sigma, photo = self.denoising.sigma, None
+        if sigma is None and not self.photons and PHOTO_MODEL in method_names():
+            photo = method if self.model == PHOTO_MODEL else load(PHOTO_MODEL)
+        if sigma is not None:
+            check_sigma(sigma, method.info.sigma_range)
+        return FileDenoiser(
+            method.info,
+            pass_runner(method, photo),
+            self.denoising,
+            self.output,
+            DecodeLimits(pixels=MOST_PIXELS, channels=MOST_CHANNELS),
+            gray_stays_gray=self.gray_stays_gray,
+            photo=photo.info if photo else None,
+            automatic=self.model == AUTO and self.weights == "default",
+            mask=self.mask,
+            photons=self.photons,
+        )
+
+
+def given(number: float) -> float | None:
+    """Return a number that an option was given, with None for "auto", which the option holds as nan."""
+    return None if math.isnan(number) else number
+
+
+def pass_runner(method: Method, photo: Method | None = None) -> Denoise:
+    """Return a function that runs a pass of the network and reports its progress.
+
+    Args:
+        method: The method that was asked for.
+        photo: The method for photographs, which passes may ask for by its name.
+    """
+
+    def run_pass(each: Pass, progress: Progress) -> Plane:
+        plane, chosen = torch.from_numpy(each.plane), photo if photo and each.model else method
+        if isinstance(each.sigma, float | int):
+            steps = chosen.steps(plane, each.sigma)
+        else:
+            assert isinstance(chosen, Photo)  # the only one that knows noise level maps
+            steps = chosen.estimate_steps(plane) if each.sigma is None else chosen.steps(plane, torch.from_numpy(each.sigma))
+        while True:
+            try:
+                progress(next(steps))
+            except StopIteration as end:
+                result: Plane = end.value.numpy()
+                return result
+
+    return run_pass
