@@ -9,7 +9,7 @@ import { pixelAt, regionAround } from "./stage.js";
 import { noisyImage } from "./view.js";
 
 const SIDE = 768; // pixels of the crop that is sent: more than the networks look at for one pixel
-const STEP = 60; // a multiple of the strides of all networks: with it, a crop has the same patches as the whole picture
+const STEP = 120; // a multiple of the strides of all networks: with it, a crop has the same patches as the whole picture
 const LISTED = 8;
 const LABELED = 3;
 const WITH_NEIGHBORS = ["n3net", "n3unet", "photo"];
