@@ -14,7 +14,7 @@ from tests.support.clients import Awaited, Connect, unexpected
 from tests.support.live import PATIENCE, Live, live, settings_for
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def service(weights: Path) -> Iterator[Live]:
     with live(settings_for(weights)) as running:
         yield running

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -13,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.live import PATIENCE, Live, live, settings_for
+from tests.support.live import PATIENCE, Live, png
 from tests.support.paths import ROOT
 
 ADDRESS = "http://127.0.0.1:8000"
@@ -37,15 +36,9 @@ def blocks(text: str, language: str) -> list[str]:
     return found
 
 
-@pytest.fixture(scope="module")
-def service(weights: Path) -> Iterator[Live]:
-    with live(settings_for(weights)) as running:
-        yield running
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    shutil.copy(ROOT / "examples" / "camera-noisy.png", tmp_path / "noisy.png")
+    (tmp_path / "noisy.png").write_bytes(png(96, 80, 3))
     return tmp_path
 
 

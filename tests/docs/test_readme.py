@@ -57,9 +57,8 @@ def test_every_make_target_exists() -> None:
         assert f"make {target}" in listed
 
 
-PAGES = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "models").rglob("*.md"), *(ROOT / "docker").rglob("*.md")]
-)
+FOLDERS = ("docs", "models", "docker", "clients")
+PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md"))])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
