@@ -42,11 +42,13 @@ class Seen:
         finals: The final states of each job.
         refusals: Refused attempts by status.
         results: Number of results received.
+        canceled_too_late: Number of jobs that had succeeded before they were canceled, and were forgotten without a result.
     """
 
     finals: dict[str, set[str]] = field(default_factory=dict)
     refusals: Counter[str] = field(default_factory=Counter)
     results: int = 0
+    canceled_too_late: int = 0
 
 
 async def client(url: str, seed: int, seen: Seen) -> None:
@@ -64,7 +66,9 @@ async def client(url: str, seed: int, seen: Seen) -> None:
             if fate == "cancel":
                 await asyncio.sleep(rng.uniform(0, 2))
                 answer = await patiently(lambda path=path: http.delete(path))  # type: ignore[misc]
+                assert answer.status_code == 200, answer.text
                 seen.finals[job_id].add(answer.json()["status"])
+                seen.canceled_too_late += answer.json()["status"] == "succeeded"
             await follow(http, path, job_id, seen)
 
 
@@ -152,6 +156,7 @@ def run(redis: bool) -> dict[str, Any]:
         "jobs": len(seen.finals),
         "states": dict(states),
         "results": seen.results,
+        "canceled_too_late": seen.canceled_too_late,
         "refusals": dict(seen.refusals),
         "exits": exits,
         "seconds": round(seconds, 1),
@@ -263,7 +268,8 @@ def page(results: dict[str, Any]) -> str:
             f"{row['when']}.",
             "",
             paragraph(
-                f"{row['jobs']} jobs in {row['seconds']:.0f} s: {states}. {row['results']} results were received.",
+                f"{row['jobs']} jobs in {row['seconds']:.0f} s: {states}. {row['results']} results were received;",
+                f"{row['canceled_too_late']} jobs had succeeded just before their clients canceled them.",
                 f"Refused attempts, all of which were repeated: {refusals}. Exit code of the terminated instance:",
                 f"{row['exits'][0]}. After the results had expired, the store held {row['left_bytes']:.0f} bytes.",
                 f"Resident memory was {memory['at the start'] / 1024:.0f} MiB before the first job and {ends} at the end.",
