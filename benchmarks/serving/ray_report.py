@@ -1,0 +1,81 @@
+"""The report of the Ray Serve benchmark: a page with figures, and a plot of the autoscaling."""
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.markdown import paragraph, row_of
+from benchmarks.plots import svg_figure
+
+
+def write_report(results: dict[str, Any], out: Path) -> None:
+    """Write ray.md and ray.svg."""
+    plot(results["scaled"], out)
+    (out / "ray.md").write_text(page(results))
+
+
+def page(results: dict[str, Any]) -> str:
+    """Return ray.md."""
+    killed, updated, scaled = (results[name] for name in ("killed", "updated", "scaled"))
+    rows: list[tuple[str, str]] = [
+        ("answers by status", "statuses"),
+        ("refusals without `Retry-After`", "without_retry_after"),
+        ("answers other than 200, 429 and 503", "unexpected"),
+        ("longest answer", "longest"),
+        ("all replicas ready again after", "settled_after"),
+        ("goodput before", "goodput_before"),
+        ("goodput until all replicas were ready again", "goodput_during"),
+        ("goodput after", "goodput_after"),
+    ]
+    lines = [
+        "# Ray Serve",
+        "",
+        f"Measured by `python -m benchmarks.serving.ray_serve`: {results['when']}.",
+        "",
+        paragraph(
+            f"{results['replicas']} replicas with one thread each, together {results['capacity'] / 1e6:.2g} MP/s. Images of",
+            f"mixed sizes arrive for {results['seconds']:g} s at {results['load']:g} times this rate. After a third of the time,",
+            "one replica is killed (SIGKILL), or the deployment is replaced by one with another setting.",
+        ),
+        "",
+        "| | killed | updated |",
+        "|---|---|---|",
+        *(row_of(label, shown(name, killed[name]), shown(name, updated[name])) for label, name in rows),
+        "",
+        "## Autoscaling",
+        "",
+        paragraph(
+            "The same images arrive at 0.9 times the rate of all replicas, beginning with one replica, and stop after",
+            f"{scaled['stopped'] / 60:.1f} minutes. Answers by status: {counts(scaled['statuses'])}.",
+        ),
+        "",
+        "![Replicas and waiting work over time](ray.svg)",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def shown(name: str, value: Any) -> str:
+    """Return a figure with its unit."""
+    if name == "statuses":
+        return counts(value)
+    if name.startswith("goodput"):
+        return "-" if value is None else f"{value / 1e6:.2g} MP/s"
+    return f"{value:.1f} s" if name in ("longest", "settled_after") else str(value)
+
+
+def counts(statuses: dict[str, int]) -> str:
+    """Return the number of answers by status."""
+    return ", ".join(f"{status}: {count}" for status, count in sorted(statuses.items()))
+
+
+def plot(scaled: dict[str, Any], out: Path) -> None:
+    """Draw the number of replicas and the seconds of waiting work over time."""
+    minutes = [at / 60 for at, _, _ in scaled["series"]]
+    with svg_figure(out / "ray.svg", 7, 4) as figure:
+        replicas, waiting = figure.subplots(2, 1, sharex=True)
+        replicas.step(minutes, [count for _, count, _ in scaled["series"]], where="post")
+        replicas.set(ylabel="replicas", ylim=(0, None))
+        waiting.plot(minutes, [seconds for _, _, seconds in scaled["series"]], color="C2")
+        waiting.set(ylabel="seconds of work", xlabel="minutes", ylim=(0, None))
+        for axes in (replicas, waiting):
+            axes.axvline(scaled["stopped"] / 60, color="gray", lw=1, ls="--")
