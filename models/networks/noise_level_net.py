@@ -105,7 +105,7 @@ class NoiseLevelNet(nn.Module):
     @torch.no_grad()
     def estimate(self, noisy: Tensor) -> Tensor:
         """Return noise level maps, (B, 2, h, w), see `models.images.noise_map`; the input is that of `forward`."""
-        return (self(noisy) / 2).exp()
+        return (self.forward(noisy) / 2).exp()
 
     def local(self, noisy: Tensor) -> Tensor:
         """Return the features of each cell, (B, F, h, w): log-energies of the filters, and the mean of each channel."""

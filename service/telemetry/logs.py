@@ -59,7 +59,9 @@ def configure_logs(settings: Settings, stream: TextIO | None = None) -> None:
 def _add_trace_id(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Add the ID of the current trace, if there is one."""
     context = trace.get_current_span().get_span_context()
-    return event | {"trace_id": trace.format_trace_id(context.trace_id)} if context.is_valid else event
+    if context.is_valid:
+        event["trace_id"] = trace.format_trace_id(context.trace_id)
+    return event
 
 
 def log() -> structlog.stdlib.BoundLogger:
