@@ -1,5 +1,6 @@
 """The client and the real server: what each call returns."""
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from n3denoise_client import (
     AccessDenied,
+    AsyncClient,
     BadImage,
     Client,
     InvalidOption,
@@ -170,6 +172,24 @@ def test_whatever_interrupts_the_waiting_cancels_the_job(weights: Path, connect:
         assert service.client.get(states[-1].links.self).json()["status"] == "canceled"
         with pytest.raises(JobGone):
             client.job_result(states[-1].id)
+        gate.open(4)
+
+
+def test_a_canceled_task_cancels_its_job(weights: Path) -> None:
+    gate = Gate()
+
+    async def cancel(address: str) -> Job:
+        states: asyncio.Queue[Job] = asyncio.Queue()
+        async with AsyncClient(address) as client:
+            task = asyncio.create_task(client.denoise_in_background(png(64, 32), sigma=25, progress=states.put_nowait))
+            state = await states.get()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            return await client.job(state.id)
+
+    with live(settings_for(weights), scripted(weights, gate)) as service:
+        assert asyncio.run(cancel(f"http://127.0.0.1:{service.port}")).status == "canceled"
         gate.open(4)
 
 

@@ -15,7 +15,7 @@ ClientError
     │   ├── BadImage        a file that the service cannot read, or that does not match the others
     │   └── InvalidOption   an option is unknown or invalid
     └── ServiceError        the service could not do the work
-        ├── Busy            it refused the work; the client tried again until its deadline
+        ├── Busy            it could not take the work or finish it now; later it may
         └── TimeLimit       it accepted the work, and did not finish it in time
 """
 

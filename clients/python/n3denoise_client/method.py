@@ -4,7 +4,7 @@ import functools
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_args, overload
 
 from n3denoise_client.retries import Program
 
@@ -55,6 +55,8 @@ class method(Generic[_Parameters, _Result]):  # noqa: N801 - a decorator, like p
             return runner.run(self.function(runner, *args, **kwargs))
 
         functools.update_wrapper(bound, self.function)
+        # What `help` shows: without the client, and with the result in place of the program.
         signature = inspect.signature(self.function)
-        bound.__signature__ = signature.replace(parameters=[*signature.parameters.values()][1:])  # type: ignore[attr-defined]
+        parameters, result = [*signature.parameters.values()][1:], get_args(signature.return_annotation)[-1]
+        bound.__signature__ = signature.replace(parameters=parameters, return_annotation=result)  # type: ignore[attr-defined]
         return bound

@@ -75,7 +75,8 @@ class Retries:
     """How long a call goes on trying.
 
     Attributes:
-        deadline_seconds: Longest time of a call, with all waiting and all attempts.
+        deadline_seconds: Longest time of a call, with all waiting and all attempts. Only a transfer that makes progress may take
+            longer.
         jitter: Fraction by which Retry-After is prolonged at most, at random, so that clients do not return all at once.
         clock: Returns the time in seconds.
         chance: Returns a random number from 0 to 1.
