@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from tests.support.live import settings_for, wait_for
 pytest.importorskip("ray", reason="needs the extra ray: pip install -e '.[ray]'")
 
 from service.ray.app import Arguments, build
-from service.ray.replica import Replica
+from service.ray.replica import Replica, _finish_jobs
 
 
 def deployment(**arguments: Any) -> Any:
@@ -75,3 +76,18 @@ def test_a_lost_device_makes_a_replica_unhealthy(weights: Path) -> None:
 
     with pytest.raises(DeviceLost):
         asyncio.run(check(settings_for(weights)))
+
+
+@pytest.mark.parametrize(("shared", "asked"), [(True, 3), (False, 0)])
+def test_a_replica_finishes_background_jobs_whose_results_others_can_return(shared: bool, asked: int) -> None:
+    answers = [True, True, False]
+
+    class Jobs:
+        store = SimpleNamespace(shared=shared)
+
+        @property
+        def busy(self) -> bool:
+            return answers.pop(0)
+
+    asyncio.run(_finish_jobs(Jobs(), 60))  # type: ignore[arg-type]
+    assert len(answers) == 3 - asked

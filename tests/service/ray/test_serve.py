@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +14,7 @@ from tests.support.live import PATIENCE, png, wait_for
 
 pytest.importorskip("ray", reason="needs the extra ray: pip install -e '.[ray]'")
 
-from benchmarks.serving.ray_cluster import cluster, deployed, replica_processes, replicas, wait_for_replicas
+from benchmarks.serving.ray_cluster import cluster, deployed, replica_processes
 
 BODY_SECONDS = 2
 
@@ -29,12 +28,9 @@ def metrics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def client(metrics: str, weights: Path) -> Iterator[httpx2.Client]:  # noqa: ARG001 (the cluster)
     settings = {"queue_requests": 2, "max_body_mib": 1, "body_timeout_seconds": BODY_SECONDS}
-    with deployed(num_cpus=0.5, settings=settings | tiny(weights)) as url, httpx2.Client(base_url=url, timeout=PATIENCE) as one:
+    tiny = {"weights": str(weights), "device": "cpu", "dtype": "float32"}
+    with deployed(num_cpus=0.5, settings=settings | tiny) as url, httpx2.Client(base_url=url, timeout=PATIENCE) as one:
         yield one
-
-
-def tiny(weights: Path) -> dict[str, str]:
-    return {"weights": str(weights), "device": "cpu", "dtype": "float32"}
 
 
 def test_a_picture_is_denoised_and_the_request_has_one_id(client: httpx2.Client) -> None:
@@ -103,26 +99,3 @@ def test_a_replica_that_is_killed_costs_a_retry_and_is_replaced(client: httpx2.C
 
 def _in_queue(client: httpx2.Client) -> bool:
     return "\ndenoise_queue_jobs 1.0\n" in client.get("/metrics").text
-
-
-@pytest.mark.slow
-def test_replicas_are_added_while_work_waits_and_removed_after(metrics: str, weights: Path) -> None:  # noqa: ARG001 (the cluster)
-    scaling = {"max_replicas": 2, "target_seconds": 1, "upscale_delay_seconds": 0, "downscale_delay_seconds": 1}
-    picture, enough = png(1000, 1000), threading.Event()
-
-    def keep_busy() -> set[int]:
-        statuses = set()
-        while not enough.is_set():
-            answer = httpx2.post(f"{url}/v1/denoise", params={"sigma": 25}, content=picture, timeout=PATIENCE)
-            statuses.add(answer.status_code)
-        return statuses
-
-    with deployed(num_cpus=0.5, settings=tiny(weights), **scaling) as url, ThreadPoolExecutor(8) as threads:
-        assert replicas() == {"RUNNING": 1}
-        clients = [threads.submit(keep_busy) for _ in range(8)]
-        try:
-            wait_for_replicas(2, 5 * PATIENCE)
-        finally:
-            enough.set()
-        assert {status for each in clients for status in each.result()} == {200}
-        wait_for_replicas(1, 5 * PATIENCE)
