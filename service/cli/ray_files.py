@@ -13,6 +13,7 @@ from fsspec.implementations.local import LocalFileSystem
 from ray.data import ActorPoolStrategy, DataContext
 
 from models.atomic_write import atomic_write
+from models.machine import usable_cores
 from service.cli.denoiser import DenoiserOptions
 from service.cli.files import is_image_name
 from service.cli.report import notes_on, progress_bar
@@ -58,8 +59,9 @@ def denoise_on_ray(inputs: list[Path], out: Path, options: DenoiserOptions, forc
         typer.echo("no image found", err=True)
         return 1
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    dashboard = False if address == "local" else None
-    ray.init(address=address, include_dashboard=dashboard, log_to_driver=False, logging_level=logging.WARNING)
+    # Ray itself counts all cores of the machine, whatever this process may use.
+    here = {"num_cpus": usable_cores(), "include_dashboard": False} if address == "local" else {}
+    ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **here)
     failed: list[str] = []
     skipped = 0
     with progress_bar() as progress:
@@ -123,7 +125,9 @@ def _outcomes(sources: list[SourceRow], out: str, options: DenoiserOptions, forc
     """Yield the outcome for each file, as they are ready."""
     DataContext.get_current().enable_progress_bars = False
     gpus = 0 if options.device == "cpu" else int(ray.cluster_resources().get("GPU", 0))
-    workers = gpus or max(1, int(ray.cluster_resources().get("CPU", 1)) // cores)
+    present = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    cores = min(cores, present)
+    workers = gpus or present // cores
     rows = ray.data.from_items(sources, override_num_blocks=min(len(sources), _MOST_BLOCKS)).map(
         Worker,
         fn_constructor_args=(out, options, force),
