@@ -18,12 +18,12 @@ from benchmarks.serving.ray_cluster import cluster, deployed, replicas, wait_for
 def test_replicas_are_added_while_work_waits_and_removed_after(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> None:
     tiny = {"weights": str(weights), "device": "cpu", "dtype": "float32"}
     scaling = {"max_replicas": 2, "target_seconds": 1, "upscale_delay_seconds": 0, "downscale_delay_seconds": 1}
-    picture, enough = png(1000, 1000), threading.Event()
+    picture, enough = png(600, 600), threading.Event()
 
     def keep_busy() -> set[int]:
         statuses = set()
         while not enough.is_set():
-            answer = httpx2.post(f"{url}/v1/denoise", params={"sigma": 25}, content=picture, timeout=PATIENCE)
+            answer = httpx2.post(f"{url}/v1/denoise", params={"sigma": 25}, content=picture, timeout=5 * PATIENCE)
             statuses.add(answer.status_code)
         return statuses
 
