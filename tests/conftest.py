@@ -1,5 +1,7 @@
 """Fixtures for all tests."""
 
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +9,15 @@ import pytest
 import torch
 
 from benchmarks.serving.tiny_weights import tiny_weights
+from tests.support.live import PATIENCE
+
+
+def pytest_unconfigure() -> None:
+    """Wait for compute threads that end soon: one that computes while the interpreter ends would abort the process."""
+    end = time.monotonic() + PATIENCE
+    for thread in threading.enumerate():
+        if thread.name == "compute":
+            thread.join(max(0.0, end - time.monotonic()))
 
 
 @pytest.fixture(autouse=True)

@@ -52,6 +52,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         finally:  # even if the server is forced to end
             for task in tasks:
                 task.cancel()
+            engine.abandon()
             await store.close()
             context.close()
 

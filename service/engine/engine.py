@@ -67,6 +67,10 @@ class Engine:
         """End the compute thread after the strip in progress; abandon the thread if that strip hangs."""
         await asyncio.to_thread(self._thread.stop, 5.0)
 
+    def abandon(self) -> None:
+        """Ask the compute thread to end after the strip in progress, and do not wait for it."""
+        self._thread.stop(0.0)
+
     def drain(self) -> None:
         """Refuse new work from now on; admitted work continues."""
         self.draining = True

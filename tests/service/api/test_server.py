@@ -260,3 +260,10 @@ def test_as_process_1_it_ends_with_0_on_sigterm(weights: Path) -> None:
         os.kill(int(inside), signal.SIGTERM)
         outside.stderr.read()
         assert outside.wait(PATIENCE) == 0
+
+
+def test_the_compute_thread_ends_with_a_server_that_is_forced_to_end(weights: Path) -> None:
+    before = set(threading.enumerate())
+    with live(settings_for(weights)) as service:
+        assert service.denoise().status_code == 200
+    wait_for(lambda: not [each for each in set(threading.enumerate()) - before if each.name == "compute"])
