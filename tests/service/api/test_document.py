@@ -97,14 +97,14 @@ def test_schemas_are_components_and_all_references_lead_there(document: dict[str
         for path in document["paths"].values()
         for operation in path.values()
         for body in (operation.get("requestBody", {"content": {}}), *operation["responses"].values())
-        for media in body.get("content", {}).values()
+        for media in body["content"].values()
     ]
     assert all("$ref" in schema or schema["type"] == "string" for schema in contents)
 
 
 def test_bodies_and_headers_of_good_responses_are_described(operations: dict[str, dict[str, Any]]) -> None:
     good = {
-        name: next(operation["responses"][status] for status in ("200", "202", "204") if status in operation["responses"])
+        name: next(operation["responses"][status] for status in ("200", "202") if status in operation["responses"])
         for name, operation in operations.items()
     }
     assert all(response["description"] not in ("", "Successful Response") for response in good.values())

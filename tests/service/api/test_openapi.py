@@ -48,7 +48,7 @@ def test_what_breaks_the_document_is_refused(operations: list[Operation]) -> Non
     for operation in breakable:
         parts = examine(operation.as_strategy(generation_mode=GenerationMode.NEGATIVE), broken=True)
         expected = {ParameterLocation.QUERY} | ({ParameterLocation.BODY} if operation.body else set())
-        assert expected <= parts
+        assert parts - {ParameterLocation.PATH} == expected  # only some operations have parameters in the path
 
 
 def examine(cases: st.SearchStrategy[Any], *, broken: bool = False) -> set[ParameterLocation]:

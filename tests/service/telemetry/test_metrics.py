@@ -72,7 +72,9 @@ def seen(weights: Path) -> Iterator[Seen]:
         gate.wait()
         assert service.denoise().status_code == 429
         wait_for(lambda: service.metric("denoise_job_store_bytes"))
-        half_done = read(service.client.get("/metrics").text)
+        with service.client.stream("GET", job.json()["links"]["events"]):
+            half_done = read(service.client.get("/metrics").text)
+        wait_for(lambda: not service.metric("http_server_active_requests"))  # until the end of the stream is noticed
         patch.setattr(AppContext, "stuck_threads", 1)
         gate.open()
         wait_for(lambda: service.metric("denoise_event_loop_lag_seconds_count"))
@@ -115,7 +117,7 @@ def test_the_queue_is_measured_while_it_exists(seen: Seen) -> None:
         ("denoise_queue_jobs", 1, 0),
         ("denoise_queue_pixels", 512, 0),  # of 32 x 32, one of two strips is done
         ("denoise_jobs_in_progress", 1, 0),
-        ("http_server_active_requests", 1, 1),  # the request for the metrics
+        ("http_server_active_requests", 2, 1),  # the request for the metrics is one
         ("denoise_ready", 1, 0),  # in the end, the service drains
         ("denoise_draining", 0, 1),
     ):
