@@ -12,7 +12,7 @@ from service.api.denoising_request import note_result
 from service.api.error_responses import as_service_error
 from service.api.job_clock import JobClock
 from service.api.rendering import denoise_headers, figures_of
-from service.api.run_job import compute
+from service.api.run_job import admit, compute
 from service.denoising.job import DenoisingJob, DenoisingResult
 from service.engine.ticket import Ticket
 from service.errors import DeadlineExceeded, Draining, JobConflict, JobsUnavailable, ServiceError, TooManyPixels
@@ -118,15 +118,7 @@ class JobRunner:
         size = request.other_bytes + reserved_bytes(job.header, request.image, gray=request.gray)
         if size > self.store.capacity:
             raise TooManyPixels("The result would not fit into the space for the results of background jobs.")
-        ticket = self._context.engine.admit(
-            job.network_pixels,
-            current_record().arrived,
-            held=job.held_pixels,
-            model=job.model.name,
-            passes=job.passes,
-            image_pixels=job.header.pixels,
-            timeout=self._settings.job_timeout_seconds,
-        )
+        ticket = admit(self._context, job, self._settings.job_timeout_seconds)
         state = JobState(id=job_id, owner=owner, fingerprint=request.fingerprint, created_at=now_utc())
         running = _Running(state, ticket)
         state = running.state = self._clock.present(running.state, running.ticket)
@@ -177,7 +169,6 @@ class JobRunner:
         """Drop what has expired, once per second, until canceled."""
         while True:
             with contextlib.suppress(JobsUnavailable):
-                await self.store.sweep()
                 self._size = await self.store.size()
             await asyncio.sleep(1)
 

@@ -43,16 +43,22 @@ async def run_job(request: Request, context: AppContext, prepare: Prepare[Result
 
 async def _run(context: AppContext, raw: RawUpload, prepare: Prepare[Result]) -> Response:
     job, render = await context.run_stage("read", lambda: prepare(raw.parse()))
-    ticket = context.engine.admit(
+    ticket = admit(context, job)
+    with ticket:
+        return await compute(context, ticket, job, render)
+
+
+def admit(context: AppContext, job: Job[Result], timeout: float | None = None) -> Ticket:
+    """Give a job a place in the queue of the engine; see `Engine.admit`."""
+    return context.engine.admit(
         job.network_pixels,
         current_record().arrived,
         held=job.held_pixels,
         model=job.model.name,
         passes=job.passes,
         image_pixels=job.header.pixels,
+        timeout=timeout,
     )
-    with ticket:
-        return await compute(context, ticket, job, render)
 
 
 async def compute(context: AppContext, ticket: Ticket, job: Job[Result], render: Callable[[Result], Rendered]) -> Rendered:

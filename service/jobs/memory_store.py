@@ -33,7 +33,7 @@ class MemoryStore:
 
     async def add(self, state: JobState, size: int) -> JobState | None:
         """Add a job; see `JobStore`."""
-        await self.sweep()
+        self._sweep()
         key = state.owner, state.id
         if key in self._entries:
             return self._entries[key].state
@@ -46,7 +46,7 @@ class MemoryStore:
 
     async def get(self, owner: str, job_id: str) -> JobState | None:
         """Return a state; see `JobStore`."""
-        await self.sweep()
+        self._sweep()
         entry = self._entries.get((owner, job_id))
         return entry.state if entry else None
 
@@ -69,7 +69,7 @@ class MemoryStore:
 
     async def result(self, owner: str, job_id: str) -> JobResult | None:
         """Return a result; see `JobStore`."""
-        await self.sweep()
+        self._sweep()
         entry = self._entries.get((owner, job_id))
         return entry.result if entry else None
 
@@ -81,13 +81,13 @@ class MemoryStore:
 
     async def list(self, owner: str, limit: int, after: str | None) -> list[JobState]:
         """Return the jobs of an owner; see `JobStore`."""
-        await self.sweep()
+        self._sweep()
         states = [entry.state for key, entry in reversed(self._entries.items()) if key[0] == owner]
         ids = [state.id for state in states]
         start = ids.index(after) + 1 if after in ids else 0
         return states[start : start + limit]
 
-    async def sweep(self) -> None:
+    def _sweep(self) -> None:
         """Drop expired results, and states that have been expired for as long as results are kept."""
         now = now_utc()
         for key, entry in list(self._entries.items()):
@@ -97,10 +97,12 @@ class MemoryStore:
             entry.state, entry.result = entry.state.seen_at(now), None
             self._resize(entry, LEAST_BYTES)
             if now >= expires_at + self._keep:
-                await self.remove(*key)
+                del self._entries[key]
+                self._size -= entry.size
 
     async def size(self) -> int:
-        """Return the size of everything; see `JobStore`."""
+        """Drop what has expired, and return the size of the rest; see `JobStore`."""
+        self._sweep()
         return self._size
 
     async def close(self) -> None:

@@ -115,12 +115,8 @@ class RedisStore:
                     await self._redis.zrem(ids, each)
         return states
 
-    async def sweep(self) -> None:
-        """Free the bytes of expired results; Redis drops the results themselves."""
-        await self.size()
-
     async def size(self) -> int:
-        """Return the size of everything; see `JobStore`."""
+        """Free the bytes of expired results, which Redis drops by itself, and return the size of all others; see `JobStore`."""
         with _reachable():
             return int(await self._sweep(keys=_TOTALS))
 

@@ -54,11 +54,8 @@ class JobStore(Protocol):
     async def list(self, owner: str, limit: int, after: str | None) -> list[JobState]:
         """Return the jobs of an owner, the newest first, beginning after that with the given ID."""
 
-    async def sweep(self) -> None:
-        """Drop what has expired."""
-
     async def size(self) -> int:
-        """Return the size of all results, and of the bytes that are set aside, together."""
+        """Drop what has expired, and return the size of all results, and of the bytes that are set aside, together."""
 
     async def close(self) -> None:
         """Release all connections."""
