@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from skimage import data
 
+from benchmarks.quality.photographs import Models, compressed
 from models.images.noise_map import channel_level
 from models.inference.photo import Photo
 from models.methods import load_method
@@ -91,6 +92,16 @@ def test_clean_pictures_have_no_noise(photo: Photo) -> None:
     levels = [mean_level(photo.estimate(torch.from_numpy(np.ascontiguousarray(clean)))) for clean in sources()]
     assert np.mean(levels) < 1
     assert max(levels) < 2.2, "the service would change a clean picture"
+
+
+def test_clean_pictures_are_left_alone() -> None:
+    """What the service does to them by default, also after JPEG: at most half a gray level on average."""
+    models = Models("n3unet")
+    for clean in sources():
+        for planes in (clean, *(compressed(clean, quality) for quality in (75, 85, 95))):
+            picture = np.ascontiguousarray(planes)
+            result = models.run(picture, models.auto).picture.planes
+            assert np.abs(result - picture).mean() * 255 <= 0.5
 
 
 def test_stronger_noise_has_higher_levels(photo: Photo) -> None:
