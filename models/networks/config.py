@@ -7,8 +7,9 @@ from torch import nn
 from models.networks.n3net import N3NetConfig
 from models.networks.n3unet import N3UNetConfig
 from models.networks.noise_level_net import NoiseLevelConfig
+from models.networks.upscaling_net import EarlyUpscalingConfig, UpscalingConfig
 
-AnyConfig = N3NetConfig | N3UNetConfig | NoiseLevelConfig
+AnyConfig = N3NetConfig | N3UNetConfig | NoiseLevelConfig | UpscalingConfig | EarlyUpscalingConfig
 
 
 class NetworkConfig(Protocol):
@@ -24,7 +25,8 @@ class NetworkConfig(Protocol):
     def build(self) -> nn.Module:
         """Return a network of this geometry with fresh weights.
 
-        Callers call it as `network(noisy, sigma)`, except for a `NoiseLevelNet`.
+        Callers call it as `network(noisy, sigma)`, a network for super-resolution as `network(noisy, sigma, factor)`, and a
+        `NoiseLevelNet` as `network(noisy)`.
         """
 
 
@@ -34,11 +36,19 @@ DEFAULT_CONFIGS: dict[str, AnyConfig] = {
     "n3unet-color": N3UNetConfig(channels=3),
     "photo": N3UNetConfig(channels=3, noise_planes=2),
     "noise-level": NoiseLevelConfig(),
+    "upscale": UpscalingConfig(),
+    "upscale-early": EarlyUpscalingConfig(),
     "dncnn": N3NetConfig(blocks=0, depth=17, features=48),
 }
 """The networks that can be trained, by name, with their default geometry. The depth of dncnn is that of Zhang et al. (2017)."""
 
-STORED_NAMES: dict[str, type[AnyConfig]] = {"n3net": N3NetConfig, "n3unet": N3UNetConfig, "noise-level": NoiseLevelConfig}
+STORED_NAMES: dict[str, type[AnyConfig]] = {
+    "n3net": N3NetConfig,
+    "n3unet": N3UNetConfig,
+    "noise-level": NoiseLevelConfig,
+    "upscale": UpscalingConfig,
+    "upscale-early": EarlyUpscalingConfig,
+}
 """Values of "network" in a stored configuration. Without this key, a stored configuration is an N3Net's."""
 
 

@@ -126,16 +126,21 @@ class N3Branch(nn.Module):
         return trunk + self.join(self.block(planes))  # type: ignore[no-any-return]
 
 
-class N3UNet(nn.Module):
-    """The network: encoder, coarser levels and decoder. N3 blocks stand after the encoder, before the decoder, or both."""
+class N3Trunk(nn.Module):
+    """Encoder, coarser levels and decoder. N3 blocks stand after the encoder, before the decoder, or both."""
 
-    def __init__(self, config: N3UNetConfig) -> None:
-        """Build the network, with PyTorch's default initialization except for the last convolutions of the residual branches."""
+    def __init__(self, config: N3UNetConfig, inputs: int) -> None:
+        """Build the layers, with PyTorch's default initialization except for the last convolutions of the residual branches.
+
+        Args:
+            config: The geometry.
+            inputs: Input planes at the finest level.
+        """
         super().__init__()
         self.config = config
-        features, planes = config.features, config.channels * SHUFFLE**2
+        features = config.features
         before, after = config.position in ("encoder", "both"), config.position in ("decoder", "both")
-        self.first = nn.Conv2d(planes + config.noise_planes, features, 3, padding=1)
+        self.first = nn.Conv2d(inputs, features, 3, padding=1)
         self.enc = _residual_blocks(features)
         self.enc_neighbors = N3Branch(config) if before else None
         self.down = nn.Conv2d(features, 2 * features, 2, stride=2)
@@ -148,7 +153,37 @@ class N3UNet(nn.Module):
         self.up = nn.ConvTranspose2d(2 * features, features, 2, stride=2)
         self.dec_neighbors = N3Branch(config) if after else None
         self.dec = _residual_blocks(features)
-        self.last = nn.Conv2d(features, planes, 3, padding=1)
+
+    def features(self, inputs: Tensor, gray: Tensor) -> Tensor:
+        """Return the features from which a last convolution makes the output.
+
+        Args:
+            inputs: The input planes, (B, inputs, H/2, W/2).
+            gray: (B, 4, H/2, W/2), the pixel-unshuffled mean of the image channels, for the N3 blocks.
+
+        Returns:
+            (B, F, H/2, W/2).
+        """
+        trunk = self.enc(self.first(inputs))
+        if self.enc_neighbors is not None:
+            trunk = self.enc_neighbors(trunk, gray)
+        middle = self.mid1(self.down(trunk))
+        if self.config.levels == 3:
+            middle = middle + self.up2(self.low(self.down2(middle)))
+        trunk = trunk + self.up(self.mid2(middle))
+        if self.dec_neighbors is not None:
+            trunk = self.dec_neighbors(trunk, gray)
+        return self.dec(trunk)  # type: ignore[no-any-return]
+
+
+class N3UNet(N3Trunk):
+    """The denoising network: the trunk on the image and its noise level, and a convolution that returns the residual."""
+
+    def __init__(self, config: N3UNetConfig) -> None:
+        """Build the network."""
+        planes = config.channels * SHUFFLE**2
+        super().__init__(config, planes + config.noise_planes)
+        self.last = nn.Conv2d(config.features, planes, 3, padding=1)
 
     def forward(self, noisy: Tensor, sigma: Tensor) -> Tensor:
         """Denoise a batch.
@@ -172,17 +207,7 @@ class N3UNet(nn.Module):
         image = functional.pixel_unshuffle(noisy, SHUFFLE)
         level = sigma.to(image.dtype).expand(len(image), self.config.noise_planes, *image.shape[-2:])
         gray = image.unflatten(1, (self.config.channels, SHUFFLE**2)).mean(1)
-
-        trunk = self.enc(self.first(torch.cat((image, level), 1)))
-        if self.enc_neighbors is not None:
-            trunk = self.enc_neighbors(trunk, gray)
-        middle = self.mid1(self.down(trunk))
-        if self.config.levels == 3:
-            middle = middle + self.up2(self.low(self.down2(middle)))
-        trunk = trunk + self.up(self.mid2(middle))
-        if self.dec_neighbors is not None:
-            trunk = self.dec_neighbors(trunk, gray)
-        residual = self.last(self.dec(trunk))
+        residual = self.last(self.features(torch.cat((image, level), 1), gray))
         return functional.pixel_shuffle(image + residual, SHUFFLE)[..., top : top + height, left : left + width]
 
 

@@ -37,6 +37,7 @@ class Recipe:
             (`models.training.photographs`) and tells the network a noise level map.
         estimator: Weights, by name or path, of a network that estimates noise. The network to train is then told these estimates
             for a part of the simulated photographs, and learns how far to trust them; None tells it maps with random errors.
+        factors: Factors of super-resolution to train for; empty trains to denoise. A crop is then one of the small image.
         sigma_range: Lowest and highest noise level on the 0-255 scale. Equal bounds train for one level.
         low_share: Share of the crops that get a sigma from the lowest part of the range, which a uniform draw would neglect.
         low_part: Size of that lowest part, as a share of the range.
@@ -62,6 +63,7 @@ class Recipe:
     steps: int | None = None
     noise: NoiseKind = "white"
     estimator: str | None = None
+    factors: tuple[int, ...] = ()
     sigma_range: tuple[float, float] = (0.0, 75.0)
     low_share: float = 0.12
     low_part: float = 0.08
@@ -89,6 +91,8 @@ class Recipe:
             raise RecipeError(f"the noise must be one of {', '.join(get_args(NoiseKind))}, not {self.noise!r}", "noise")
         if self.noise == "photographs" and self.crop % CELL:
             raise RecipeError(f"crops of photographs must be multiples of {CELL} px, not {self.crop}", "crop")
+        if self.factors and (self.noise != "white" or min(self.factors) < 2):
+            raise RecipeError("super-resolution is trained with white noise and factors of at least 2", "noise", "factors")
         if self.optimizer not in get_args(OptimizerKind):
             kinds = ", ".join(get_args(OptimizerKind))
             raise RecipeError(f"the optimizer must be one of {kinds}, not {self.optimizer!r}", "optimizer")
@@ -111,4 +115,4 @@ class Recipe:
     def parse(cls, values: dict[str, Any]) -> Self:
         """Make a recipe from what `asdict` returned, also after a trip through JSON."""
         low, high = values["sigma_range"]
-        return cls(**{**values, "sigma_range": (low, high)})
+        return cls(**{**values, "sigma_range": (low, high), "factors": tuple(values.get("factors", ()))})

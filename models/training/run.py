@@ -12,6 +12,7 @@ from models.inference.device import choose_device
 from models.machine import flush_denormals
 from models.networks.config import NetworkConfig
 from models.networks.n3net import N3NetConfig
+from models.networks.upscaling_net import EarlyUpscalingConfig, UpscalingConfig
 from models.training.checkpoint import load_checkpoint, save_checkpoint
 from models.training.gain import psnr_gain
 from models.training.image_set import ImageSet
@@ -101,8 +102,7 @@ def train(
     if recipe.steps is None and options.max_minutes is None:
         raise RecipeError("training needs an end: a number of steps or of minutes", "steps", "max_minutes")
     config = config or (start.config if start else N3NetConfig())
-    if start and start.config != config:
-        raise RecipeError("the weights to start from have another configuration", "start", "model", "relaxation")
+    _check(recipe, config, start)
     images = ImageSet.read(sources, config.channels)
     flush_denormals()
     folder = Path(folder)
@@ -148,6 +148,18 @@ def train(
     sha256 = save()
     gain = psnr_gain(trainer, fresh_network(config.build, recipe.seed))
     return TrainingResult(folder / WEIGHTS, sha256, progress, schedule() >= 1, gain)
+
+
+def _check(recipe: Recipe, config: NetworkConfig, start: Weights | None) -> None:
+    """Check that the choices fit each other.
+
+    Raises:
+        RecipeError: If they do not.
+    """
+    if start and start.config != config:
+        raise RecipeError("the weights to start from have another configuration", "start", "model", "relaxation")
+    if bool(recipe.factors) != isinstance(config, UpscalingConfig | EarlyUpscalingConfig):
+        raise RecipeError("factors are for networks that enlarge images, and for no others", "model", "start", "factors")
 
 
 def training_facts(trainer: Trainer, start: Weights | None, seconds: float) -> dict[str, str]:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.images import resize
 from models.images.noise_map import CELL, channel_level, enlarge, measured_map
 from models.networks.noise_level_net import NoiseLevelNet
 from models.training.image_set import ImageSet
@@ -17,6 +18,11 @@ EXACT_SHARE = 0.4
 """Share of the simulated photographs for which the network is told the exact noise level map."""
 ESTIMATE_ERROR = 0.2
 """Standard deviation of the logarithm of the error of the others, if there is no network that estimates them."""
+CLEAN_SHARE = 0.5
+"""Share of the crops for super-resolution that have no noise."""
+DETAIL_LEVEL = 0.03
+"""Level that a crop for super-resolution counts as having for each unit of the factor, because enlarging leaves errors as noise
+does."""
 WIDER = 2
 """Side of the pictures whose noise is estimated, in sides of a training crop: more of a picture is known than a crop shows."""
 
@@ -25,27 +31,34 @@ class Batch(NamedTuple):
     """Training crops, on the [0, 1] scale.
 
     Attributes:
-        clean: (B, C, S, S).
+        clean: (B, C, S, S), or (B, C, factor * S, factor * S).
         noisy: (B, C, S, S).
         sigma: The noise level that the network is told: (B, 1, 1, 1) for white noise, or a map (B, 2, S, S).
         noise: What the noise is, (B, C, S, S): `noisy` minus the same picture without noise.
+        factor: By how many times `clean` is larger than `noisy`.
     """
 
     clean: Tensor
     noisy: Tensor
     sigma: Tensor
     noise: Tensor
+    factor: int = 1
 
     @property
     def level(self) -> Tensor:
-        """The noise level of a channel in each crop, (B, 1, 1, 1); for simulated photographs, at least `LEAST_LEVEL`."""
+        """The noise level of a channel in each crop, (B, 1, 1, 1), by which the loss is softened.
+
+        It is at least `LEAST_LEVEL` for simulated photographs, and that of the missing detail for super-resolution.
+        """
+        if self.factor > 1:
+            return self.sigma + self.factor * DETAIL_LEVEL
         if self.sigma.shape[1] == 1:
             return self.sigma
         return channel_level(self.sigma.transpose(0, 1)).mean((1, 2)).clamp(min=LEAST_LEVEL).view(-1, 1, 1, 1)
 
 
 def draw_batch(recipe: Recipe, images: ImageSet, generator: torch.Generator, estimator: NoiseLevelNet | None = None) -> Batch:
-    """Draw a batch of B = `recipe.batch` crops of side S = `recipe.crop`.
+    """Draw a batch of B = `recipe.batch` crops of side S = `recipe.crop`. For super-resolution, all have the same factor.
 
     Args:
         recipe: The configuration.
@@ -56,6 +69,8 @@ def draw_batch(recipe: Recipe, images: ImageSet, generator: torch.Generator, est
     Raises:
         RecipeError: If an image is smaller than a crop.
     """
+    if recipe.factors:
+        return _super_resolution(recipe, images, generator)
     if recipe.noise == "white":
         return _white_noise(recipe, images, generator)
     return _photographs(recipe, images, generator, estimator)
@@ -71,6 +86,18 @@ def _white_noise(recipe: Recipe, images: ImageSet, generator: torch.Generator) -
         clean, sigma = (values.repeat(2, 1, 1, 1)[: recipe.batch] for values in (clean, sigma))
         noise = torch.cat((noise, -noise))[: recipe.batch]
     return Batch(clean, clean + noise, sigma, noise)
+
+
+def _super_resolution(recipe: Recipe, images: ImageSet, generator: torch.Generator) -> Batch:
+    """Draw crops that are reduced by a random factor and rounded to 8 bits, as images are stored, before noise is added."""
+    device, count = generator.device, recipe.batch
+    factor = recipe.factors[int(torch.randint(len(recipe.factors), (), generator=generator, device=device))]
+    clean = images.crops(count, factor * recipe.crop, generator)
+    small = resize.shrink(clean, factor).mul(255).round().clamp(0, 255).div(255)
+    noisy_share = torch.rand((count, 1, 1, 1), generator=generator, device=device) >= CLEAN_SHARE
+    sigma = draw_sigma(recipe, count, generator) * noisy_share
+    noise = sigma * torch.randn(small.shape, generator=generator, device=device)
+    return Batch(clean, small + noise, sigma, noise, factor)
 
 
 def _photographs(recipe: Recipe, images: ImageSet, generator: torch.Generator, estimator: NoiseLevelNet | None) -> Batch:

@@ -57,7 +57,7 @@ def _load_estimator(weights: str, device: torch.device) -> NoiseLevelNet:
 
 
 class Trainer:
-    """Trains a network on random crops with random noise, to denoise them or to estimate the noise.
+    """Trains a network on random crops with random noise, to denoise them, to enlarge them or to estimate the noise.
 
     Attributes:
         network: The network, in training mode, channels last, on the device.
@@ -73,8 +73,7 @@ class Trainer:
         """Prepare the training.
 
         Args:
-            network: The network to train, called as `network(noisy, sigma)`, or a `NoiseLevelNet`. It is moved to the device and
-                changed in place.
+            network: The network to train, called as `NetworkConfig.build` says. It is moved to the device and changed in place.
             images: The training images. They are moved to the device.
             recipe: The configuration.
             device: The device to compute on.
@@ -116,8 +115,9 @@ class Trainer:
             batch = draw_batch(self.recipe, self.images, self.generator, self.estimator)
         noisy = batch.noisy.contiguous(memory_format=torch.channels_last)
         self.network.zero_grad()
+        told: tuple[Tensor | int, ...] = (batch.sigma, batch.factor) if self.recipe.factors else (batch.sigma,)
         with self.autocast:
-            output = self.forward(noisy) if self._estimates_noise else self.forward(noisy, batch.sigma)
+            output = self.forward(noisy) if self._estimates_noise else self.forward(noisy, *told)
         if self._estimates_noise:
             loss = noise_level_loss(output, batch.noise)
         else:

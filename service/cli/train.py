@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 """Signals that end a run after its current step, with a checkpoint and a weights file."""
 
-_WITHOUT_OPTION = frozenset({"antithetic", "low_share", "low_part", "optimizer", "weight_decay", "warmup_steps", "clip"})
+_WITHOUT_OPTION = frozenset(
+    {"antithetic", "factors", "low_share", "low_part", "optimizer", "weight_decay", "warmup_steps", "clip"}
+)
 """Choices of a recipe that no option sets."""
 
 
@@ -75,7 +77,7 @@ def train(
         typer.Option(help="Loss to minimize.", show_default="softened_log_mse"),
     ] = None,
     model: Annotated[
-        Literal["n3net", "n3unet", "n3unet-color", "photo", "noise-level", "dncnn"] | None,
+        Literal["n3net", "n3unet", "n3unet-color", "photo", "noise-level", "upscale", "upscale-early", "dncnn"] | None,
         typer.Option(help="Network to train from random weights.", show_default="n3net"),
     ] = None,
     relaxation: Annotated[
@@ -104,6 +106,7 @@ def train(
     from models.machine import keep_freed_memory
     from models.networks.config import DEFAULT_CONFIGS
     from models.networks.noise_level_net import NoiseLevelConfig
+    from models.networks.upscaling_net import FACTORS, EarlyUpscalingConfig, UpscalingConfig
     from models.training.recipe import Recipe, RecipeError
     from models.training.run import TrainingOptions
     from models.training.run import train as run_training
@@ -131,8 +134,11 @@ def train(
     }
     display = _Display()
     try:
-        recipe = Recipe(**{name: value for name, value in given.items() if value is not None})
+        begin = load_weights(start) if start else None
         config = DEFAULT_CONFIGS[model or "n3net"] if model or relaxation else None
+        enlarges = isinstance(config or (begin and begin.config), UpscalingConfig | EarlyUpscalingConfig)
+        given |= {"factors": FACTORS} if enlarges else {}
+        recipe = Recipe(**{name: value for name, value in given.items() if value is not None})
         if config and relaxation:
             if isinstance(config, NoiseLevelConfig):
                 raise RecipeError("a network that estimates noise selects no neighbors", "model", "relaxation")
@@ -143,7 +149,7 @@ def train(
             recipe,
             TrainingOptions(max_minutes=max_minutes, device=device, compiled=compiled),
             config=config,
-            start=load_weights(start) if start else None,
+            start=begin,
             report=display.show,
             stop=lambda: bool(stopping),
         )
