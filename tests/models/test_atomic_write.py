@@ -41,8 +41,12 @@ def test_a_failing_write_leaves_nothing_behind(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_a_result_is_as_readable_as_any_new_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_result_is_as_readable_as_any_new_file(tmp_path: Path, replaced: bool) -> None:
     (tmp_path / "new").touch()
     with atomic_write(tmp_path / "a.png") as part:
         part.write_bytes(b"x")
+        if replaced:
+            (tmp_path / "private").touch(0o600)
+            (tmp_path / "private").replace(part)
     assert (tmp_path / "a.png").stat().st_mode == (tmp_path / "new").stat().st_mode

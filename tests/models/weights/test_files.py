@@ -40,6 +40,11 @@ def test_what_is_saved_is_what_is_loaded(saved: Path) -> None:
     assert list(saved.parent.iterdir()) == [saved]
 
 
+def test_a_saved_file_is_as_readable_as_any_new_file(saved: Path) -> None:
+    saved.with_name("new").touch()
+    assert saved.stat().st_mode == saved.with_name("new").stat().st_mode
+
+
 def test_every_shipped_file_has_a_card_that_names_it() -> None:
     assert "n3net" in weights_names()
     assert load_weights("default").name == "n3net"
