@@ -175,7 +175,7 @@ def denoise(
     if to_file and several:
         raise typer.BadParameter(f"{out} names one file, but there are several inputs: give -o a folder, such as {out.stem}/")
     if to_file and not format_of(out):
-        raise typer.BadParameter(f"{out} names a format that can be read but not written; use another, such as .jpg or .png")
+        raise typer.BadParameter(f"{out} names a format that cannot be written; use another, such as .jpg or .png")
     if to_file and file_format not in (None, format_of(out)):
         raise typer.BadParameter(f"--format {file_format} does not fit the name of the output file, {out}")
     try:

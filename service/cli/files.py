@@ -1,5 +1,6 @@
 """Denoise many files: find them, decide where each result goes, and report the outcome for each."""
 
+import mimetypes
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -142,8 +143,9 @@ def is_image_name(path: Path) -> bool:
 
 
 def is_file_name(path: Path) -> bool:
-    """Tell whether an output path means a file: it has the suffix of an image format and is not an existing folder."""
-    return is_image_name(path) and not path.is_dir()
+    """Tell whether an output path means a file: it has the suffix of any image format and is not an existing folder."""
+    media_type = mimetypes.guess_type(path.name)[0] or ""
+    return (is_image_name(path) or media_type.startswith("image/")) and not path.is_dir()
 
 
 def find_sources(inputs: Iterable[Path], out: Path) -> Iterator[Source]:

@@ -85,6 +85,17 @@ def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path: Path) -> Non
     assert "png, jpeg, webp, avif, tiff, bmp, jpg, tif" in " ".join(done.output.replace("│", " ").split())
 
 
+def test_an_output_file_of_another_format_is_refused(tmp_path: Path) -> None:
+    source = save(tmp_path / "noisy.png", picture())
+    for name in ("q.gif", "q.GIF", "q.svg"):
+        done = denoise(source, "-o", tmp_path / name)
+        assert done.exit_code == 2
+        assert "names a format that cannot be written" in " ".join(done.output.replace("│", " ").split())
+        assert not (tmp_path / name).exists()
+    assert denoise(source, "-o", tmp_path / "version.2").exit_code == 0
+    assert (tmp_path / "version.2" / "noisy.png").is_file()
+
+
 def test_an_existing_folder_is_a_folder_whatever_its_name(tmp_path: Path) -> None:
     (tmp_path / "out.png").mkdir()
     assert denoise(save(tmp_path / "noisy.png", picture()), "-o", tmp_path / "out.png").exit_code == 0
