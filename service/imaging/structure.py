@@ -11,6 +11,7 @@ from service.errors import UndecodableImage, UnsupportedMode
 _MOST_CHUNKS = 50_000  # in 32 MiB, chunks of 671 bytes; writers use at least 8 kB
 _PNG_SIGNATURE, _RIFF_HEADER = 8, 12
 _RUN_LENGTH_CODES = (1, 2)
+_SHORT_BMP_HEADER = 12  # bytes; it has a width of 16 bits without a sign, in OS/2 files
 
 
 def check_png(data: bytes) -> None:
@@ -57,10 +58,16 @@ def check_webp(data: bytes) -> None:
 
 
 def check_bmp(data: bytes) -> None:
-    """Check the compression of a BMP file.
+    """Check the compression and the width of a BMP file.
 
     Raises:
         UnsupportedMode: If it is compressed by run lengths: they can encode any number of steps that add no pixel.
+        UndecodableImage: If its width is negative, which Pillow takes for a huge one.
     """
-    if len(data) >= 34 and struct.unpack_from("<I", data, 30)[0] in _RUN_LENGTH_CODES:
+    if len(data) < 34:
+        return
+    header_bytes, width = struct.unpack_from("<Ii", data, 14)
+    if struct.unpack_from("<I", data, 30)[0] in _RUN_LENGTH_CODES:
         raise UnsupportedMode("Send BMP uncompressed.")
+    if header_bytes > _SHORT_BMP_HEADER and width < 0:
+        raise UndecodableImage("The file is damaged: its width is negative.")

@@ -253,6 +253,7 @@ def with_more_rows(data: bytes) -> bytes:
 
 
 GRAY = pil(levels(32, 32), "png")
+BMP = pil(levels(64, 64, 3), "bmp")
 NOT_A_NUMBER = np.full((8, 8), np.nan, np.float32)
 REFUSED: dict[str, tuple[bytes, int, str]] = {
     "jpeg, CMYK that may be inverted": (pil(levels(8, 8, 3), "jpeg", "CMYK").replace(b"Adobe", b"other"), 415, "Adobe"),
@@ -285,7 +286,8 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
     "png of two levels, a row missing": (with_more_rows(pil(levels(8, 8) > 127, "png")), 422, "damaged"),
     "jpeg, cut": (pil(levels(64, 64, 3), "jpeg")[:900], 422, "damaged"),
     "webp, cut": (pil(levels(64, 64, 3), "webp")[:900], 422, "damaged"),
-    "bmp, cut": (pil(levels(64, 64, 3), "bmp")[:900], 422, "damaged"),
+    "bmp, cut": (BMP[:900], 422, "damaged"),
+    "bmp, negative width": (BMP[:18] + struct.pack("<i", -64) + BMP[22:], 422, "negative"),
     "jpeg, cut, with an end marker": (pil(levels(64, 64, 3), "jpeg")[:4000] + b"\xff\xd9", 422, "damaged"),
     "tiff, cut": (tiff(levels(64, 64))[:900], 422, "damaged"),
     "tiff, packed and cut": (tiff(levels(64, 64), compression="deflate")[:900], 422, "damaged"),
