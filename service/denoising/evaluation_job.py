@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from models.images.noise import in_sigma_range, noisy_planes
+from models.images.noise import noisy_planes
 from models.model_info import ModelInfo
 from service.denoising.job import PassRunner, Stage, untimed
 from service.denoising.pipeline import DenoisingOptions, Pass, count_passes, denoise_picture
@@ -62,7 +62,7 @@ class EvaluationJob:
         """
         assert denoising.sigma is not None
         least, most = model.sigma_range
-        if not in_sigma_range(denoising.sigma, model.sigma_range):
+        if not least <= denoising.sigma <= most:
             raise SigmaOutOfRange(f"Sigma must be from {least:g} to {most:g}.", sigma_min=least, sigma_max=most)
         self._image = codec.open_image(image, limits)
         self._denoising, self._sigma, self._seed = denoising, denoising.sigma, seed

@@ -5,7 +5,6 @@ sent each denoised plane. So the service can run the passes on its compute threa
 with the same result.
 """
 
-import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -13,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.images import color
-from models.images.noise import in_sigma_range
 from models.images.noise_level import NoiseEstimate
 from models.images.photon_noise import PhotonNoise
 from models.images.symmetries import IDENTITY, SYMMETRIES
@@ -154,7 +152,7 @@ def denoise_picture(
     else:
         sigma, warnings = options.sigma, picture_warnings(noisy, scale)
         least, most = sigma_range
-        if not (in_sigma_range(sigma, (least, math.inf)) and in_sigma_range(sigma / scale.span, (0.0, most))):
+        if not (sigma >= least and sigma / scale.span <= most):
             raise SigmaOutOfRange(f"Sigma must be from {least:g} to {most:g}.", sigma_min=least, sigma_max=most)
         levels = [sigma / scale.span / 255 * factor for factor in ([1.0] if joint else _noise_factors(noisy))]
     if scale.is_unit:

@@ -116,6 +116,7 @@ def test_the_noise_is_found_out_unless_told(service: Live) -> None:
         (b"no image", {}, 415, "unsupported-format"),
         (png()[:-30], {}, 422, "undecodable-image"),
         (png(), {"sigma": 75.1}, 422, "sigma-out-of-range"),
+        (png(), {"sigma": 75.0000001}, 422, "sigma-out-of-range"),
         (png(), {"sigma": -1}, 422, "invalid-parameter"),
         (png(), {"sigma": "nan"}, 422, "invalid-parameter"),
         (png(), {"model": "other"}, 422, "invalid-parameter"),
