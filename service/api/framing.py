@@ -13,6 +13,7 @@ _LONGEST_CHUNK_LINE = 256  # bytes; clients send a dozen, because nobody uses ch
 _FOLDED_LINE = re.compile(rb"\r\n[ \t]")
 _OTHER_VERSION = re.compile(rb"[^\r\n]* HTTP/(?!1\.)[0-9]\.[0-9](?:\r|$)")
 _HUGE_CHUNK = re.compile(rb"0*[0-9A-Fa-f]{9}")  # 4 GiB or more
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 _SCHEME_AND_HOST = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
 
 
@@ -67,6 +68,11 @@ def head_error(head: bytes, limit: int) -> ServiceError | None:
     if _OTHER_VERSION.match(head):
         return BadRequest("The service supports HTTP/1.1 and HTTP/1.0 only.")
     return None
+
+
+def has_valid_host(request: h11.Request) -> bool:
+    """Tell whether the `Host` header of a request, if it has one, is a name or an address with or without a port (RFC 3986)."""
+    return all(_HOST.fullmatch(value) for name, value in request.headers if name == b"host")
 
 
 def in_origin_form(request: h11.Request) -> h11.Request:

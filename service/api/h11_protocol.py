@@ -9,7 +9,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from service.api.context import AppContext
 from service.api.error_responses import response_to
-from service.api.framing import StrictBuffer, head_error, in_origin_form
+from service.api.framing import StrictBuffer, has_valid_host, head_error, in_origin_form
 from service.api.middleware import common_headers, record_response
 from service.errors import BadRequest, ServiceError
 from service.telemetry.request_record import open_record
@@ -118,6 +118,9 @@ class TimedH11Protocol(H11Protocol):
                 raise h11.RemoteProtocolError(error.detail)
         event = self._parse_event()
         if isinstance(event, h11.Request):
+            if not has_valid_host(event):
+                self._refusal = BadRequest("The Host header is malformed.")
+                raise h11.RemoteProtocolError(self._refusal.detail)
             self._chunks = self._chunk_bytes = 0
             return in_origin_form(event)
         if isinstance(event, h11.Data):

@@ -157,3 +157,18 @@ def test_a_form_needs_a_boundary(service: Live, parameters: str) -> None:
     content = b'--\r\nContent-Disposition: form-data; name="image"\r\n\r\n' + png() + b"\r\n----\r\n"
     answer = service.client.post("/v1/noise", content=content, headers={"content-type": "multipart/form-data" + parameters})
     assert (answer.status_code, answer.json()["detail"]) == (400, "The Content-Type of a form needs a boundary.")
+
+
+@pytest.mark.parametrize(
+    "host", [b"a b", b"x/y", b"user@x", b"x:80:80", b"x:http", b"[::1", b"::1", b"x\\y", b'"x"', b"\xc3\xa9"]
+)
+def test_a_malformed_host_is_refused(service: Live, host: bytes) -> None:
+    head, body = exchange(service, b"GET /livez HTTP/1.1\r\nHost: %s\r\n\r\n" % host + LIVEZ)
+    assert status_of(head) == 400
+    assert json.loads(body)["detail"] == "The Host header is malformed.", "one response, which is all that comes"
+
+
+@pytest.mark.parametrize("host", [b"", b"x", b"x:80", b"x:", b"127.0.0.1:8000", b"[::1]:80", b"a-b_c.example.", b"%C3%A9"])
+def test_a_host_is_a_name_or_an_address(service: Live, host: bytes) -> None:
+    head, _ = exchange(service, b"GET /livez HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % host)
+    assert status_of(head) == 200
