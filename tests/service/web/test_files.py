@@ -3,25 +3,18 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from service.denoising.estimation import WARNINGS
 from service.imaging.picture import CONVERSIONS
-from tests.support.live import Live, live, settings_for
+from tests.support.live import Live
 from tests.support.paths import ROOT
 
 WEB = ROOT / "service" / "web"
 SCRIPTS = sorted((WEB / "scripts").glob("*.js"))
 VENDORED = (WEB / "vendor", ROOT / "tests" / "support" / "axe-core")
-
-
-@pytest.fixture(scope="module")
-def service(weights: Path) -> Iterator[Live]:
-    with live(settings_for(weights)) as running:
-        yield running
 
 
 @pytest.mark.parametrize("folder", VENDORED, ids=lambda folder: folder.name)

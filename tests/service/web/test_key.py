@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
-from tests.support.browser import Visit, visit
+from tests.support.browser import Visit
 from tests.support.live import Live, live, png, settings_for
 
 KEY = "open sesame"
@@ -17,14 +17,6 @@ KEY = "open sesame"
 def service(weights: Path) -> Iterator[Live]:
     with live(settings_for(weights, api_key_hashes=[hashlib.sha256(KEY.encode()).hexdigest()])) as running:
         yield running
-
-
-@pytest.fixture
-def visited(browser: Browser, service: Live) -> Iterator[Visit]:
-    with visit(browser, f"http://127.0.0.1:{service.port}/") as opened:
-        opened.page.check("#by-hand")
-        opened.page.uncheck("#live")
-        yield opened
 
 
 def test_a_key_is_asked_for_when_it_is_needed_and_then_remembered(visited: Visit, tmp_path: Path) -> None:
