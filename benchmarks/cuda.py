@@ -17,7 +17,7 @@ from models.inference.cut_plan import Plan
 from models.inference.denoiser import Denoiser
 from models.inference.device import DType
 from models.inference.noise_levels import UniformLevels
-from models.inference.strips import denoise_strips
+from models.inference.strips import compute_strips
 from models.steps import run_through
 
 SIGMA = 25 / 255
@@ -57,7 +57,7 @@ def denoise_on_device(denoiser: Denoiser, image: OnDevice, plan: Plan) -> None:
     """
     scale = denoiser.footprint.scale
     run_through(
-        denoise_strips(denoiser.network, image, len(image.result) // scale, UniformLevels((SIGMA,), denoiser.device), plan, scale)
+        compute_strips(denoiser.network, image, len(image.result) // scale, UniformLevels((SIGMA,), denoiser.device), plan, scale)
     )
 
 

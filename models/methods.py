@@ -1,4 +1,4 @@
-"""The denoising methods that callers select by name. All methods have the same interface."""
+"""The denoising methods that callers select by name, which have the same interface, and the network that enlarges images."""
 
 from collections.abc import Generator
 from pathlib import Path
@@ -11,6 +11,7 @@ from models.inference.device import DType
 from models.inference.gray_and_color import GrayAndColor
 from models.inference.noise_estimator import NoiseEstimator
 from models.inference.photo import Photo
+from models.inference.upscaler import Upscaler
 from models.model_info import ModelInfo
 from models.neighbors.nlm import NonLocalMeans
 from models.weights.files import WeightsError, load_weights, weights_names
@@ -66,7 +67,7 @@ def load_method(
     dtype: DType = "auto",
     memory_budget: int | None = None,
 ) -> Method:
-    """Load a method. Load networks in the thread that is going to compute, see `Denoiser.load`.
+    """Load a method. Load networks in the thread that is going to compute, see `StreamedModel.load`.
 
     Args:
         name: One of `METHODS`.
@@ -92,3 +93,20 @@ def load_method(
     if f"{name}-color" not in weights_names():
         return gray
     return GrayAndColor(gray, Denoiser.load(f"{name}-color", device, dtype, memory_budget, name))
+
+
+def has_upscaler() -> bool:
+    """Tell whether the weights of the network that enlarges images are shipped."""
+    return Upscaler.WEIGHTS in weights_names()
+
+
+def load_upscaler(
+    *, weights: str | Path | None = None, device: str = "auto", dtype: DType = "auto", memory_budget: int | None = None
+) -> Upscaler:
+    """Load the network that enlarges images, in the thread that is going to compute; see `StreamedModel.load`.
+
+    Raises:
+        WeightsError: If the weights cannot be loaded, or are not those of a network that enlarges images.
+        ValueError: See `StreamedModel.load`.
+    """
+    return Upscaler.load(weights, device, dtype, memory_budget)

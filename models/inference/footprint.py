@@ -1,7 +1,7 @@
 """What cutting an image requires to know about a network: its memory per row and column, and how far a pixel has influence.
 
 Rows and columns are those of the network's finest level: pixels of the image for an N3Net, and two pixels of the image wide and
-high for an N3UNet.
+high for an N3UNet or an UpscalingNet.
 """
 
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from models.networks.config import NetworkConfig
 from models.networks.n3net import N3BlockConfig, N3NetConfig
 from models.networks.n3unet import BLOCKS_PER_LEVEL, SHUFFLE, N3UNetConfig
+from models.networks.upscaling_net import FACTORS, UpscalingConfig
 
 EMBEDDING_DEPTH = 3
 """Number of 3x3 convolutions in the embedding and temperature networks."""
@@ -89,7 +90,8 @@ def _n3unet(config: N3UNetConfig) -> Footprint:
     band = config.stride * (2 * config.window + 16)  # rows that the skip connection around an N3 block holds
     windows = 40 * config.levels * config.features  # values that convolutions keep; two rows of the input of each
     held = delay * 2 * config.features + blocks * (band * (config.features + config.planes) + 8 * config.embedding)
-    images = 4 * SHUFFLE**2 * config.channels
+    factor = max(FACTORS) if isinstance(config, UpscalingConfig) else 1
+    images = SHUFFLE**2 * config.channels * (1 + 3 * factor**2)  # the input, and the output in three forms
     return Footprint(
         block=config,
         blocks=blocks,

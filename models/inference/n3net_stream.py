@@ -46,6 +46,11 @@ class FoldedN3Net:
     blocks: tuple[FoldedBlock, ...]
     noise_planes: int
 
+    @property
+    def factor(self) -> int:
+        """Pixels of the output along each side of a pixel of the image."""
+        return 1
+
     def stage(self, height: int, width: int, layout: StripLayout) -> Stage:
         """Return the network as a stage for one image of a given size.
 

@@ -20,6 +20,10 @@ class StreamedNetwork(Protocol):
         """Number of planes that tell it the noise level, as a second group of planes; 0 if it has none."""
 
     @property
+    def factor(self) -> int:
+        """Pixels of the output along each side of a pixel of the image: 1 unless the network enlarges."""
+
+    @property
     def blocks(self) -> tuple[FoldedBlock, ...]:
         """Its N3 blocks, in the order in which an image passes through them."""
 
@@ -34,14 +38,14 @@ class StreamedNetwork(Protocol):
         """
 
 
-def denoise_strips(
+def compute_strips(
     network: StreamedNetwork, image: ImagePieces, height: int, levels: NoiseLevels, plan: Plan, scale: int = 1
 ) -> Generator[float, None, None]:
-    """Denoise an image of a size that suits the network. Run this in inference mode.
+    """Run a network on an image of a size that suits it. Run this in inference mode.
 
     Args:
         network: The network.
-        image: Gives the noisy pixels and takes the denoised ones.
+        image: Gives the noisy pixels and takes those of the output.
         height: Rows of the image at the network's finest level.
         levels: The noise level planes of the image.
         plan: How to cut the image, at the network's finest level.
@@ -52,6 +56,7 @@ def denoise_strips(
     """
     stages = [network.stage(height, panel.stop - panel.start, plan.layout(panel)) for panel in plan.panels]
     done, total = 0, sum(stage.pixels for stage in stages)
+    enlarged = network.factor * scale
     for panel in plan.panels:
         stage, finished = stages.pop(0), 0  # pop: a finished stage releases its memory
         columns = slice(scale * panel.start, scale * panel.stop)
@@ -67,10 +72,7 @@ def denoise_strips(
                         done += pixels
                         yield done / total
             except StopIteration as end:
-                (denoised,) = end.value
-            image.give(
-                denoised[..., scale * (panel.first - panel.start) : scale * (panel.end - panel.start)],
-                finished,
-                scale * panel.first,
-            )
-            finished += denoised.shape[2]
+                (output,) = end.value
+            kept = slice(enlarged * (panel.first - panel.start), enlarged * (panel.end - panel.start))
+            image.give(output[..., kept], finished, enlarged * panel.first)
+            finished += output.shape[2]
