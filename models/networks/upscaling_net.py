@@ -45,11 +45,14 @@ class UpscalingNet(N3Trunk):
     """
 
     def __init__(self, config: UpscalingConfig) -> None:
-        """Build the network."""
+        """Build the network. Its heads start with a tenth of the default weights, so that it starts with bicubic enlargement."""
         super().__init__(config, SHUFFLE**2 + 2)
         self.heads = nn.ModuleDict(
             {str(factor): nn.Conv2d(config.features, (SHUFFLE * factor) ** 2, 3, padding=1) for factor in FACTORS}
         )
+        with torch.no_grad():
+            for parameter in self.heads.parameters():
+                parameter.mul_(0.1)
 
     def forward(self, noisy: Tensor, sigma: Tensor, factor: int) -> Tensor:
         """Enlarge a batch.

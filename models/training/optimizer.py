@@ -43,10 +43,9 @@ class Optimizer:
         self._optimizers["adamw"] = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
 
     def step(self, rate: float) -> None:
-        """Update the parameters by their gradients, at a learning rate."""
+        """Update the parameters that have gradients, at a learning rate."""
         for matrix, weight in zip(self._matrices, self._weights, strict=True):
-            assert weight.grad is not None
-            matrix.grad = as_matrix(weight.grad)
+            matrix.grad = None if weight.grad is None else as_matrix(weight.grad)
         for optimizer in self._optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -63,5 +62,7 @@ class Optimizer:
 
 
 def as_matrix(weight: Tensor) -> Tensor:
-    """View a convolution's channels-last weight, (C_out, C_in, 3, 3), as the matrix (C_out, 9 * C_in)."""
+    """View a weight as a matrix: that of a convolution, (C_out, C_in, 3, 3) in channels-last format, as (C_out, 9 * C_in)."""
+    if weight.ndim < 4:
+        return weight.flatten(1)
     return weight.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).flatten(1)

@@ -98,6 +98,19 @@ def test_the_command_trains_a_network_that_estimates_noise(tmp_path: Path) -> No
     assert "selects no neighbors (--model, --relaxation)" in " ".join(refused.output.split())
 
 
+def test_the_command_trains_and_tunes_a_network_that_enlarges(pictures: Path, tmp_path: Path) -> None:
+    options = ["--sigma-range", "0", "25", "--crop", "20", "--batch", "1", "--steps", "1", "--device", "cpu"]
+    done = CliRunner().invoke(app, ["train", str(pictures), "-o", str(tmp_path / "run"), "--model", "upscale", *options])
+    assert done.exit_code == 0, done.output
+    trained = load_weights(tmp_path / "run" / "weights.safetensors")
+    assert trained.config == DEFAULT_CONFIGS["upscale"]
+    assert "factors=(2, 3, 4)" in trained.facts["recipe"]
+    tuned = ["train", str(pictures), "-o", str(tmp_path / "tuned"), "--from", str(tmp_path / "run" / "weights.safetensors")]
+    done = CliRunner().invoke(app, [*tuned, *options])
+    assert done.exit_code == 0, done.output
+    assert load_weights(tmp_path / "tuned" / "weights.safetensors").config == DEFAULT_CONFIGS["upscale"]
+
+
 @pytest.mark.slow
 def test_a_minute_of_training_as_a_user_would_try_it(pictures: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["train", str(pictures), "-o", str(tmp_path), "--max-minutes", "1"])
