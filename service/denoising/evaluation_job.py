@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from models.images.noise import noisy_planes
 from models.model_info import ModelInfo
 from service.denoising.job import PassRunner, Stage, untimed
-from service.denoising.pipeline import DenoisingOptions, Pass, count_passes, denoise_picture
+from service.denoising.pipeline import DenoisedPicture, DenoisingOptions, Pass, count_passes, denoise_picture
 from service.denoising.quality import Figures, figures
 from service.errors import SigmaOutOfRange
 from service.imaging import codec
@@ -66,7 +66,7 @@ class EvaluationJob:
             raise SigmaOutOfRange(f"Sigma must be from {least:g} to {most:g}.", sigma_min=least, sigma_max=most)
         self._image = codec.open_image(image, limits)
         self._denoising, self._sigma, self._seed = denoising, denoising.sigma, seed
-        self._runner = PassRunner(stage)
+        self._runner = PassRunner[DenoisedPicture](stage)
         self._clean: Picture | None = None
         self.header = self._image.header
         self.model = model.serving(rgb=self.header.rgb and denoising.color == "rgb")

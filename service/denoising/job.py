@@ -5,10 +5,10 @@ compute thread. `start` decodes and returns the first pass, `resume` takes a den
 `finish` takes the last plane and encodes the result. `run` does all three in a row.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 from models.model_info import ModelInfo
 from service import version
@@ -19,7 +19,6 @@ from service.denoising.pipeline import (
     DenoisedPicture,
     DenoisingOptions,
     Pass,
-    Passes,
     count_passes,
     denoise_picture,
 )
@@ -30,6 +29,7 @@ from service.imaging.picture import DecodeLimits, Depth, Format, Header, Picture
 
 Result_co = TypeVar("Result_co", covariant=True)
 Result = TypeVar("Result")
+Outcome = TypeVar("Outcome")
 Stage = Callable[[Literal["treat", "metric"]], AbstractContextManager[None]]
 """Times a part of a job other than decoding and encoding."""
 
@@ -67,6 +67,31 @@ class DenoisingResult:
     model: ModelInfo
     quality: Quality | None = None
 
+    @property
+    def picture(self) -> Picture:
+        """The picture before encoding."""
+        return self.denoised.picture
+
+
+class PictureResult(Protocol):
+    """What a job returns whose result is a picture: see `DenoisingResult`."""
+
+    @property
+    def file(self) -> bytes:
+        """The encoded picture."""
+
+    @property
+    def file_format(self) -> Format:
+        """Its format."""
+
+    @property
+    def picture(self) -> Picture:
+        """The picture before encoding."""
+
+    @property
+    def model(self) -> ModelInfo:
+        """The model that computed it."""
+
 
 class Job(Protocol[Result_co]):
     """Takes one picture from encoded bytes to encoded bytes.
@@ -101,15 +126,15 @@ class Job(Protocol[Result_co]):
         """Take the denoised plane of the last pass (None if there was no pass), measure, encode, and return the result."""
 
 
-class PassRunner:
-    """Drives the generator of `denoise_picture`, because a future cannot carry the StopIteration that holds its result."""
+class PassRunner(Generic[Outcome]):
+    """Drives a generator such as that of `denoise_picture`, because a future cannot carry the StopIteration with its result."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        self._passes: Passes | None = None
-        self._denoised: DenoisedPicture | None = None
+        self._passes: Generator[Pass, Plane, Outcome] | None = None
+        self._outcome: Outcome | None = None
 
-    def begin(self, passes: Passes) -> Pass | None:
+    def begin(self, passes: Generator[Pass, Plane, Outcome]) -> Pass | None:
         """Return the first pass, or None if there is none."""
         self._passes = passes
         return self._advance(None)
@@ -125,20 +150,20 @@ class PassRunner:
         assert following is not None  # the caller knows from the pass how many there are
         return following
 
-    def end(self, denoised: Plane | None) -> DenoisedPicture:
-        """Send the last denoised plane and return the picture."""
+    def end(self, denoised: Plane | None) -> Outcome:
+        """Send the last denoised plane and return what the generator returns."""
         if denoised is not None:
             with self.stage("treat"):
                 self._advance(denoised)
-        assert self._denoised is not None
-        return self._denoised
+        assert self._outcome is not None
+        return self._outcome
 
     def _advance(self, denoised: Plane | None) -> Pass | None:
         assert self._passes is not None
         try:
             return self._passes.send(denoised)  # type: ignore[arg-type]  # only the first send is None
         except StopIteration as end:
-            self._denoised = end.value
+            self._outcome = end.value
             return None
 
 
@@ -195,7 +220,7 @@ class DenoisingJob:
         self._mask_file = codec.open_image(mask, limits) if mask else None
         self.output = output
         self._denoising, self._limits, self._photons = denoising, limits, photons
-        self._runner = PassRunner(stage)
+        self._runner = PassRunner[DenoisedPicture](stage)
         self._reference: Picture | None = None
         self._choice = ModelChoice(model, photo, automatic) if photo else None
         self.header = self._image.header

@@ -8,7 +8,7 @@ from models.model_info import ModelInfo
 from models.neighbors.neighborhood import Neighborhood, NeighborQuery
 from service.denoising.job import PassRunner, Stage, untimed
 from service.denoising.photographs import ModelChoice, channel_levels, denoise_estimated
-from service.denoising.pipeline import DenoisingOptions, Pass, denoise_picture
+from service.denoising.pipeline import DenoisedPicture, DenoisingOptions, Pass, denoise_picture
 from service.errors import InvalidParameter, UnsupportedMode
 from service.imaging import codec
 from service.imaging.codec import to_gray
@@ -74,7 +74,7 @@ class NeighborJob:
         self.model, self._query = model, query
         self._options = DenoisingOptions(sigma)
         self._choice = ModelChoice(model, photo, automatic=False) if photo else None
-        self._runner = PassRunner(stage)
+        self._runner = PassRunner[DenoisedPicture](stage)
         self._picture: Picture | None = None
         self._sigma = 0.0
         height, width = self.header.height, self.header.width

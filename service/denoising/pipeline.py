@@ -65,6 +65,7 @@ class Pass:
         count: Number of passes in all. A pass that asks for an estimate counts on its own.
         model: Name of the model that computes it; None for the one that was asked for.
         query: The pixel whose neighbors are asked for instead of a denoised plane; None to denoise.
+        factor: The factor by which the model enlarges the plane, if it is the model that enlarges pictures.
     """
 
     plane: Plane
@@ -73,6 +74,7 @@ class Pass:
     count: int
     model: str | None = None
     query: NeighborQuery | None = None
+    factor: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,26 +144,9 @@ def denoise_picture(
         SigmaOutOfRange: If sigma, on the scale that the network sees, is outside the range.
     """
     noisy = to_gray(picture) if options.color == "gray" else picture
-    scale = whole_range(noisy.planes)
     joint = joint and noisy.rgb
-    planes = _network_planes(noisy, scale, joint=joint)
-    levels: list[Level | None]  # None: the plane is left unchanged
-    if options.sigma is None:
-        found = found or noise_by_patches(noisy, scale, sigma_range, joint=joint)
-        sigma, warnings, levels = found.estimate.sigma, found.estimate.warnings, [*found.levels]
-    else:
-        sigma, warnings = options.sigma, picture_warnings(noisy, scale)
-        least, most = sigma_range
-        if not (sigma >= least and sigma / scale.span <= most):
-            raise SigmaOutOfRange(f"Sigma must be from {least:g} to {most:g}.", sigma_min=least, sigma_max=most)
-        levels = [sigma / scale.span / 255 * factor for factor in ([1.0] if joint else _noise_factors(noisy))]
-    if scale.is_unit:
-        scale = content_range(noisy.planes, sigma / 255)
-        if not scale.is_unit:
-            planes, levels = (
-                _network_planes(noisy, scale, joint=joint),
-                [level if level is None else level / scale.span for level in levels],
-            )
+    view = network_view(noisy, options.sigma, sigma_range, joint=joint, found=found)
+    planes, levels, scale, found, sigma, warnings = view.planes, view.levels, view.scale, view.found, view.sigma, view.warnings
     model, estimate = (found.model, found.estimate) if found else (None, None)
     cells = found.cells if found else None
     if found and found.model:
@@ -179,13 +164,54 @@ def denoise_picture(
             out[:] = plane
         else:
             out[:] = yield from _denoise_plane(plane, level, options.ensemble, sigma_range, indices, count, model)
-    del planes, plane, out  # to save memory on large pictures
+    del view, planes, plane, out  # to save memory on large pictures
     denoised = _picture_planes(denoised, noisy, joint=joint)
     denoised = scale.from_unit(denoised)
     if found and found.share < 1:
         denoised = noisy.planes + np.float32(found.share) * (denoised - noisy.planes)
     denoised = blend(noisy, denoised, options.blend)
     return DenoisedPicture(replace(noisy, planes=denoised), noisy, sigma, sigmas, estimate, warnings, model, cells)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkView:
+    """What a network sees of a picture.
+
+    Attributes:
+        planes: What it computes one by one: planes (H, W), or all channels (3, H, W) of an RGB picture; black is 0, white is 1.
+        levels: The noise level of each on this scale; None for a plane that looks clean.
+        scale: The range of the samples that was mapped to this scale.
+        sigma: The noise level of a channel on the 0-255 scale, given or estimated.
+        warnings: How the picture was converted, and reasons to doubt the estimate: codes from `WARNINGS`.
+        found: What was estimated; None if sigma was given.
+    """
+
+    planes: NDArray[np.float32]
+    levels: list[Level | None]
+    scale: ValueRange
+    sigma: float
+    warnings: tuple[str, ...]
+    found: FoundNoise | None
+
+
+def network_view(
+    picture: Picture, sigma: float | None, sigma_range: SigmaRange, *, joint: bool = False, found: FoundNoise | None = None
+) -> NetworkView:
+    """Return what a network sees of a picture; see `denoise_picture` for the arguments and the errors."""
+    scale = whole_range(picture.planes)
+    if sigma is None:
+        found = found or noise_by_patches(picture, scale, sigma_range, joint=joint)
+        sigma, warnings, levels = found.estimate.sigma, found.estimate.warnings, [*found.levels]
+    else:
+        warnings = picture_warnings(picture, scale)
+        least, most = sigma_range
+        if not (sigma >= least and sigma / scale.span <= most):
+            raise SigmaOutOfRange(f"Sigma must be from {least:g} to {most:g}.", sigma_min=least, sigma_max=most)
+        levels = [sigma / scale.span / 255 * factor for factor in ([1.0] if joint else _noise_factors(picture))]
+    if scale.is_unit:
+        scale = content_range(picture.planes, sigma / 255)
+        levels = [level if level is None else level / scale.span for level in levels]
+    return NetworkView(_network_planes(picture, scale, joint=joint), levels, scale, sigma, warnings, found)
 
 
 def _network_planes(picture: Picture, scale: ValueRange, *, joint: bool) -> NDArray[np.float32]:

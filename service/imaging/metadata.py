@@ -84,9 +84,17 @@ def exif_of_tiff(data: bytes) -> Exif:
     return exif
 
 
-def software_text(version: str, model: str, sigma: float, weights_sha256: str | None) -> str:
+def resized(metadata: Metadata, width: int, height: int) -> Metadata:
+    """Return the metadata of a picture that has got another size: EXIF that states the size states the new one."""
+    base, inner, place = _parts(metadata.exif)
+    inner |= {tag: size for tag, size in ((_WIDTH, width), (_HEIGHT, height)) if tag in inner}
+    return replace(metadata, exif=_assemble(base, inner, place))
+
+
+def software_text(version: str, model: str, sigma: float, weights_sha256: str | None, factor: int = 1) -> str:
     """Return the text for the Software entry; a method without weights has no hash."""
-    text = f"n3denoise {version} model={model} sigma={sigma:.4g}"
+    enlarged = f" factor={factor}" if factor > 1 else ""
+    text = f"n3denoise {version} model={model}{enlarged} sigma={sigma:.4g}"
     return f"{text} weights=sha256:{weights_sha256}" if weights_sha256 else text
 
 
