@@ -11,6 +11,8 @@ MIB = 1024 * 1024
 DEFAULT_MODEL = "n3net"
 PHOTO_MODEL = "photo"
 """The model for the noise of photographs, whose network also estimates noise."""
+UPSCALE_MODEL = "upscale"
+"""The model that enlarges pictures."""
 AUTO = "auto"
 """The choice between the default model and the one for photographs."""
 

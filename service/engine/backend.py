@@ -11,14 +11,17 @@ import torch
 from models.inference.denoiser import Denoiser
 from models.inference.gray_and_color import GrayAndColor
 from models.inference.photo import Photo
-from models.methods import Method, load_method, method_names
+from models.inference.upscaler import Upscaler
+from models.methods import Method, has_upscaler, load_method, load_upscaler, method_names
 from models.neighbors.neighborhood import NeighborQuery
 from models.steps import run_through
 from service.engine import selftest
 from service.engine.throughput import USUAL_SIDE
 from service.errors import DeviceFault, DeviceOutOfMemory, NonFiniteResult, NotReady
 from service.imaging.picture import Plane
-from service.settings import DEFAULT_MODEL, MIB, Settings
+from service.settings import DEFAULT_MODEL, MIB, UPSCALE_MODEL, Settings
+
+_TIMED_FACTOR = 2
 
 
 class Backend:
@@ -28,6 +31,7 @@ class Backend:
         methods: The models, the default first.
         load_reference: Loads the default model in float32 on the CPU, for the self-test of weights without a stored result.
         on_device_error: Called with the kind of each failure: out_of_memory, fault or non_finite.
+        upscaler: The model that enlarges pictures, if there is one.
 
     Attributes:
         models: Facts about each model by its name, the default first.
@@ -41,9 +45,13 @@ class Backend:
         methods: Sequence[Method],
         load_reference: Callable[[], Method],
         on_device_error: Callable[[str], None] = lambda _: None,
+        upscaler: Upscaler | None = None,
     ) -> None:
-        self.models = {method.info.name: method.info for method in methods}
         self._methods = {method.info.name: method for method in methods}
+        self._upscaler = upscaler
+        self.models = {name: method.info for name, method in self._methods.items()}
+        if upscaler:
+            self.models[UPSCALE_MODEL] = upscaler.info
         self._load_reference = load_reference
         self._on_device_error = on_device_error
         self._golden: Plane | None = None
@@ -65,6 +73,7 @@ class Backend:
             ],
             lambda: load(DEFAULT_MODEL, device="cpu", dtype="float32"),
             on_device_error,
+            load_upscaler(device=settings.device, dtype=settings.dtype, memory_budget=budget) if has_upscaler() else None,
         )
         default = backend.models[DEFAULT_MODEL]
         if settings.require_gpu and default.device == "cpu":
@@ -72,9 +81,14 @@ class Backend:
         return backend
 
     def steps(
-        self, noisy: Plane, sigma: float | Plane | None, model: str = DEFAULT_MODEL, query: NeighborQuery | None = None
+        self,
+        noisy: Plane,
+        sigma: float | Plane | None,
+        model: str = DEFAULT_MODEL,
+        query: NeighborQuery | None = None,
+        factor: int = 1,
     ) -> Generator[float, None, Plane]:
-        """Denoise a plane, or the channels of an RGB picture together; or estimate the noise, or find the neighbors of a pixel.
+        """Denoise a plane, or the channels of an RGB picture together; or enlarge it, estimate its noise, or find neighbors.
 
         If the device runs out of memory, start again with strips of half the size, once.
 
@@ -84,13 +98,14 @@ class Backend:
                 this map, if the model can.
             model: One of `models`.
             query: The pixel whose neighbors to find, if the model has such an N3 block; None to denoise.
+            factor: The factor by which the model that enlarges pictures enlarges the plane.
 
         Yields:
             The fraction done after each strip; it falls when the computation starts again.
 
         Returns:
-            The denoised image, of the same shape, not clipped; or the noise level map (2, h, w); or the table of the neighbors,
-            which `Neighborhood.parse` takes.
+            The denoised image, of the same shape, not clipped; or the enlarged plane (factor * H, factor * W); or the noise level
+            map (2, h, w); or the table of the neighbors, which `Neighborhood.parse` takes.
 
         Raises:
             DeviceOutOfMemory: If the device runs out of memory again, or if the model cannot use smaller strips.
@@ -99,13 +114,19 @@ class Backend:
         """
         # The copy makes all strides positive, as torch needs them: NumPy may leave negative ones on a plane of one row or column.
         plane = torch.from_numpy(np.array(noisy, np.float32, order="C"))
-        method, shrink = self._methods[model], 1
+        upscaler = self._upscaler if model == UPSCALE_MODEL else None
+        can_shrink, shrink = (upscaler or self._methods[model]).can_shrink, 1
         while True:
             try:
-                denoised = yield from self._method_steps(method, plane, sigma, query, shrink)
+                if upscaler:
+                    assert isinstance(sigma, float)
+                    steps = upscaler.steps(plane, sigma, factor, shrink=shrink)
+                else:
+                    steps = self._method_steps(self._methods[model], plane, sigma, query, shrink)
+                denoised = yield from steps
                 break
             except (MemoryError, RuntimeError) as error:
-                self._recover(error, may_retry=method.can_shrink and shrink == 1)
+                self._recover(error, may_retry=can_shrink and shrink == 1)
                 shrink = 2
         result: Plane = denoised.float().cpu().numpy()
         if not np.isfinite(result).all():
@@ -167,10 +188,10 @@ class Backend:
         return reference
 
     def time_pass(self, model: str) -> tuple[int, float]:
-        """Denoise a plane of the usual size with a model; return (pixels, seconds). The first pass in a process is slow."""
+        """Compute a plane of the usual size with a model; return (pixels, seconds). The first pass in a process is slow."""
         plane = np.full((USUAL_SIDE, USUAL_SIDE), 0.5, np.float32)
         began = time.monotonic()
-        run_through(self.steps(plane, selftest.SIGMA, model))
+        run_through(self.steps(plane, selftest.SIGMA, model, factor=_TIMED_FACTOR))
         return plane.size, time.monotonic() - began
 
     def memory(self) -> tuple[int, int]:

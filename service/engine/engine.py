@@ -90,7 +90,8 @@ class Engine:
         if not self.models:
             raise self.trouble or NotReady.loading()
         if name not in self.models:
-            raise InvalidParameter(f"The available models are {', '.join(self.models)}.", parameters=["model"])
+            detail = f"The model {name} is not available here. The available models are {', '.join(self.models)}."
+            raise InvalidParameter(detail, parameters=["model"])
         return self.models[name]
 
     @property
@@ -201,7 +202,7 @@ class Engine:
         if (least := throughput.least_seconds_for(pixels)) > allowed:
             raise TooManyPixels(
                 "Even at its best speed, this device would exceed the time limit with this image and these options. "
-                "The command `n3denoise denoise` has no time limit.",
+                "The command line has no time limit.",
                 limit_pixels=int((pixels if image_pixels is None else image_pixels) * allowed / least),
             )
         if throughput.seconds_for(pixels, passes) > allowed:

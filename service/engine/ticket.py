@@ -35,6 +35,10 @@ class NetworkPass(Protocol):
     def query(self) -> NeighborQuery | None:
         """The pixel whose neighbors are asked for instead of a denoised plane; None to denoise."""
 
+    @property
+    def factor(self) -> int:
+        """The factor by which the model that enlarges pictures enlarges the plane."""
+
 
 def pass_pixels(each: NetworkPass, model: ModelInfo) -> int:
     """Return how many pixels the model could denoise in the time of a pass."""
