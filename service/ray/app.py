@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ray import serve
+from ray.serve import config as serve_config
 
 from service.ray.autoscaling import WaitingWork
 from service.ray.replica import Replica, application
@@ -79,15 +80,23 @@ def _scaling(args: Arguments) -> dict[str, Any]:
     """Return the options of the deployment that say how many replicas it has."""
     if args.max_replicas == args.min_replicas:
         return {"num_replicas": args.min_replicas}
-    return {
-        "autoscaling_config": {
-            "min_replicas": args.min_replicas,
-            "max_replicas": args.max_replicas,
-            "upscale_delay_s": args.upscale_delay_seconds,
-            "downscale_delay_s": args.downscale_delay_seconds,
-            "policy": {
-                "policy_function": f"{WaitingWork.__module__}:{WaitingWork.__name__}",
-                "policy_kwargs": {"target_seconds": args.target_seconds},
-            },
-        }
+    scaling: dict[str, Any] = {
+        "min_replicas": args.min_replicas,
+        "max_replicas": args.max_replicas,
+        "upscale_delay_s": args.upscale_delay_seconds,
+        "downscale_delay_s": args.downscale_delay_seconds,
     }
+    if _takes_policies():
+        scaling["policy"] = {
+            "policy_function": f"{WaitingWork.__module__}:{WaitingWork.__name__}",
+            "policy_kwargs": {"target_seconds": args.target_seconds},
+        }
+    else:
+        log().warning("this version of Ray Serve cannot scale by waiting work, so it scales by the number of ongoing requests")
+    return {"autoscaling_config": scaling}
+
+
+def _takes_policies() -> bool:
+    """Return whether this version of Ray Serve has the interface that `WaitingWork` needs, which Ray may still change."""
+    policy, context = (getattr(serve_config, name, None) for name in ("AutoscalingPolicy", "AutoscalingContext"))
+    return "policy_kwargs" in getattr(policy, "model_fields", {}) and hasattr(context, "aggregated_metrics")

@@ -47,6 +47,21 @@ def test_autoscaling_is_by_waiting_work_if_the_bounds_leave_a_choice() -> None:
     assert "WaitingWork" in scaling.policy.policy_function
 
 
+@pytest.mark.parametrize("missing", ["AutoscalingPolicy", "AutoscalingContext.aggregated_metrics"])
+def test_autoscaling_is_by_requests_if_ray_takes_no_policy(
+    missing: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def scaling() -> Any:
+        return deployment(max_replicas=5, target_seconds=7)._deployment_config.autoscaling_config
+
+    assert not scaling().policy.is_default_policy_function()
+    assert "ongoing requests" not in "".join(capfd.readouterr())
+    monkeypatch.delattr(f"ray.serve.config.{missing}")  # as in a version of Ray without the interface
+    assert scaling().policy.is_default_policy_function()
+    assert (scaling().min_replicas, scaling().max_replicas) == (1, 5)
+    assert "ongoing requests" in "".join(capfd.readouterr())
+
+
 def test_several_replicas_without_redis_are_a_reason_to_warn(capfd: pytest.CaptureFixture[str]) -> None:
     def said(**arguments: Any) -> str:
         deployment(**arguments)
