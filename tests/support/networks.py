@@ -7,6 +7,7 @@ from torch import nn
 
 from models.networks.n3net import N3Net, N3NetConfig
 from models.networks.n3unet import N3UNet, N3UNetConfig
+from models.networks.upscaling_net import UpscalingConfig
 from models.weights.files import Weights
 
 SMALL: dict[str, Any] = {"features": 6, "depth": 3, "planes": 3, "embedding": 5, "window": 5, "k": 3}
@@ -26,6 +27,14 @@ def random_unet(seed: int = 0, **changes: Any) -> Weights:
     network = N3UNet(N3UNetConfig(**{**SMALL_UNET, **changes}))
     randomize(network, seed)
     return Weights("random", network.config, (0.0, 75.0), {}, "0" * 64, network.state_dict())
+
+
+def random_upscaling_net(seed: int = 0, **changes: Any) -> Weights:
+    """Return the weights of a small UpscalingNet, all random, for sigma from 0 to 25."""
+    config = UpscalingConfig(**{**SMALL_UNET, **changes})
+    network = config.build()
+    randomize(network, seed)
+    return Weights("random", config, (0.0, 25.0), {}, "0" * 64, network.state_dict())
 
 
 def randomize(network: nn.Module, seed: int) -> None:
