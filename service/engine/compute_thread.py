@@ -130,11 +130,13 @@ class ComputeThread:
         """
         steps = self._run_passes(first, resume, model)
         size = pass_pixels(first, self.models[model])
-        pixels = size * first.count
-        run = PlaneRun(steps, model, pixels, size, first.sigma is None, self._loop.create_future(), on_begun)
+        run = PlaneRun(steps, model, size * first.count, size, first.sigma is None, self._loop.create_future(), on_begun)
         with self._changed:
             if self.state == "lost":
                 raise DeviceLost
+            if not run.estimates:  # only now it is certain which model computes how many passes
+                cost = self.throughputs[model].cost(run.pixels, first.count, of=self.throughputs[DEFAULT_MODEL])
+                self.queue.revise(ticket, run.pixels, cost)
             ticket.run, ticket.runnable = run, True
             self._changed.notify()
         return run.result
@@ -194,9 +196,8 @@ class ComputeThread:
     def _next(self) -> Ticket | None:
         """Wait for a runnable ticket; return None after the idle time, for a measurement, or when stopping."""
         with self._changed:
-            seconds = self._idle_seconds
-            if self._doubted:
-                seconds = min(seconds, max(0.0, self._measure_at - time.monotonic()))
+            unmeasured = max(0.0, self._measure_at - time.monotonic()) if self._doubted else self._idle_seconds
+            seconds = min(self._idle_seconds, unmeasured)
             self._changed.wait_for(lambda: self._stopping or self._may_measure() or self.queue.take(), seconds)
             return self.queue.take()
 
@@ -259,8 +260,7 @@ class ComputeThread:
 
     def _time_pass(self, model: str) -> None:
         with self._watched():
-            pixels, seconds = self._backend.time_pass(model)
-        self.throughputs[model].start_again(pixels, seconds)
+            self.throughputs[model].start_again(*self._backend.time_pass(model))
 
     def _may_measure(self) -> bool:
         return bool(self._doubted) and time.monotonic() >= self._measure_at

@@ -78,6 +78,21 @@ class FairQueue(Generic[P]):
             self._sharing.clear()
             self._clock = 0.0
 
+    def revise(self, place: P, pixels: int, cost: float) -> None:
+        """Replace the work that is left for an image, because it has become known more exactly.
+
+        Args:
+            place: The image.
+            pixels: Pixels that are left to compute.
+            cost: Work per pixel.
+        """
+        place.due = max(self._clock, place.due + pixels * cost - place.left * place.cost)
+        place.pixels, place.left, place.cost = pixels, float(pixels), cost
+        if place not in self._sharing:
+            self._sharing.append(place)
+        for line in (self.places, self._sharing):
+            line.sort(key=lambda each: each.due)
+
     def take(self) -> P | None:
         """Return the image whose strip comes next, or None if none is runnable."""
         started = [place for place in self.places if place.started]

@@ -141,3 +141,34 @@ def test_an_image_that_left_delays_nobody() -> None:
     queue.remove(gone)
     assert queue.take() is stays
     assert queue.pixels == 1000
+
+
+def test_an_image_whose_work_turns_out_smaller_is_due_earlier() -> None:
+    queue, small, large = Queue(4), place(200), place(300)
+    for each in (small, large):
+        queue.add(each)
+    queue.serve(large, 20)
+    due = large.due
+    queue.revise(large, 280, 1.0)
+    assert large.due == due, "nothing new"
+    assert queue.take() is small
+    queue.revise(large, 1000, 0.1)
+    assert queue.take() is large
+    assert (queue.pixels, queue.work) == (1200, 300)
+    queue.revise(large, 400, 1.0)
+    assert queue.take() is small
+    assert queue.finishes(1, 0.0) == [(1, 0.0), (201, 0.0), (601, 0.0)]
+
+
+def test_an_image_with_more_work_than_was_known_shares_the_device_again() -> None:
+    queue, first, other = Queue(4), place(10), place(100)
+    for each in (first, other):
+        queue.add(each)
+    queue.serve(first, 10)
+    queue.serve(other, 10)  # equal sharing would have finished the first one now
+    queue.revise(first, 50, 1.0)
+    assert queue.take() is first
+    queue.serve(first, 50)
+    assert first.left == 0
+    queue.remove(first)
+    assert queue.take() is other
