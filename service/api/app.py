@@ -16,7 +16,7 @@ from service.api.error_responses import handle
 from service.api.job_runner import JobRunner
 from service.api.middleware import PROBES, ApiKeys, Cors, ErrorRendering, RequestLog, ServerOptions
 from service.api.openapi import complete
-from service.api.routes import denoise, evaluate, health, info, neighbors, noise, page
+from service.api.routes import denoise, evaluate, health, info, neighbors, noise, page, upscale
 from service.api.routes import jobs as job_routes
 from service.api.upload_limits import UploadLimits
 from service.engine.engine import Engine
@@ -60,7 +60,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     inner = [Middleware(each, context) for each in (ServerOptions, ErrorRendering, ApiKeys, UploadLimits)]
     app = FastAPI(
         title="n3denoise",
-        summary="Denoise images with Neural Nearest Neighbors Networks.",
+        summary="Denoise and enlarge images with Neural Nearest Neighbors Networks.",
         version=version(),
         lifespan=lifespan,
         middleware=[Middleware(RequestLog, context), *cors, *inner],
@@ -79,7 +79,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         redirect_slashes=False,  # a redirect would repeat whatever the Host header says
     )
     app.state.context, app.state.jobs = context, jobs
-    for routes in (denoise, job_routes, evaluate, noise, neighbors, info, health, page):
+    for routes in (denoise, upscale, job_routes, evaluate, noise, neighbors, info, health, page):
         app.include_router(routes.router)
     complete(app.openapi(), keys_required=bool(settings.api_key_hashes))
     return app

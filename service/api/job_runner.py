@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from starlette.requests import HTTPConnection
 
 from service.api.context import AppContext
-from service.api.denoising_request import note_result
 from service.api.error_responses import as_service_error
 from service.api.job_clock import JobClock
-from service.api.rendering import denoise_headers, figures_of
+from service.api.job_request import JobRequest
 from service.api.run_job import admit, compute
-from service.denoising.job import DenoisingJob, DenoisingResult
+from service.denoising.job import Job, PictureResult
 from service.engine.ticket import Ticket
 from service.errors import DeadlineExceeded, Draining, JobConflict, JobsUnavailable, ServiceError, TooManyPixels
-from service.jobs.result import JobResult, reserved_bytes
+from service.imaging.picture import Format
+from service.jobs.result import JobResult
 from service.jobs.state import JobState, Status, now_utc
 from service.jobs.store import JobStore
 from service.telemetry.logs import log
@@ -26,27 +26,6 @@ REPORT_SECONDS = 0.25
 _ATTEMPTS = 10  # to write a final state, a second apart
 
 
-@dataclass(frozen=True, slots=True)
-class JobRequest:
-    """What a background job is asked to do.
-
-    Attributes:
-        job: The job; it has read the headers of the images.
-        image: The image file.
-        other_bytes: Size of the reference and the mask together.
-        fingerprint: SHA-256 of the images and options.
-        gray: Whether color is converted to gray.
-        noise_map: Whether the figures hold the noise level map.
-    """
-
-    job: DenoisingJob
-    image: bytes
-    other_bytes: int
-    fingerprint: str
-    gray: bool
-    noise_map: bool
-
-
 @dataclass(eq=False)
 class _Running:
     """A job of this process.
@@ -54,6 +33,7 @@ class _Running:
     Attributes:
         state: Its state, as this process knows it.
         ticket: Its place in the queue of the engine.
+        file_format: Format of its file.
         ended: The task that ends when the final state is written.
         computing: The task that computes the result.
         stopped: Whether the computation was stopped.
@@ -62,8 +42,9 @@ class _Running:
 
     state: JobState
     ticket: Ticket
+    file_format: Format
     ended: asyncio.Task[None] = field(init=False)
-    computing: asyncio.Task[DenoisingResult] | None = None
+    computing: asyncio.Task[PictureResult] | None = None
     stopped: bool = False
     error: ServiceError | None = None
 
@@ -114,16 +95,14 @@ class JobRunner:
         known = await self.store.get(owner, job_id)
         if known:
             return _same(known, request), False
-        job = request.job
-        size = request.other_bytes + reserved_bytes(job.header, request.image, gray=request.gray)
-        if size > self.store.capacity:
+        if request.reserved_bytes > self.store.capacity:
             raise TooManyPixels("The result would not fit into the space for the results of background jobs.")
-        ticket = admit(self._context, job, self._settings.job_timeout_seconds)
+        ticket = admit(self._context, request.job, self._settings.job_timeout_seconds)
         state = JobState(id=job_id, owner=owner, fingerprint=request.fingerprint, created_at=now_utc())
-        running = _Running(state, ticket)
-        state = running.state = self._clock.present(running.state, running.ticket)
+        running = _Running(state, ticket, request.job.output.file_format or request.job.default_format)
+        state = self._tell(running)
         try:
-            known = await self.store.add(state, size)
+            known = await self.store.add(state, request.reserved_bytes)
             if known:
                 same = _same(known, request)
         except BaseException:
@@ -183,7 +162,8 @@ class JobRunner:
         record = open_record(running.state.id)
         record.model, record.pixels = request.job.model.name, running.ticket.held
         with running.ticket as ticket:
-            computing = asyncio.create_task(compute(self._context, ticket, request.job, lambda result: result))
+            job: Job[PictureResult] = request.job
+            computing = asyncio.create_task(compute(self._context, ticket, job, lambda result: result))
             running.computing = computing
             if running.stopped:  # before the computation began
                 computing.cancel()
@@ -200,27 +180,27 @@ class JobRunner:
             result, error, status = None, as_service_error(failure), "failed"
         else:
             result, error, status = computing.result(), None, "succeeded"
-        running.state = self._clock.present(running.state, ticket)
+        self._tell(running)
         if self._context.engine.draining and not self.store.shared:
             self._unread.add((running.state.owner, running.state.id))
         try:
             await self._end(running.state, request, status, error, result)
             if result:
-                self._clock.note_end(running.ticket)
+                self._clock.note_end(running.ticket, running.file_format)
         finally:
             del self._running[running.state.owner, running.state.id]
 
     async def _end(
-        self, state: JobState, request: JobRequest, status: Status, error: ServiceError | None, result: DenoisingResult | None
+        self, state: JobState, request: JobRequest, status: Status, error: ServiceError | None, result: PictureResult | None
     ) -> None:
         """Write the final state of a job, count it, and log it."""
         record, kept = current_record(), None
         changes: dict[str, object] = {}
         if result:
-            note_result(self._context.metrics, result)
-            kept = await asyncio.to_thread(JobResult.of, result, request.image, gray=request.gray)
-            figures = await asyncio.to_thread(figures_of, result, noise_map=request.noise_map)
-            changes = {"progress": 1.0, "figures": figures.model_dump(mode="json"), "headers": denoise_headers(result)}
+            request.note(self._context.metrics, result)
+            kept = await asyncio.to_thread(JobResult.of, result, request.image, gray=request.gray, factor=request.factor)
+            figures = await asyncio.to_thread(request.figures, result)
+            changes = {"progress": 1.0, "figures": figures.model_dump(mode="json"), "headers": request.headers(result)}
         if error:
             record.outcome, record.error = error.outcome, error.code
             changes["error"] = error.problem(state.id)
@@ -248,11 +228,16 @@ class JobRunner:
         """Write how far a job is, and cancel it if another instance has ended it."""
         while True:
             await asyncio.sleep(REPORT_SECONDS)
-            running.state = self._clock.present(running.state, running.ticket)
+            state = self._tell(running)
             with contextlib.suppress(JobsUnavailable):
-                if not await self.store.update(running.state):
+                if not await self.store.update(state):
                     running.stop(None)
                     return
+
+    def _tell(self, running: _Running) -> JobState:
+        """Bring the state of a job up to date, and return it."""
+        running.state = self._clock.present(running.state, running.ticket, running.file_format)
+        return running.state
 
 
 def runner_of(connection: HTTPConnection) -> JobRunner:

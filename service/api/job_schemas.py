@@ -1,13 +1,22 @@
 """Options of requests for background jobs, and bodies of responses."""
 
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from service.api.schemas import DenoisedFigures, Problem, Share
+from service.api.upscale_schemas import UpscaledFigures
 from service.imaging.picture import FORMAT_ALIASES, Depth, Format
 from service.jobs.state import JobState, Status
+
+Task = Literal["denoise", "upscale"]
+
+
+class TaskOption(BaseModel):
+    """The option of a background job that says what it does."""
+
+    task: Annotated[Task, Field(description="What to do: each task takes the options of its own route.")] = "denoise"
 
 
 class ResultOptions(BaseModel):
@@ -21,7 +30,14 @@ class ResultOptions(BaseModel):
         Field(description="Format of the file; by default the one that the job was asked for. jpg means jpeg, tif means tiff."),
     ] = None
     depth: Annotated[Depth | None, Field(description="Depth of the file; by default that of the input.")] = None
-    strength: Annotated[Share, Field(description="Blend of the input (0) and the result of the job (1).")] = 1.0
+    strength: Annotated[
+        Share,
+        Field(
+            description=(
+                "Blend of the input (0) and the result of the job (1); the input of an enlarged picture is enlarged bicubically."
+            )
+        ),
+    ] = 1.0
 
 
 class ListOptions(BaseModel):
@@ -60,8 +76,8 @@ class Job(BaseModel):
     started_at: datetime | None = Field(description="When the device began to compute.")
     finished_at: datetime | None
     expires_at: datetime | None = Field(description="Until when the result is kept.")
-    figures: DenoisedFigures | None = Field(
-        description="What POST /v1/denoise would say about the result; null without a result."
+    figures: DenoisedFigures | UpscaledFigures | None = Field(
+        description="What POST /v1/denoise or POST /v1/upscale would say about the result; null without a result."
     )
     error: Problem | None = Field(description="Why the job failed, or why the service canceled it.")
     links: JobLinks

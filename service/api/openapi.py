@@ -35,6 +35,8 @@ ENGINE = (
 STORING = (errors.JobsFull, errors.JobsUnavailable)
 STORED = (errors.NotFound, errors.JobsUnavailable)
 
+Form = Literal["ImageForm", "DenoiseForm", "UpscaleForm"]
+
 _FILE: Json = {"type": "string", "format": "binary"}
 _IMAGE: Json = {**_FILE, "description": "Image file: PNG, JPEG, WebP, AVIF, HEIC, TIFF or BMP, recognized by its content."}
 _REFERENCE: Json = {**_FILE, "description": "Clean image file to measure the quality against."}
@@ -49,6 +51,15 @@ _FORMS: Json = {
         "type": "object",
         "title": "DenoiseForm",
         "properties": {"image": _IMAGE, "reference": _REFERENCE, "mask": _MASK},
+        "required": ["image"],
+    },
+    "UpscaleForm": {
+        "type": "object",
+        "title": "UpscaleForm",
+        "properties": {
+            "image": _IMAGE,
+            "reference": {**_FILE, "description": "Image file of the enlarged size to measure the quality against."},
+        },
         "required": ["image"],
     },
 }
@@ -123,19 +134,21 @@ def _file(media_types: tuple[str, ...], headers: Mapping[str, str]) -> Json:
     }
 
 
-def image_request(options: type[BaseModel], form: Literal["ImageForm", "DenoiseForm"] = "ImageForm") -> Json:
+def image_request(options: type[BaseModel] | tuple[type[BaseModel], ...], form: Form = "ImageForm") -> Json:
     """Return the `openapi_extra` of a route that takes options in the query, and images as a form or one image as the body.
 
     The service also takes the options as form fields. The document leaves this out, because a client that is generated from it
     would send every option twice.
 
     Args:
-        options: Model of the options.
+        options: Model of the options, or several; the last one describes an option that several have.
         form: Name of the schema of the form.
     """
     raw = {"schema": _FILE}
+    models = options if isinstance(options, tuple) else (options,)
+    parameters = {each["name"]: each for model in models for each in query_parameters(model)}
     return {
-        "parameters": query_parameters(options),
+        "parameters": [*parameters.values()],
         "requestBody": {
             "required": True,
             "description": "A form with the image file, or the image file itself.",

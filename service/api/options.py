@@ -43,7 +43,7 @@ def allowed_values(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema:
         return listed([allowed_values(each) for each in schema["anyOf"] if each.get("type") != "null"])
     if "enum" in schema:
-        return listed(schema["enum"])
+        return listed([*map(str, schema["enum"])])
     if "const" in schema:
         return str(schema["const"])
     if schema["type"] == "boolean":

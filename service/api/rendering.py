@@ -57,8 +57,6 @@ DENOISE_HEADERS = {
     "X-SSIM-Denoised": _SSIM.format("returned pixels", "reference"),
     **MODEL_HEADERS,
 }
-QUALITY_HEADERS = frozenset(name.lower() for name in DENOISE_HEADERS if "PSNR" in name or "SSIM" in name)
-"""Headers that describe the file in the response, and not only the picture."""
 EVALUATE_HEADERS = {
     "X-Sigma": "Standard deviation of the added noise on the 0-255 scale.",
     "X-Seed": "Seed of the added noise.",
@@ -93,18 +91,18 @@ def figures_of(result: DenoisingResult, *, noise_map: bool) -> DenoisedFigures:
         width=picture.width,
         height=picture.height,
         sigma=result.denoised.sigma,
-        sigmas=_levels(result.denoised.sigmas),
+        sigmas=plane_levels(result.denoised.sigmas),
         noise_map=_noise_map(result.denoised.cells, picture.rgb) if noise_map else None,
-        noise=_noise(estimate) if estimate else None,
+        noise=estimated_noise(estimate) if estimate else None,
         photon_noise=PhotonNoiseUsed(**asdict(photons)) if photons else None,
-        warnings=_in_words(result.denoised.warnings),
+        warnings=in_words(result.denoised.warnings),
         model=model.name,
         weights_sha256=model.weights_sha256,
         device=model.device,
-        noisy=_figures(quality.noisy) if quality else None,
-        denoised=_figures(quality.denoised) if quality else None,
-        denoised_floats=_figures(quality.floats) if quality else None,
-        gain=_figures(quality.gain) if quality else None,
+        noisy=figure_pair(quality.noisy) if quality else None,
+        denoised=figure_pair(quality.denoised) if quality else None,
+        denoised_floats=figure_pair(quality.floats) if quality else None,
+        gain=figure_pair(quality.gain) if quality else None,
     )
 
 
@@ -144,9 +142,9 @@ def evaluated_json(result: EvaluationResult, model: ModelInfo, options: Evaluate
         model=model.name,
         weights_sha256=model.weights_sha256,
         device=model.device,
-        noisy=_figures(result.before),
-        denoised=_figures(result.after),
-        gain=_figures(gain(result.before, result.after)),
+        noisy=figure_pair(result.before),
+        denoised=figure_pair(result.after),
+        gain=figure_pair(gain(result.before, result.after)),
         noisy_image=noisy,
         denoised_image=denoised,
     )
@@ -156,15 +154,16 @@ def evaluated_json(result: EvaluationResult, model: ModelInfo, options: Evaluate
 def noise_json(result: NoiseResult, *, noise_map: bool) -> Response:
     """Return the estimates as JSON, with the warnings in words, and with the noise level map if it is wanted."""
     body = NoiseByPlane(
-        **_noise(result.estimate).model_dump(),
-        sigmas=_levels(result.sigmas),
+        **estimated_noise(result.estimate).model_dump(),
+        sigmas=plane_levels(result.sigmas),
         noise_map=_noise_map(result.cells, len(result.sigmas) == 3) if noise_map else None,
     )
     return JSONResponse(body.model_dump())
 
 
-def _noise(estimate: NoiseEstimate) -> Noise:
-    return Noise(sigma=estimate.sigma, confidence=estimate.confidence, warnings=_in_words(estimate.warnings))
+def estimated_noise(estimate: NoiseEstimate) -> Noise:
+    """Return an estimate with its warnings in words."""
+    return Noise(sigma=estimate.sigma, confidence=estimate.confidence, warnings=in_words(estimate.warnings))
 
 
 def _noise_map(cells: NDArray[np.float64] | None, rgb: bool) -> str | None:
@@ -175,11 +174,13 @@ def _noise_map(cells: NDArray[np.float64] | None, rgb: bool) -> str | None:
     return base64.b64encode(encode(Picture(values[None].astype(np.float32)), "png", "16")).decode()
 
 
-def _levels(sigmas: tuple[PlaneSigma, ...]) -> list[PlaneLevel]:
+def plane_levels(sigmas: tuple[PlaneSigma, ...]) -> list[PlaneLevel]:
+    """Return the noise level of each plane."""
     return [PlaneLevel(plane=each.plane, sigma=each.sigma) for each in sigmas]
 
 
-def _in_words(codes: tuple[str, ...]) -> list[Warned]:
+def in_words(codes: tuple[str, ...]) -> list[Warned]:
+    """Return warnings in words."""
     return [Warned(code=code, detail=WARNINGS[code]) for code in codes]
 
 
@@ -187,7 +188,7 @@ def _png(like: Picture, planes: np.ndarray[tuple[int, ...], np.dtype[np.float32]
     return encode(Picture(planes, like.rgb), "png", "8")
 
 
-def _figures(figures: Figures) -> FigurePair:
+def figure_pair(figures: Figures) -> FigurePair:
     """Return figures with an infinite PSNR, which JSON cannot hold, as null."""
     return FigurePair(psnr=figures.psnr if math.isfinite(figures.psnr) else None, ssim=figures.ssim)
 

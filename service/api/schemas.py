@@ -21,12 +21,18 @@ def _plain_number(value: object) -> object:
     return value
 
 
-_PLAIN = BeforeValidator(_plain_number)
-Share = Annotated[float, Field(ge=0, le=1), _PLAIN]
+PLAIN = BeforeValidator(_plain_number)
+"""Refuses what is not a plain decimal number."""
+Share = Annotated[float, Field(ge=0, le=1), PLAIN]
 """A number from 0 to 1."""
 Sigma = Annotated[
-    Annotated[float, Field(ge=0, allow_inf_nan=False), _PLAIN] | Literal["auto"],
+    Annotated[float, Field(ge=0, allow_inf_nan=False), PLAIN] | Literal["auto"],
     Field(description="Standard deviation of the noise on the 0-255 scale, or auto to estimate it."),
+]
+OutputFormat = Annotated[
+    Format | None,
+    BeforeValidator(lambda name: FORMAT_ALIASES.get(name, name)),
+    Field(description="Format of the result; by default that of the input, but jpeg for HEIC. jpg means jpeg, tif means tiff."),
 ]
 WITH_NOISE_MAP = "Whether the JSON holds the estimated noise level map as a PNG."
 NOISE_MAP = (
@@ -51,11 +57,11 @@ class TreatmentOptions(BaseModel):
         ),
     ] = "gaussian"
     gain: Annotated[
-        Annotated[float, Field(gt=0, allow_inf_nan=False), _PLAIN] | Literal["auto"],
+        Annotated[float, Field(gt=0, allow_inf_nan=False), PLAIN] | Literal["auto"],
         Field(description="For poisson: samples per photo-electron on the 0-255 scale, or auto to estimate it."),
     ] = "auto"
     read_noise: Annotated[
-        Annotated[float, Field(ge=0, allow_inf_nan=False), _PLAIN] | Literal["auto"],
+        Annotated[float, Field(ge=0, allow_inf_nan=False), PLAIN] | Literal["auto"],
         Field(
             description="For poisson: standard deviation of the noise without light on the 0-255 scale, or auto to estimate it."
         ),
@@ -94,10 +100,10 @@ class EvaluateOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sigma: Annotated[
-        float, Field(gt=0, allow_inf_nan=False, description="Standard deviation of the added noise, 0-255 scale."), _PLAIN
+        float, Field(gt=0, allow_inf_nan=False, description="Standard deviation of the added noise, 0-255 scale."), PLAIN
     ] = 25.0
     seed: Annotated[
-        int, Field(ge=0, le=2**63 - 1, description="Seed of the noise; the same seed gives the same noise."), _PLAIN
+        int, Field(ge=0, le=2**63 - 1, description="Seed of the noise; the same seed gives the same noise."), PLAIN
     ] = 0
     model: Annotated[Model, Field(description="Name of the model; /v1/models lists the available ones.")] = "n3net"
     color: Annotated[ColorMode, Field(description="gray converts color to gray, as the paper does; rgb keeps color.")] = "gray"
@@ -107,13 +113,7 @@ class EvaluateOptions(BaseModel):
 class DenoiseOptions(TreatmentOptions):
     """Options for POST /v1/denoise, in the query or as form fields."""
 
-    format: Annotated[
-        Format | None,
-        BeforeValidator(lambda name: FORMAT_ALIASES.get(name, name)),
-        Field(
-            description="Format of the result; by default that of the input, but jpeg for HEIC. jpg means jpeg, tif means tiff."
-        ),
-    ] = None
+    format: OutputFormat = None
     depth: Annotated[Depth | None, Field(description="Depth of the result; by default that of the input.")] = None
     noise_map: Annotated[bool, Field(description=WITH_NOISE_MAP)] = False
     metadata: Annotated[Keep, Field(description="no-gps drops GPS data, keep also keeps GPS data, strip drops all metadata.")] = (
@@ -148,7 +148,7 @@ class PlaneLevel(BaseModel):
 
     plane: str = Field(description="gray; luma, red-blue or magenta-green for RGB; channel-1 and so on for unrelated channels.")
     sigma: float | None = Field(
-        description="Standard deviation of the noise of this plane, on the 0-255 scale; null if the plane was left unchanged."
+        description="Standard deviation of the noise of this plane, on the 0-255 scale; null if no network processed the plane."
     )
 
 
@@ -226,6 +226,7 @@ class ModelCard(BaseModel):
     """One available model."""
 
     name: str
+    task: Literal["denoise", "upscale"] = Field(description="What the model does.")
     weights: str | None = Field(description="Name of the weights; null for a method without weights.")
     weights_sha256: str | None
     color_weights_sha256: str | None = Field(

@@ -186,7 +186,7 @@ class ComputeThread:
         """Compute one pass after another; yield the fraction of all passes after each strip."""
         current = first
         while True:
-            steps = self._backend.steps(current.plane, current.sigma, model, current.query)
+            steps = self._backend.steps(current.plane, current.sigma, model, current.query, current.factor)
             denoised = yield from scaled(steps, current.index, current.count)
             if current.index + 1 == current.count:
                 return denoised

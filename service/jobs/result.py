@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from service.denoising.job import DenoisingResult
+from models.images.resize import enlarge_planes
+from service.denoising.job import PictureResult
 from service.imaging import codec
 from service.imaging.picture import DecodeLimits, Depth, Format, Header, Metadata, Picture
 
@@ -20,7 +21,7 @@ LEAST_BYTES = 16_384
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """A denoised picture from which files of every format can be written.
+    """A denoised or enlarged picture from which files of every format can be written.
 
     Samples of a picture that came with 8 or 16 bits are rounded to 16 bits. This changes no 8-bit file, because 65535 is
     257 x 255: a sample and its rounded value always round to the same of 255 steps.
@@ -31,8 +32,9 @@ class JobResult:
         samples: (C, H, W), 16-bit integers, or 32-bit floats for a float picture.
         alpha: (H, W) of the same type, or None.
         description: The other attributes of the picture, with the metadata that the job's options ask for.
-        image: The image file that was denoised.
+        image: The image file that was denoised or enlarged.
         gray: Whether it was converted to gray.
+        factor: The factor by which it was enlarged.
     """
 
     file: bytes
@@ -42,15 +44,16 @@ class JobResult:
     description: Picture
     image: bytes
     gray: bool
+    factor: int = 1
 
     @classmethod
-    def of(cls, result: DenoisingResult, image: bytes, *, gray: bool) -> "JobResult":
+    def of(cls, result: PictureResult, image: bytes, *, gray: bool, factor: int = 1) -> "JobResult":
         """Take over what a job returned."""
-        picture = result.denoised.picture
+        picture = result.picture
         packed = (lambda plane: plane) if picture.depth == "float" else _packed
         alpha = None if picture.alpha is None else packed(picture.alpha)
         description = replace(picture, planes=_NO_PLANES, alpha=None)
-        return cls(result.file, result.file_format, packed(picture.planes), alpha, description, image, gray)
+        return cls(result.file, result.file_format, packed(picture.planes), alpha, description, image, gray, factor)
 
     @property
     def size(self) -> int:
@@ -64,7 +67,7 @@ class JobResult:
         Args:
             file_format: Format of the file.
             depth: Its depth; None keeps that of the input as far as the format can hold it.
-            strength: Blend of the input (0) and the result (1).
+            strength: Blend of the input (0), enlarged bicubically to the size of the result, and the result (1).
             limits: What to accept when the input is decoded again.
 
         Raises:
@@ -75,8 +78,9 @@ class JobResult:
         codec.output_form(picture, file_format, depth)
         if strength < 1:
             noisy = codec.decode(self.image, limits)
-            noisy = codec.to_gray(noisy) if self.gray else noisy
-            planes = noisy.planes + np.float32(strength) * (picture.planes - noisy.planes)
+            before = (codec.to_gray(noisy) if self.gray else noisy).planes
+            before = enlarge_planes(before, self.factor) if self.factor > 1 else before
+            planes = before + np.float32(strength) * (picture.planes - before)
             picture = replace(picture, planes=planes)
         return codec.encode(picture, file_format, depth)
 
@@ -90,6 +94,7 @@ class JobResult:
         facts: dict[str, Any] = {
             "file_format": self.file_format,
             "gray": self.gray,
+            "factor": self.factor,
             "dpi": metadata.dpi,
             "software": metadata.software,
         }
@@ -112,11 +117,18 @@ class JobResult:
             conversions=tuple(facts["conversions"]),
         )
         file, image = arrays["file"].tobytes(), arrays["image"].tobytes()
-        return cls(file, facts["file_format"], arrays["samples"], arrays.get("alpha"), description, image, facts["gray"])
+        samples, alpha = arrays["samples"], arrays.get("alpha")
+        return cls(file, facts["file_format"], samples, alpha, description, image, facts["gray"], facts["factor"])
 
 
 def reserved_bytes(header: Header, image: bytes, *, gray: bool) -> int:
-    """Return how many bytes the result of a picture may take at most, apart from what compression may add."""
+    """Return how many bytes the result of a job may take at most, apart from what compression may add.
+
+    Args:
+        header: A header with the size of the result.
+        image: The image file that the job takes.
+        gray: Whether the job converts color to gray.
+    """
     channels = (1 if gray and header.rgb else header.channels) + header.alpha
     sample = {"8": 2 + 1, "16": 2 + 2, "float": 4 + 4}[header.depth]  # in the picture and in the file
     return LEAST_BYTES + len(image) + header.pixels * channels * sample

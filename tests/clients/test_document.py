@@ -10,7 +10,7 @@ import pytest
 from n3denoise_client import AsyncClient, Client, errors, results
 from n3denoise_client.calls import Calls
 from n3denoise_client.errors import ProblemError, RequestRejected, problem_error
-from n3denoise_client.image_files import Denoised, EvaluatedImage, HeatMap
+from n3denoise_client.image_files import Denoised, EvaluatedImage, HeatMap, Upscaled
 from n3denoise_client.method import method
 from n3denoise_client.results import Answer, Problem
 from pydantic import BaseModel, TypeAdapter
@@ -29,26 +29,31 @@ NOT_NEEDED = {
 NOT_IN_CLIENT = {
     "DenoiseForm": "the arguments image, reference and mask",
     "ImageForm": "the argument image",
+    "UpscaleForm": "the arguments image and reference",
     "Denoised": "DenoisedFigures and the file",
+    "Upscaled": "UpscaledFigures and the file",
     "Health": "see livez and readyz",
     "HTTPValidationError": "the framework lists it; no response has it",
     "ValidationError": "likewise",
 }
 CALLS = {
     "denoise": ["denoise"],
+    "upscale": ["upscale"],
     "noise": ["estimate"],
     "evaluate": ["evaluate", "evaluate_image"],
     "neighbors": ["neighbors", "heat_map"],
     "models": ["models"],
     "info": ["info"],
-    "create_job_with_id": ["create_job", "denoise_in_background"],
+    "create_job_with_id": ["create_job", "denoise_in_background", "upscale_in_background"],
     "list_jobs": ["list_jobs"],
     "job": ["job", "wait"],
-    "job_result": ["job_result"],
+    "job_result": ["job_result", "upscaled_result"],
     "job_events": ["job_events"],
     "delete_job": ["delete_job"],
 }
 FILES = {"image", "reference", "mask"}
+TASKS = {"denoise_in_background": ("denoise", set()), "upscale_in_background": ("upscale", {"task"})}
+"""The calls that create a job for one task: the operation with its options and files, and what says the task."""
 OWN = {"figures", "progress", "deadline_seconds", "job_id"}
 """Parameters that only the client has, and the ID of a job, which is part of the path."""
 
@@ -97,8 +102,10 @@ def test_each_call_sends_its_operation_with_every_option(operation: str, call: s
     (request,) = sent
     assert request.method == verb
     assert re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), request.url.path)
+    task, telling = TASKS.get(call, (operation, set()))
+    description = OPERATIONS[task][2]
     asked = {each["name"] for each in description.get("parameters", ()) if each["in"] == "query"}
-    assert {*request.url.params} == asked
+    assert {*request.url.params} == asked | telling
     if "requestBody" in description:
         form = description["requestBody"]["content"]["multipart/form-data"]["schema"]["$ref"].rpartition("/")[2]
         assert {*SCHEMAS[form]["properties"]} == FILES & given.keys()
@@ -115,7 +122,7 @@ def values(schema: Any) -> set[str]:
 @pytest.mark.parametrize(("operation", "call"), [(each, call) for each, calls in CALLS.items() for call in calls])
 def test_options_take_the_same_values(operation: str, call: str) -> None:
     given = parameters(call)
-    for described in OPERATIONS[operation][2].get("parameters", ()):
+    for described in OPERATIONS[TASKS.get(call, (operation,))[0]][2].get("parameters", ()):
         if described["in"] == "query":
             ours = TypeAdapter(given[described["name"]]).json_schema()
             assert values(ours) == values(described["schema"]), described["name"]
@@ -137,13 +144,19 @@ def test_answers_have_the_same_members() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "operation"),
-    [(Denoised, "denoise"), (Denoised, "job_result"), (EvaluatedImage, "evaluate"), (HeatMap, "neighbors")],
+    ("models", "operation"),
+    [
+        ({Denoised}, "denoise"),
+        ({Upscaled}, "upscale"),
+        ({Denoised, Upscaled}, "job_result"),
+        ({EvaluatedImage}, "evaluate"),
+        ({HeatMap}, "neighbors"),
+    ],
 )
-def test_image_files_have_every_header(model: type[BaseModel], operation: str) -> None:
+def test_image_files_have_every_header(models: set[type[BaseModel]], operation: str) -> None:
     headers = OPERATIONS[operation][2]["responses"]["200"]["headers"]
     described = {name.lower().removeprefix("x-").replace("-", "_") for name in headers}
-    assert model.model_fields.keys() - {"image", "media_type", "figures"} == described
+    assert {name for model in models for name in model.model_fields} - {"image", "media_type", "figures"} == described
 
 
 def test_every_code_has_its_exception() -> None:

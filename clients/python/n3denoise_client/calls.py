@@ -8,16 +8,18 @@ from typing import TypeAlias, Unpack
 import httpx2
 
 from n3denoise_client.errors import ClientError, JobStillRunning
-from n3denoise_client.http import JSON, PNG, Image, body, denoised_json, file, get, send_images
-from n3denoise_client.image_files import Denoised, EvaluatedImage, HeatMap
+from n3denoise_client.http import JSON, PNG, Image, body, denoised_json, file, get, send_images, upscaled_json
+from n3denoise_client.image_files import Denoised, EvaluatedImage, HeatMap, Upscaled
 from n3denoise_client.method import method
 from n3denoise_client.options import (
     DenoiseOptions,
     EvaluateOptions,
+    JobOptions,
     ListOptions,
     NeighborOptions,
     NoiseOptions,
     ResultOptions,
+    UpscaleOptions,
 )
 from n3denoise_client.results import (
     Evaluated,
@@ -69,6 +71,22 @@ class Calls:
         return denoised_json(response) if as_json else file(Denoised, response)
 
     @method
+    def upscale(
+        self, image: Image, *, reference: Image | None = None, figures: bool = False, **options: Unpack[UpscaleOptions]
+    ) -> Program[Upscaled]:
+        """Enlarge a picture by 2, 3 or 4.
+
+        Args:
+            image: The picture: the bytes of an image file, or its path.
+            reference: A picture of the enlarged size to measure the quality against.
+            figures: Whether to ask for all figures, as for `denoise`.
+            options: As in docs/api.md.
+        """
+        images = {"image": image, "reference": reference}
+        response = yield from self._answer(send_images("POST", "/v1/upscale", images, options, JSON if figures else None))
+        return upscaled_json(response) if figures else file(Upscaled, response)
+
+    @method
     def estimate(self, image: Image, **options: Unpack[NoiseOptions]) -> Program[NoiseByPlane]:
         """Estimate the noise of a picture."""
         return body(NoiseByPlane, (yield from self._post("/v1/noise", image, options, JSON)))
@@ -111,9 +129,9 @@ class Calls:
         reference: Image | None = None,
         mask: Image | None = None,
         job_id: str | None = None,
-        **options: Unpack[DenoiseOptions],
+        **options: Unpack[JobOptions],
     ) -> Program[Job]:
-        """Start to denoise a picture in the background, and return the state of the new job.
+        """Start to denoise a picture in the background, or to enlarge it, and return the state of the new job.
 
         Args:
             image: As for `denoise`.
@@ -121,7 +139,7 @@ class Calls:
             mask: As for `denoise`.
             job_id: ID of the job: 16 to 64 letters, digits, hyphens and underscores; random by default. If the service requires
                 no API keys, whoever knows the ID can read the result.
-            options: As for `denoise`.
+            options: As for `denoise`, or with `task="upscale"` as for `upscale`.
         """
         return (yield from self._create_job({"image": image, "reference": reference, "mask": mask}, job_id, options))
 
@@ -155,6 +173,11 @@ class Calls:
         return file(Denoised, (yield from self._answer(get(f"{_path(job_id)}/result", options))))
 
     @method
+    def upscaled_result(self, job_id: str, **options: Unpack[ResultOptions]) -> Program[Upscaled]:
+        """Return the enlarged picture of a job with the task `upscale`; see `job_result`."""
+        return file(Upscaled, (yield from self._answer(get(f"{_path(job_id)}/result", options))))
+
+    @method
     def delete_job(self, job_id: str) -> Program[Job]:
         """Cancel a job, or forget it and its result if it has ended. Return the state in which it ended."""
         return body(Job, (yield from self._answer(Request("DELETE", _path(job_id)))))
@@ -182,10 +205,42 @@ class Calls:
             deadline_seconds: As for `wait`.
             options: As for `denoise`. With `noise_map`, the last state that `progress` receives has the map in its figures.
         """
-        job = yield from self._create_job({"image": image, "reference": reference, "mask": mask}, None, options)
+        images = {"image": image, "reference": reference, "mask": mask}
+        return file(Denoised, (yield from self._in_background(images, options, progress, deadline_seconds)))
+
+    @method
+    def upscale_in_background(
+        self,
+        image: Image,
+        *,
+        reference: Image | None = None,
+        progress: Progress | None = None,
+        deadline_seconds: float | None = None,
+        **options: Unpack[UpscaleOptions],
+    ) -> Program[Upscaled]:
+        """Enlarge a picture as a background job, and delete the job; see `denoise_in_background`.
+
+        Args:
+            image: As for `upscale`.
+            reference: As for `upscale`.
+            progress: As for `wait`.
+            deadline_seconds: As for `wait`.
+            options: As for `upscale`.
+        """
+        images, asked = {"image": image, "reference": reference}, {"task": "upscale", **options}
+        return file(Upscaled, (yield from self._in_background(images, asked, progress, deadline_seconds)))
+
+    def _in_background(
+        self,
+        images: Mapping[str, Image | None],
+        options: Mapping[str, object],
+        progress: Progress | None,
+        deadline_seconds: float | None,
+    ) -> Program[httpx2.Response]:
+        job = yield from self._create_job(images, None, options)
         try:
             yield from self._wait(job.id, progress, deadline_seconds)
-            return file(Denoised, (yield from self._answer(get(f"{_path(job.id)}/result"))))
+            return (yield from self._answer(get(f"{_path(job.id)}/result")))
         finally:
             with suppress(ClientError):  # the service forgets the job in any case, only later
                 yield from answered(Request("DELETE", _path(job.id)), self._retries.shortened())

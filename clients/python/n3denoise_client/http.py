@@ -9,8 +9,8 @@ import httpx2
 from pydantic import Base64Bytes, BaseModel, ValidationError
 
 from n3denoise_client.errors import UnexpectedResponse
-from n3denoise_client.image_files import Denoised
-from n3denoise_client.results import DenoisedFigures
+from n3denoise_client.image_files import Denoised, Upscaled
+from n3denoise_client.results import DenoisedFigures, UpscaledFigures
 from n3denoise_client.retries import Request
 
 Image: TypeAlias = bytes | os.PathLike[str]
@@ -65,8 +65,12 @@ class _EncodedFile(BaseModel):
 
 def denoised_json(response: httpx2.Response) -> Denoised:
     """Return the image file and all figures of a response in JSON, whose headers are those of an image file."""
-    encoded = body(_EncodedFile, response)
-    return file(Denoised, response, image=encoded.image, media_type=encoded.media_type, figures=body(DenoisedFigures, response))
+    return file(Denoised, response, **dict(body(_EncodedFile, response)), figures=body(DenoisedFigures, response))
+
+
+def upscaled_json(response: httpx2.Response) -> Upscaled:
+    """Return an enlarged picture and all figures of a response in JSON; see `denoised_json`."""
+    return file(Upscaled, response, **dict(body(_EncodedFile, response)), figures=body(UpscaledFigures, response))
 
 
 def valid(model: type[_Model], read: Callable[[], _Model]) -> _Model:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AliasChoices, AliasGenerator, BeforeValidator, ConfigDict, Field
 
-from n3denoise_client.results import Answer, DenoisedFigures
+from n3denoise_client.results import Answer, DenoisedFigures, UpscaledFigures
 
 
 def _milliseconds(header: object) -> object:
@@ -66,6 +66,26 @@ class Denoised(MeasuredImage):
     warnings: Annotated[tuple[str, ...], BeforeValidator(_codes)] = ()
     psnr_gain: float | None = None
     figures: DenoisedFigures | None = None
+
+
+class Upscaled(ImageFile):
+    """An enlarged picture, with its quality and that of the bicubic enlargement on luma; there is none without a reference.
+
+    Attributes:
+        factor: The factor by which it was enlarged.
+        warnings: As for `Denoised`.
+        figures: All figures, if they were asked for with `figures`.
+    """
+
+    factor: int
+    sigma_confidence: float | None = None
+    warnings: Annotated[tuple[str, ...], BeforeValidator(_codes)] = ()
+    psnr_bicubic: float | None = None
+    psnr_upscaled: float | None = None
+    psnr_gain: float | None = None
+    ssim_bicubic: float | None = None
+    ssim_upscaled: float | None = None
+    figures: UpscaledFigures | None = None
 
 
 class EvaluatedImage(MeasuredImage):

@@ -8,6 +8,10 @@ Depth = Literal["8", "16", "float"]
 Model = Literal["n3net", "n3unet", "photo", "dncnn", "nlm"]
 
 
+Metadata = Literal["no-gps", "keep", "strip"]
+Factor = Literal[2, 3, 4]
+
+
 class ResultOptions(TypedDict, total=False):
     """Options for the result of a background job."""
 
@@ -30,7 +34,24 @@ class DenoiseOptions(ResultOptions, total=False):
     detail: float
     ensemble: bool
     noise_map: bool
-    metadata: Literal["no-gps", "keep", "strip"]
+    metadata: Metadata
+
+
+class UpscaleOptions(TypedDict, total=False):
+    """Options for enlarging a picture, at once or in the background."""
+
+    factor: Factor
+    sigma: float | Literal["auto"]
+    format: Format
+    depth: Depth
+    metadata: Metadata
+
+
+class JobOptions(DenoiseOptions, total=False):
+    """Options for a background job: what it does, and the options for that."""
+
+    task: Literal["denoise", "upscale"]
+    factor: Factor
 
 
 class NoiseOptions(TypedDict, total=False):

@@ -35,7 +35,7 @@ class Noise(Answer):
 
 
 class PlaneLevel(Answer):
-    """The noise level of one plane; None if the plane was left unchanged."""
+    """The noise level of one plane; None if no network processed the plane."""
 
     plane: str
     sigma: float | None
@@ -73,6 +73,25 @@ class DenoisedFigures(Answer):
     noisy: FigurePair | None
     denoised: FigurePair | None
     denoised_floats: FigurePair | None
+    gain: FigurePair | None
+
+
+class UpscaledFigures(Answer):
+    """All that the service says about an enlarged picture."""
+
+    width: int
+    height: int
+    factor: int
+    sigma: float
+    sigmas: tuple[PlaneLevel, ...]
+    noise: Noise | None
+    warnings: tuple[Warned, ...]
+    model: str
+    weights_sha256: str | None
+    device: str
+    bicubic: FigurePair | None
+    upscaled: FigurePair | None
+    upscaled_floats: FigurePair | None
     gain: FigurePair | None
 
 
@@ -136,6 +155,7 @@ class ModelCard(Answer):
     """One available model."""
 
     name: str
+    task: Literal["denoise", "upscale"]
     weights: str | None
     weights_sha256: str | None
     color_weights_sha256: str | None
@@ -214,7 +234,7 @@ class Job(Answer):
     started_at: datetime | None
     finished_at: datetime | None
     expires_at: datetime | None
-    figures: DenoisedFigures | None
+    figures: DenoisedFigures | UpscaledFigures | None
     error: Problem | None
     links: JobLinks
 

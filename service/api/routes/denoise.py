@@ -12,7 +12,7 @@ from service.api.negotiation import accepted, prefers_async
 from service.api.openapi import ENGINE, IMAGES, STORING, image_request, image_response, problems
 from service.api.options import parse
 from service.api.rendering import DENOISE_HEADERS, denoised_image, denoised_json
-from service.api.routes.jobs import create_job
+from service.api.routes.jobs import accept_job
 from service.api.run_job import run_job
 from service.api.schemas import Denoised, DenoiseOptions
 from service.api.upload import Upload
@@ -40,9 +40,7 @@ async def denoise(request: Request) -> Response:
     With the header `Prefer: respond-async`, the response is that of `POST /v1/jobs`.
     """
     if prefers_async(request):
-        response = await create_job(request)
-        response.headers["preference-applied"] = "respond-async"
-        return response
+        return await accept_job(request, "denoise")
     context, record = context_of(request), current_record()
     record.model = DEFAULT_MODEL
     context.engine.check()

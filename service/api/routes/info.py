@@ -10,6 +10,7 @@ from service.api.context import context_of
 from service.api.openapi import problems
 from service.api.schemas import Info, Limits, ModelCard, Models
 from service.errors import DeviceLost, Draining, NotReady
+from service.settings import UPSCALE_MODEL
 
 router = APIRouter(tags=["about"])
 
@@ -22,6 +23,7 @@ async def models(request: Request) -> Models:
     cards = [
         ModelCard(
             name=model.name,
+            task="upscale" if model.name == UPSCALE_MODEL else "denoise",
             weights=model.weights,
             weights_sha256=model.weights_sha256,
             color_weights_sha256=model.color and model.color.weights_sha256,

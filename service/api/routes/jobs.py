@@ -1,7 +1,6 @@
-"""/v1/jobs: denoise in the background."""
+"""/v1/jobs: denoise and enlarge in the background."""
 
 import asyncio
-import hashlib
 import math
 import re
 import uuid
@@ -14,16 +13,18 @@ from starlette.responses import JSONResponse, Response
 
 from service import errors
 from service.api.context import context_of
-from service.api.denoising_request import denoising_job
 from service.api.error_responses import MEDIA_TYPE
-from service.api.job_runner import REPORT_SECONDS, JobRequest, runner_of
-from service.api.job_schemas import ACCEPTED, Job, Jobs, ListOptions, ResultOptions
+from service.api.job_request import job_request
+from service.api.job_runner import REPORT_SECONDS, runner_of
+from service.api.job_schemas import ACCEPTED, Job, Jobs, ListOptions, ResultOptions, Task, TaskOption
 from service.api.negotiation import accepted
 from service.api.openapi import ENGINE, IMAGES, STORED, STORING, file_response, image_request, problems, query_parameters
 from service.api.options import parse
-from service.api.rendering import DENOISE_HEADERS, QUALITY_HEADERS
+from service.api.rendering import DENOISE_HEADERS
 from service.api.schemas import DenoiseOptions
-from service.api.upload import Upload, read_body
+from service.api.upload import read_body
+from service.api.upscale_rendering import UPSCALE_HEADERS
+from service.api.upscale_schemas import UpscaleOptions
 from service.imaging.picture import MEDIA_TYPES
 from service.jobs.state import ANYONE, JobState
 from service.settings import DEFAULT_MODEL
@@ -34,6 +35,8 @@ router = APIRouter(tags=["jobs"])
 LONGEST_WAIT = 10.0
 """Seconds that a caller is asked to wait at most before it asks for the state of a job again."""
 
+_HEADERS = {**UPSCALE_HEADERS, **DENOISE_HEADERS}
+_QUALITY_HEADERS = {name.lower() for name in _HEADERS if "PSNR" in name or "SSIM" in name}  # of the file, not of the picture
 _ID = r"[A-Za-z0-9_-]{16,64}"
 JobId = Annotated[
     str,
@@ -59,6 +62,7 @@ async def found_job(request: Request, job_id: JobId) -> JobState:
 
 
 Found = Annotated[JobState, Depends(found_job)]
+_ASKED = image_request((TaskOption, UpscaleOptions, DenoiseOptions), "DenoiseForm")
 _KNOWN: dict[int | str, dict[str, Any]] = {200: {"model": Job, "description": "The same job was accepted before."}}
 
 
@@ -66,10 +70,10 @@ _KNOWN: dict[int | str, dict[str, Any]] = {200: {"model": Job, "description": "T
     "/v1/jobs",
     status_code=202,
     responses={**ACCEPTED, **problems(*IMAGES, *ENGINE, *STORING)},
-    openapi_extra=image_request(DenoiseOptions, "DenoiseForm"),
+    openapi_extra=_ASKED,
 )
 async def create_job(request: Request) -> Response:
-    """Denoise an image in the background; the images and options are those of `POST /v1/denoise`."""
+    """Denoise an image in the background, or enlarge it with `task=upscale`; each task takes the options of its own route."""
     return await submit(request, uuid.uuid4().hex)
 
 
@@ -77,10 +81,10 @@ async def create_job(request: Request) -> Response:
     "/v1/jobs/{job_id}",
     status_code=202,
     responses={**_KNOWN, **ACCEPTED, **problems(*IMAGES, *ENGINE, *STORING, errors.JobConflict)},
-    openapi_extra=image_request(DenoiseOptions, "DenoiseForm"),
+    openapi_extra=_ASKED,
 )
 async def create_job_with_id(request: Request, job_id: JobId) -> Response:
-    """Denoise an image in the background under an ID of your own; a repeated request with the same content starts nothing new."""
+    """Do the same under an ID of your own; a repeated request with the same content starts nothing new."""
     if not re.fullmatch(_ID, job_id):
         raise errors.InvalidParameter(
             "The ID of a job has 16 to 64 letters, digits, hyphens and underscores.", parameters=["job_id"]
@@ -123,13 +127,13 @@ async def job(request: Request, state: Found) -> Response:
     "/v1/jobs/{job_id}/result",
     response_class=Response,
     responses={
-        **file_response(tuple(MEDIA_TYPES.values()), DENOISE_HEADERS),
+        **file_response(tuple(MEDIA_TYPES.values()), _HEADERS),
         **problems(*IMAGES, *ENGINE, errors.JobNotFinished, errors.JobGone, errors.InstanceLost, *STORED),
     },
     openapi_extra={"parameters": query_parameters(ResultOptions)},
 )
 async def job_result(request: Request, state: Found) -> Response:
-    """Return the denoised image, in any format and any number of times."""
+    """Return the denoised or enlarged image, in any format and any number of times."""
     context, runner = context_of(request), runner_of(request)
     options = parse(ResultOptions, dict(request.query_params))
     formats = accepted(request)
@@ -147,7 +151,7 @@ async def job_result(request: Request, state: Found) -> Response:
         if file_format == result.file_format and options.depth is None and options.strength == 1:
             file = result.file
         else:
-            headers = {name: value for name, value in headers.items() if name not in QUALITY_HEADERS}
+            headers = {name: value for name, value in headers.items() if name not in _QUALITY_HEADERS}
             current_record().pixels = result.samples.size
             file = await context.run_stage("encode", result.write, file_format, options.depth, options.strength, context.limits)
     runner.note_read(state)
@@ -184,8 +188,20 @@ async def delete_job(request: Request, state: Found) -> Response:
     return state_response(await runner_of(request).cancel(state))
 
 
-async def submit(request: Request, job_id: str) -> Response:
+async def accept_job(request: Request, task: Task) -> Response:
+    """Accept a background job from a request that prefers not to wait, and return its state."""
+    response = await submit(request, uuid.uuid4().hex, task)
+    response.headers["preference-applied"] = "respond-async"
+    return response
+
+
+async def submit(request: Request, job_id: str, task: Task | None = None) -> Response:
     """Accept a background job, and return its state.
+
+    Args:
+        request: The request.
+        job_id: ID of the job.
+        task: What the job does; None if an option says it.
 
     Raises:
         ServiceError: If the request is invalid, or if the job is not admitted.
@@ -195,15 +211,8 @@ async def submit(request: Request, job_id: str) -> Response:
     context.engine.check()
     accept = accepted(request)
 
-    def prepare(upload: Upload) -> JobRequest:
-        options = parse(DenoiseOptions, upload.fields)
-        job = denoising_job(context, upload, options, accept)
-        other_bytes = len(upload.reference or b"") + len(upload.mask or b"")
-        fingerprint = _fingerprint(upload, options)
-        return JobRequest(job, upload.image, other_bytes, fingerprint, options.color == "gray", options.noise_map)
-
     raw = await read_body(request, context)
-    asked = await context.run_stage("read", lambda: prepare(raw.parse()))
+    asked = await context.run_stage("read", lambda: job_request(context, raw.parse(), accept, task))
     state, new = await runner.submit(_owner(), job_id, asked)
     record.model = None  # the job is counted when it ends
     return state_response(state, 202 if new else 200)
@@ -220,11 +229,3 @@ def state_response(state: JobState, status: int = 200) -> Response:
 
 def _owner() -> str:
     return current_record().caller or ANYONE
-
-
-def _fingerprint(upload: Upload, options: DenoiseOptions) -> str:
-    """Return the SHA-256 of what a job is asked to do."""
-    digest = hashlib.sha256()
-    for part in (options.model_dump_json().encode(), upload.image, upload.reference or b"", upload.mask or b""):
-        digest.update(len(part).to_bytes(8) + part)
-    return digest.hexdigest()

@@ -14,15 +14,19 @@ from pydantic import BaseModel
 from service.api.app import create_app
 from service.api.neighbor_schemas import NeighborOptions
 from service.api.schemas import DenoiseOptions, EvaluateOptions, NoiseOptions
+from service.api.upscale_schemas import UpscaleOptions
 from service.settings import Settings
-from tests.support.live import Live, live, png, settings_for
+from tests.support.live import Live, png
+from tests.support.upscaling import random_upscaling_weights, upscaling_service
 
 OPTIONS: dict[str, type[BaseModel]] = {
     "denoise": DenoiseOptions,
+    "upscale": UpscaleOptions,
     "evaluate": EvaluateOptions,
     "noise": NoiseOptions,
     "neighbors": NeighborOptions,
 }
+FILES = {"denoise": {"image", "reference", "mask"}, "upscale": {"image", "reference"}}
 KEY = "open sesame"
 
 
@@ -37,8 +41,9 @@ def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def service(weights: Path) -> Iterator[Live]:
-    with live(settings_for(weights, api_key_hashes=[hashlib.sha256(KEY.encode()).hexdigest()])) as running:
+def service(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    upscaling_weights = random_upscaling_weights(tmp_path_factory.mktemp("upscaling"))
+    with upscaling_service(weights, upscaling_weights, api_key_hashes=[hashlib.sha256(KEY.encode()).hexdigest()]) as running:
         yield running
 
 
@@ -55,6 +60,7 @@ def references(node: Any) -> Iterator[str]:
 def test_operations_have_short_names(operations: dict[str, dict[str, Any]]) -> None:
     assert operations.keys() == {
         "denoise",
+        "upscale",
         "evaluate",
         "noise",
         "neighbors",
@@ -81,7 +87,14 @@ def test_options_are_in_the_query_and_files_in_the_form(
     assert parameters == [("query", option) for option in OPTIONS[name].model_fields]
     reference = operations[name]["requestBody"]["content"]["multipart/form-data"]["schema"]["$ref"]
     form = document["components"]["schemas"][reference.removeprefix("#/components/schemas/")]
-    assert set(form["properties"]) == ({"image", "reference", "mask"} if name == "denoise" else {"image"})
+    assert set(form["properties"]) == FILES.get(name, {"image"})
+
+
+def test_jobs_take_a_task_and_the_options_of_all_tasks(operations: dict[str, dict[str, Any]]) -> None:
+    wanted = {"task"} | DenoiseOptions.model_fields.keys() | UpscaleOptions.model_fields.keys()
+    for name in ("create_job", "create_job_with_id"):
+        names = [each["name"] for each in operations[name]["parameters"] if each["in"] == "query"]
+        assert sorted(names) == sorted(wanted)
 
 
 def test_only_the_pixel_is_required(operations: dict[str, dict[str, Any]]) -> None:
@@ -108,10 +121,14 @@ def test_bodies_and_headers_of_good_responses_are_described(operations: dict[str
         for name, operation in operations.items()
     }
     assert all(response["description"] not in ("", "Successful Response") for response in good.values())
-    assert set(good["denoise"]["content"]) == {
-        "application/json",
-        *(f"image/{x}" for x in ("png", "jpeg", "webp", "avif", "tiff", "bmp")),
-    }
+    assert (
+        set(good["denoise"]["content"])
+        == set(good["upscale"]["content"])
+        == {
+            "application/json",
+            *(f"image/{x}" for x in ("png", "jpeg", "webp", "avif", "tiff", "bmp")),
+        }
+    )
     assert {"image/avif", "image/heic", "image/heif"} <= set(operations["denoise"]["requestBody"]["content"])
     assert set(good["evaluate"]["content"]) == {"application/json", "image/png"}
     assert set(good["neighbors"]["content"]) == {"application/json", "image/png"}
@@ -123,8 +140,10 @@ def test_bodies_and_headers_of_good_responses_are_described(operations: dict[str
 def test_the_headers_that_are_sent_are_described(service: Live, operations: dict[str, dict[str, Any]]) -> None:
     authorized = {"X-API-Key": KEY}
     files = {"image": png(), "reference": png(seed=1)}
+    enlarging = {"image": png(), "reference": png(96, 80)}
     answers = {
         "denoise": service.client.post("/v1/denoise", files=files, headers=authorized),
+        "upscale": service.client.post("/v1/upscale?sigma=auto", files=enlarging, headers=authorized),
         "evaluate": service.client.post("/v1/evaluate", content=png(), headers=authorized),
         "neighbors": service.client.post("/v1/neighbors?x=1&y=2", content=png(), headers=authorized),
     }
@@ -169,9 +188,12 @@ def test_a_client_made_from_the_document_works(service: Live, key: dict[str, str
     headers = {"X-API-Key": KEY, "Accept": "application/json"}
     in_color = service.client.post("/v1/denoise?color=rgb", content=png(80, 80, 3), headers=headers).json()
     assert [each["plane"] for each in in_color["sigmas"]] == ["luma", "red-blue", "magenta-green"]
+    upscaled = ask("upscale", {"factor": 3, "sigma": 5, "format": "tiff"}, "image")
+    assert (upscaled["factor"], upscaled["width"], upscaled["media_type"]) == (3, 120, "image/tiff")
     evaluated = ask("evaluate", {"sigma": 20, "seed": 3}, "image")
     assert (evaluated["sigma"], evaluated["seed"]) == (20, 3)
     assert ask("noise", {}, "image")["confidence"] > 0
     neighbors = ask("neighbors", {"x": 3, "y": 4, "sigma": 20}, "image")["neighbors"]
     assert [each["index"] for each in neighbors] == [1, 2]
-    assert [card.name for card in client.createRequest("models")().models] == ["n3net", "n3unet", "photo", "dncnn", "nlm"]
+    tasks = {card.name: card.task for card in client.createRequest("models")().models}
+    assert tasks == dict.fromkeys(("n3net", "n3unet", "photo", "dncnn", "nlm"), "denoise") | {"upscale": "upscale"}

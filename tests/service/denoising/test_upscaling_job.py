@@ -42,7 +42,8 @@ def job(
 
 
 def bicubic(each: Pass) -> Plane:
-    return enlarge_planes(each.plane[None], each.factor)[0]
+    enlarged: Plane = enlarge_planes(each.plane[None], each.factor)[0]
+    return enlarged
 
 
 def repeated(planes: Planes, factor: int) -> Planes:

@@ -68,7 +68,7 @@ def result(size: int = 1000, *, alpha: bool = False, dtype: type = np.uint16) ->
     samples: Any = np.arange(size, dtype=dtype).reshape(1, 10, -1)
     metadata = Metadata(b"exif", b"profile", (72.0, 300.0), "n3denoise")
     picture = Picture(np.empty((0, 0, 0), np.float32), format="tiff", depth="16", metadata=metadata, conversions=("was-cmyk",))
-    return JobResult(b"file", "tiff", samples, samples[0] if alpha else None, picture, b"image", gray=True)
+    return JobResult(b"file", "tiff", samples, samples[0] if alpha else None, picture, b"image", gray=True, factor=3)
 
 
 async def until(store: JobStore, condition: Callable[[JobState | None], bool]) -> JobState | None:
@@ -112,7 +112,7 @@ def test_a_result_comes_back_as_it_was(run: Run, monkeypatch: pytest.MonkeyPatch
         await store.end(state().ended("succeeded", 60), kept)
         found = await store.result(OWNER, ID)
         assert found
-        assert (found.file, found.file_format, found.image, found.gray) == (kept.file, "tiff", kept.image, True)
+        assert (found.file, found.file_format, found.image, found.gray, found.factor) == (kept.file, "tiff", kept.image, True, 3)
         np.testing.assert_array_equal(found.samples, kept.samples, strict=True)
         assert (found.alpha is None) == (not alpha)
         if found.alpha is not None:
