@@ -18,7 +18,7 @@ EXACT_SHARE = 0.4
 """Share of the simulated photographs for which the network is told the exact noise level map."""
 ESTIMATE_ERROR = 0.2
 """Standard deviation of the logarithm of the error of the others, if there is no network that estimates them."""
-CLEAN_SHARE = 0.5
+CLEAN_SHARE = 0.75
 """Share of the crops for super-resolution that have no noise."""
 DETAIL_LEVEL = 0.03
 """Level that a crop for super-resolution counts as having for each unit of the factor, because enlarging leaves errors as noise
