@@ -15,19 +15,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.markdown import paragraph, row_of
 from benchmarks.provenance import RESULTS, provenance
 from benchmarks.serving.load_client import picture
 from benchmarks.serving.ray_cluster import ENVIRONMENT
+from benchmarks.serving.ray_report import batch_page
 
-SIZE = (512, 512)
-SIGMA = "25"
+SIZE = (256, 256)
+OPTIONS = ("--sigma", "25", "--model", "n3unet")
 
 
 def main() -> None:
     """Measure and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=200, help="number of pictures of 512 x 512 pixels")
+    parser.add_argument("--pictures", type=int, default=200, help="number of pictures of 256 x 256 pixels")
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)), help="cores for both commands")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the report")
     arguments = parser.parse_args()
@@ -38,7 +38,7 @@ def main() -> None:
             (folder / "in" / f"{index:04}.png").write_bytes(picture(SIZE))
         results = measure(folder, arguments.pictures, arguments.cores)
     (arguments.out / "ray-batch.json").write_text(json.dumps(results, indent=1) + "\n")
-    (arguments.out / "ray-batch.md").write_text(page(results))
+    (arguments.out / "ray-batch.md").write_text(batch_page(results))
 
 
 def measure(folder: Path, pictures: int, cores: int) -> dict[str, Any]:
@@ -62,7 +62,9 @@ def measure(folder: Path, pictures: int, cores: int) -> dict[str, Any]:
         "pictures": pictures,
         "cores": cores,
         "plain_seconds": plain,
+        "plain_per_minute": per_minute(folder / "plain"),
         "ray_seconds": whole,
+        "ray_per_minute": per_minute(folder / "whole"),
         "before": len(before),
         "after": len(after),
         "skipped": int(found[2]),
@@ -74,7 +76,7 @@ def measure(folder: Path, pictures: int, cores: int) -> dict[str, Any]:
 
 def command(folder: Path, out: str, *options: str) -> list[str]:
     """Return the command that denoises the pictures into a folder."""
-    return [sys.executable, "-m", "service", "denoise", str(folder / "in"), "-o", str(folder / out), "--sigma", SIGMA, *options]
+    return [sys.executable, "-m", "service", "denoise", str(folder / "in"), "-o", str(folder / out), *OPTIONS, *options]
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -89,40 +91,15 @@ def timed(words: list[str], threads: int = 1) -> float:
     return time.monotonic() - began
 
 
+def per_minute(folder: Path) -> float:
+    """Return the results per minute between the first and the last one, so that the start of a command does not count."""
+    times = written(folder).values()
+    return 60e9 * (len(times) - 1) / (max(times) - min(times))
+
+
 def written(folder: Path) -> dict[Path, int]:
     """Return when each result was written, without files that are not complete."""
     return {path: path.stat().st_mtime_ns for path in folder.glob("[!.]*.png")}
-
-
-def page(results: dict[str, Any]) -> str:
-    """Return ray-batch.md."""
-    pictures, cores = results["pictures"], results["cores"]
-
-    def rate(seconds: float) -> str:
-        return f"{seconds:.0f} s, {60 * pictures / seconds:.0f} pictures per minute"
-
-    lines = [
-        "# Many files on Ray",
-        "",
-        f"Measured by `python -m benchmarks.serving.ray_batch`: {results['when']}.",
-        "",
-        paragraph(
-            f"`n3denoise denoise` with {pictures} pictures of 512 x 512 pixels on {cores} cores: the plain command with as many",
-            "threads, and `--ray local` with as many workers of one thread. Times include the start of both.",
-        ),
-        "",
-        "| | |",
-        "|---|---|",
-        row_of("plain command", rate(results["plain_seconds"])),
-        row_of("`--ray local`", rate(results["ray_seconds"])),
-        row_of("results when Ray was killed", results["before"]),
-        row_of("of these skipped by the second run", results["skipped"]),
-        row_of("computed twice", results["computed_twice"]),
-        row_of("missing", results["missing"]),
-        row_of("different from the plain command", results["different"]),
-        "",
-    ]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

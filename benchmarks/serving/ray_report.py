@@ -1,4 +1,4 @@
-"""The report of the Ray Serve benchmark: a page with figures, and a plot of the autoscaling."""
+"""The reports of the benchmarks on Ray: pages with figures, and a plot of the autoscaling."""
 
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,9 @@ def page(results: dict[str, Any]) -> str:
         paragraph(
             f"{results['replicas']} replicas with one thread each, together {results['capacity'] / 1e6:.2g} MP/s. Images of",
             f"mixed sizes arrive for {results['seconds']:g} s at {results['load']:g} times this rate. After a third of the time,",
-            "one replica is killed (SIGKILL), or the deployment is replaced by one with another setting.",
+            "one replica is killed (SIGKILL), or the deployment is replaced by one with another setting. The replicas share the",
+            "cores with each other and with the client. Goodput is the number of pixels in the answers that arrive in a period,",
+            "divided by its length. The largest images take most of a minute, so it varies much over a few seconds.",
         ),
         "",
         "| | killed | updated |",
@@ -45,7 +47,8 @@ def page(results: dict[str, Any]) -> str:
         "",
         paragraph(
             "The same images arrive at 0.9 times the rate of all replicas, beginning with one replica, and stop after",
-            f"{scaled['stopped'] / 60:.1f} minutes. Answers by status: {counts(scaled['statuses'])}.",
+            f"{scaled['stopped'] / 60:.1f} minutes (dashed line). Answers by status: {counts(scaled['statuses'])}.",
+            "The waiting work is that of all replicas as Ray exports it, about every 10 s.",
         ),
         "",
         "![Replicas and waiting work over time](ray.svg)",
@@ -68,13 +71,45 @@ def counts(statuses: dict[str, int]) -> str:
     return ", ".join(f"{status}: {count}" for status, count in sorted(statuses.items()))
 
 
+def batch_page(results: dict[str, Any]) -> str:
+    """Return ray-batch.md."""
+    pictures, cores = results["pictures"], results["cores"]
+
+    def speed(command: str) -> str:
+        return f"{results[f'{command}_seconds']:.0f} s; {results[f'{command}_per_minute']:.0f} pictures per minute"
+
+    lines = [
+        "# Many files on Ray",
+        "",
+        f"Measured by `python -m benchmarks.serving.ray_batch`: {results['when']}.",
+        "",
+        paragraph(
+            f"`n3denoise denoise --model n3unet` with {pictures} pictures of 256 x 256 pixels; number of cores: {cores}.",
+            "The plain command has as many threads, and `--ray local` as many workers of one thread. Times include the start;",
+            "the rates are those from the first result to the last one.",
+        ),
+        "",
+        "| | |",
+        "|---|---|",
+        row_of("plain command", speed("plain")),
+        row_of("`--ray local`", speed("ray")),
+        row_of("results when Ray was killed", results["before"]),
+        row_of("of these skipped by the second run", results["skipped"]),
+        row_of("computed twice", results["computed_twice"]),
+        row_of("missing", results["missing"]),
+        row_of("different from the plain command", results["different"]),
+        "",
+    ]
+    return "\n".join(lines)
+
+
 def plot(scaled: dict[str, Any], out: Path) -> None:
     """Draw the number of replicas and the seconds of waiting work over time."""
     minutes = [at / 60 for at, _, _ in scaled["series"]]
     with svg_figure(out / "ray.svg", 7, 4) as figure:
         replicas, waiting = figure.subplots(2, 1, sharex=True)
         replicas.step(minutes, [count for _, count, _ in scaled["series"]], where="post")
-        replicas.set(ylabel="replicas", ylim=(0, None))
+        replicas.set(ylabel="replicas", ylim=(0, None), yticks=range(max(count for _, count, _ in scaled["series"]) + 1))
         waiting.plot(minutes, [seconds for _, _, seconds in scaled["series"]], color="C2")
         waiting.set(ylabel="seconds of work", xlabel="minutes", ylim=(0, None))
         for axes in (replicas, waiting):
