@@ -23,7 +23,7 @@ class JobState(BaseModel):
         started_at: When its computation began.
         finished_at: When it reached its final state.
         expires_at: When its result is dropped.
-        figures: What the JSON of `POST /v1/denoise` says about the result, without the image.
+        figures: What the JSON of `POST /v1/denoise` or `POST /v1/upscale` says about the result, without the image.
         headers: Headers of the result.
         error: Problem document that says why the job failed or was canceled.
         version: Increases with each change.

@@ -44,7 +44,8 @@ def test_every_operation_keeps_to_the_document(operations: list[Operation]) -> N
 def test_what_breaks_the_document_is_refused(operations: list[Operation]) -> None:
     breakable = [each for each in operations if each.query or each.body]
     jobs = {"/v1/jobs", "/v1/jobs/{job_id}", "/v1/jobs/{job_id}/result"}
-    assert {"/v1/denoise", "/v1/evaluate", "/v1/noise", "/v1/neighbors"} | jobs == {each.path for each in breakable}
+    images = {f"/v1/{name}" for name in ("denoise", "upscale", "evaluate", "noise", "neighbors")}
+    assert images | jobs == {each.path for each in breakable}
     for operation in breakable:
         parts = examine(operation.as_strategy(generation_mode=GenerationMode.NEGATIVE), broken=True)
         expected = {ParameterLocation.QUERY} | ({ParameterLocation.BODY} if operation.body else set())
