@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from models.images.files import image_files, read_gray
-from models.images.metrics import psnr, ssim
+from models.images.metrics import plain_values, psnr, ssim
 from models.images.noise import add_noise, check_sigma
 from models.images.symmetries import SYMMETRIES
 from models.methods import Method
@@ -47,11 +47,7 @@ class Score:
 
     def asdict(self) -> dict[str, Any]:
         """Return the fields that are not None. A value that JSON cannot represent, such as an infinite PSNR, becomes None."""
-        return {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in asdict(self).items()
-            if value is not None
-        }
+        return plain_values(self)
 
 
 def evaluate_folder(

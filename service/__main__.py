@@ -7,9 +7,10 @@ import typer
 from service import version
 from service.cli.denoise import denoise
 from service.cli.evaluate import evaluate
-from service.cli.options import FLAG, SigmaListCommand
+from service.cli.options import FLAG, NumberListCommand
 from service.cli.serve import health, serve
 from service.cli.train import train
+from service.cli.upscale import upscale
 from service.cli.weights import weights
 
 app = typer.Typer(no_args_is_help=True)
@@ -35,7 +36,8 @@ def n3denoise(
 app.command()(serve)
 app.command()(health)
 app.command()(denoise)
-app.command(cls=SigmaListCommand)(evaluate)
+app.command()(upscale)
+app.command(cls=NumberListCommand)(evaluate)
 app.command()(train)
 app.add_typer(weights, name="weights")
 

@@ -1,11 +1,16 @@
 """Image quality against a reference of the same size, in the [0, 1] range."""
 
 import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Image = Tensor | NDArray[np.floating]
 
@@ -49,6 +54,15 @@ def ssim(image: Image, reference: Image) -> float:
             use_sample_covariance=False,
         )
     )
+
+
+def plain_values(figures: "DataclassInstance") -> dict[str, Any]:
+    """Return the fields of some figures that are not None. What JSON cannot represent, such as an infinite PSNR, becomes None."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in asdict(figures).items()
+        if value is not None
+    }
 
 
 def _same_shape(image: Image, reference: Image) -> None:

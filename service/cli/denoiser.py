@@ -1,6 +1,6 @@
 """What `n3denoise denoise` does to every file: a choice of models and options, from which any process can load a denoiser."""
 
-import math
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -10,7 +10,7 @@ import torch
 from models.images.noise import check_sigma
 from models.inference.photo import Photo
 from models.methods import Method, load_method, method_names
-from service.cli.files import Denoise, FileDenoiser, Progress
+from service.cli.files import FileDenoiser, Progress, RunPass
 from service.denoising.job import OutputOptions
 from service.denoising.photon_counts import PhotonOptions
 from service.denoising.pipeline import DenoisingOptions, Pass
@@ -77,12 +77,7 @@ class DenoiserOptions:
         )
 
 
-def given(number: float) -> float | None:
-    """Return a number that an option was given, with None for "auto", which the option holds as nan."""
-    return None if math.isnan(number) else number
-
-
-def pass_runner(method: Method, photo: Method | None = None) -> Denoise:
+def pass_runner(method: Method, photo: Method | None = None) -> RunPass:
     """Return a function that runs a pass of the network and reports its progress.
 
     Args:
@@ -97,11 +92,16 @@ def pass_runner(method: Method, photo: Method | None = None) -> Denoise:
         else:
             assert isinstance(chosen, Photo)  # the only one that knows noise level maps
             steps = chosen.estimate_steps(plane) if each.sigma is None else chosen.steps(plane, torch.from_numpy(each.sigma))
-        while True:
-            try:
-                progress(next(steps))
-            except StopIteration as end:
-                result: Plane = end.value.numpy()
-                return result
+        return run_reporting(steps, progress)
 
     return run_pass
+
+
+def run_reporting(steps: Generator[float, None, torch.Tensor], progress: Progress) -> Plane:
+    """Run a computation to its end, report its progress, and return its result."""
+    while True:
+        try:
+            progress(next(steps))
+        except StopIteration as end:
+            result: Plane = end.value.numpy()
+            return result

@@ -1,7 +1,8 @@
 """`n3denoise evaluate`: measure a model on folders of clean images."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import typer
 
@@ -10,19 +11,54 @@ from service.cli.options import FLAG, Device, MemoryBudget, Model, Precision, We
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from models.evaluation import Score
 
-_ENSEMBLE_COLUMNS = ("ensemble dB", "ensemble SSIM")
-_PAPER_SIGMAS = (25.0, 50.0, 70.0)
+class Evaluation(Protocol):
+    """What is measured on every folder, and how it is shown.
+
+    Attributes:
+        per_image: Number of scores of each image.
+    """
+
+    per_image: int
+
+    def scores(self, folder: Path) -> Iterator[Any]:
+        """Measure the images of a folder, and yield scores, which have a method `asdict`.
+
+        Raises:
+            ValueError: If the folder has no image, a file cannot be read, or the model was not made for what is asked.
+        """
+
+    def image_table(self, folder: str, scores: Sequence[Any]) -> "Table":
+        """Return a table with a row for each score."""
+
+    def mean_table(self, sets: Mapping[str, Sequence[Any]]) -> "Table":
+        """Return a table of mean scores, given the scores of each folder."""
+
+    def report(self, scores: Sequence[Any]) -> dict[str, Any]:
+        """Return the scores of a folder and their means as plain values for JSON."""
 
 
 def evaluate(
     folders: Annotated[list[Path], typer.Argument(help="Folders of clean images.")],
+    task: Annotated[
+        Literal["denoise", "upscale"],
+        typer.Option(
+            help="What to measure: adding noise and removing it (denoise), or reducing the images and enlarging them again, "
+            "bicubically and by the network (upscale)."
+        ),
+    ] = "denoise",
     sigma: Annotated[
         list[float] | None,
         typer.Option(
             help="Noise levels (0-255 scale), one or more: --sigma 25 50 70.",
-            show_default="25 50 70, or the single level that the weights are for",
+            show_default="25 50 70, or the single level that the weights are for; 0 to upscale",
+        ),
+    ] = None,
+    factor: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="For upscale: factors from 2 to 4, one or more: --factor 2 3 4.",
+            show_default="2 3 4",
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of noise samples per image, with seeds 0, 1, 2, ...")] = 1,
@@ -46,54 +82,91 @@ def evaluate(
     memory_budget: MemoryBudget = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all results to this file as JSON.")] = None,
     csv_file: Annotated[
-        Path | None, typer.Option("--csv", help="Write all results to this file as CSV, a line for each image, sigma and seed.")
+        Path | None, typer.Option("--csv", help="Write all results to this file as CSV, a line for each score.")
     ] = None,
 ) -> None:
-    """Add noise to clean images, denoise them, and report PSNR, SSIM and time per image and on average."""
-    import json
-
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from models.evaluation import evaluate_folder, report
-    from models.images.files import image_files
-    from models.methods import load_method
-    from service.cli.color_evaluation import evaluate_color_folder
-
+    """Add noise to clean images, or reduce them, restore them, and report PSNR, SSIM and time per image and on average."""
     if json_file and csv_file and json_file.resolve() == csv_file.resolve():
         raise typer.BadParameter("--json and --csv name the same file")
-    sets: dict[str, list[Score]] = {}
+    if task == "upscale" and (ensemble or color == "rgb" or seeds > 1 or model != "n3net"):
+        raise typer.BadParameter("--task upscale measures luma, and takes no --ensemble, --color, --seeds or --model")
+    if task == "denoise" and factor:
+        raise typer.BadParameter("--factor is for --task upscale")
+    loading = {"device": device, "dtype": dtype, "memory_budget": in_bytes(memory_budget)}
     try:
-        method = load_method(model, weights=weights, device=device, dtype=dtype, memory_budget=in_bytes(memory_budget))
-        lowest, highest = method.info.sigma_range
-        sigmas = sigma or ([lowest] if lowest == highest else [*_PAPER_SIGMAS])
-        evaluate_one = evaluate_folder if color == "gray" else evaluate_color_folder
-        total = sum(len(image_files(folder)) for folder in folders) * len(sigmas) * seeds
+        if task == "upscale":
+            evaluation = _upscaling(None if weights == "default" else weights, loading, factor, sigma)
+        else:
+            evaluation = _denoising(model, weights, loading, sigma, seeds, ensemble, color)
         for file in filter(None, (json_file, csv_file)):
             file.open("a").close()  # fails now, and not after the measurements, if the file cannot be written
-        with Progress(console=Console(stderr=True)) as progress:
-            task = progress.add_task("denoising", total=total)
-            for folder in folders:
-                scores = sets.setdefault(str(folder), [])
-                for score in evaluate_one(method, folder, sigmas, seeds, ensemble):
-                    scores.append(score)
-                    progress.advance(task)
+        sets = _measured(evaluation, folders)
     except (ValueError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
+    _report(evaluation, sets, json_file, csv_file)
+
+
+def _denoising(
+    model: str,
+    weights: str,
+    loading: dict[str, Any],
+    sigmas: list[float] | None,
+    seeds: int,
+    ensemble: bool,
+    color: Literal["gray", "rgb"],
+) -> Evaluation:
+    from models.methods import load_method
+    from service.cli.denoising_evaluation import DenoisingEvaluation
+
+    return DenoisingEvaluation(load_method(model, weights=weights, **loading), sigmas, seeds, ensemble, color)
+
+
+def _upscaling(weights: str | None, loading: dict[str, Any], factors: list[int] | None, sigmas: list[float] | None) -> Evaluation:
+    from models.upscaling_evaluation import load_upscale
+    from service.cli.upscaling_evaluation import UpscalingEvaluation
+
+    return UpscalingEvaluation(load_upscale(weights, **loading), factors, sigmas)
+
+
+def _measured(evaluation: Evaluation, folders: list[Path]) -> dict[str, list[Any]]:
+    """Return the scores of each folder, and show the progress."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from models.images.files import image_files
+
+    sets: dict[str, list[Any]] = {}
+    total = sum(len(image_files(folder)) for folder in folders) * evaluation.per_image
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("measuring", total=total)
+        for folder in folders:
+            scores = sets.setdefault(str(folder), [])
+            for score in evaluation.scores(folder):
+                scores.append(score)
+                progress.advance(task)
+    return sets
+
+
+def _report(evaluation: Evaluation, sets: dict[str, list[Any]], json_file: Path | None, csv_file: Path | None) -> None:
+    """Print the tables, and write the files that are asked for."""
+    import json
+
+    from rich.console import Console
+
     console = Console()
-    for folder_name, scores in sets.items():
-        console.print(image_table(folder_name, scores, ensemble))
-    console.print(mean_table(sets, ensemble))
+    for folder, scores in sets.items():
+        console.print(evaluation.image_table(folder, scores))
+    console.print(evaluation.mean_table(sets))
     if json_file:
-        reports = {name: report(scores) for name, scores in sets.items()}
+        reports = {name: evaluation.report(scores) for name, scores in sets.items()}
         content = next(iter(reports.values())) if len(reports) == 1 else {"sets": reports}
         json_file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     if csv_file:
-        write_csv(csv_file, sets)
+        _write_csv(csv_file, sets)
 
 
-def write_csv(path: Path, sets: "dict[str, list[Score]]") -> None:
+def _write_csv(path: Path, sets: dict[str, list[Any]]) -> None:
     """Write a line for each score, with its folder; a value that is not finite leaves its cell empty."""
     import csv
 
@@ -103,35 +176,3 @@ def write_csv(path: Path, sets: "dict[str, list[Score]]") -> None:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
-
-
-def image_table(folder: str, scores: "list[Score]", ensemble: bool) -> "Table":
-    """Return a table with a row for each score."""
-    from rich.table import Table
-
-    table = Table(title=folder)
-    for column in ("image", "sigma", "seed", "noisy dB", "PSNR dB", "SSIM", "s", *_ENSEMBLE_COLUMNS * ensemble):
-        table.add_column(column, justify="left" if column == "image" else "right")
-    for score in scores:
-        figures = (f"{score.psnr_noisy:.2f}", f"{score.psnr:.3f}", f"{score.ssim:.4f}", f"{score.seconds:.2f}")
-        more = (f"{score.psnr_ensemble:.3f}", f"{score.ssim_ensemble:.4f}") if ensemble else ()
-        table.add_row(score.image, f"{score.sigma:g}", str(score.seed), *figures, *more)
-    return table
-
-
-def mean_table(sets: "dict[str, list[Score]]", ensemble: bool) -> "Table":
-    """Return a table of mean scores with a row for each folder and noise level."""
-    from rich.table import Table
-
-    from models.evaluation import mean_scores
-
-    table = Table(title="mean")
-    for column in ("folder", "sigma", "images", "PSNR dB", "SSIM", "s", *_ENSEMBLE_COLUMNS * ensemble):
-        table.add_column(column, justify="left" if column == "folder" else "right")
-    for folder, scores in sets.items():
-        for sigma, mean in mean_scores(scores).items():
-            images = len({score.image for score in scores})
-            figures = (f"{mean['psnr']:.3f}", f"{mean['ssim']:.4f}", f"{mean['seconds']:.2f}")
-            more = (f"{mean['psnr_ensemble']:.3f}", f"{mean['ssim_ensemble']:.4f}") if ensemble else ()
-            table.add_row(folder, f"{sigma:g}", str(images), *figures, *more)
-    return table

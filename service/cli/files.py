@@ -1,30 +1,34 @@
-"""Denoise many files: find them, decide where each result goes, and report the outcome for each."""
+"""Process many files: find them, decide where each result goes, and report the outcome for each."""
 
 import mimetypes
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from models.atomic_write import atomic_write
+from models.images.noise_level import NoiseEstimate
 from models.model_info import ModelInfo
 from service.denoising import job
-from service.denoising.job import DenoisingJob, DenoisingResult, OutputOptions
+from service.denoising.job import DenoisingJob, DenoisingResult, Job, OutputOptions, PictureResult
 from service.denoising.photon_counts import PhotonOptions
-from service.denoising.pipeline import DenoisedPicture, DenoisingOptions, Pass
+from service.denoising.pipeline import DenoisingOptions, Pass
 from service.errors import ServiceError
 from service.imaging import codec
 from service.imaging.picture import INPUT_SUFFIXES, SUFFIXES, DecodeLimits, Format, Plane
 
 Progress = Callable[[float], None]
-Denoise = Callable[[Pass, Progress], Plane]
+RunPass = Callable[[Pass, Progress], Plane]
+"""Runs a pass of a network and reports its progress, from 0 to 1."""
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One file to denoise.
+    """One file to process.
 
     Attributes:
         path: Path of the file.
@@ -42,23 +46,51 @@ class Outcome:
     Attributes:
         source: The file.
         target: Path of the result, or None if there is none.
-        denoised: How the picture was denoised, or None.
+        notes: In a few words, how the picture was processed; empty if there is no result.
         problem: Why there is no result; empty if there is one.
     """
 
     source: Source
     target: Path | None = None
-    denoised: DenoisedPicture | None = None
+    notes: str = ""
     problem: str = ""
+
+
+AnyJob = TypeVar("AnyJob")
+AnyResult = TypeVar("AnyResult", bound=PictureResult)
+
+
+class FileProcessor(Protocol[AnyJob, AnyResult]):
+    """What is done to every file."""
+
+    def open(self, data: bytes) -> AnyJob:
+        """Return the job for a file.
+
+        Raises:
+            ServiceError: If the file is refused.
+        """
+
+    def run(self, opened: AnyJob, progress: Progress = lambda _: None) -> AnyResult:
+        """Run the job to its end.
+
+        Raises:
+            ServiceError: If the file cannot be decoded, processed or encoded.
+        """
+
+    def suffix(self, opened: AnyJob, name: str) -> str:
+        """Return the suffix of the result for a source of this name."""
+
+    def notes(self, result: AnyResult) -> str:
+        """Describe in a few words how the picture was processed."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileDenoiser:
-    """What is done to every file.
+    """Denoises every file.
 
     Attributes:
         model: The model.
-        denoise: Runs a pass of the network and reports its progress, from 0 to 1.
+        denoise: Runs a pass of the network.
         denoising: How to denoise.
         output: What to write.
         limits: Which files are accepted.
@@ -70,7 +102,7 @@ class FileDenoiser:
     """
 
     model: ModelInfo
-    denoise: Denoise
+    denoise: RunPass
     denoising: DenoisingOptions
     output: OutputOptions
     limits: DecodeLimits
@@ -107,13 +139,37 @@ class FileDenoiser:
         Raises:
             ServiceError: If it cannot be decoded, denoised or encoded.
         """
-        return job.run(opened, lambda each: self.denoise(each, lambda part: progress((each.index + part) / each.count)))
+        return run_passes(opened, self.denoise, progress)
 
     def suffix(self, opened: DenoisingJob, name: str) -> str:
-        """Return the suffix of the result: that of the source if it fits the format of the result."""
-        fitting = SUFFIXES[self.output.file_format or opened.default_format]
-        own = Path(name).suffix
-        return own if own.lower() in fitting else fitting[0]
+        """Return the suffix of the result for a source of this name."""
+        return suffix_of(self.output.file_format or opened.default_format, name)
+
+    def notes(self, result: DenoisingResult) -> str:
+        """Describe in a few words how a picture was denoised."""
+        denoised = result.denoised
+        notes = [denoised.model] if denoised.model else []
+        notes.append(f"sigma {denoised.sigma:.1f}")
+        if photons := denoised.photon_noise:
+            notes.append(f"gain {photons.gain:.3g}, read noise {photons.read_noise:.3g}, offset {photons.offset:.3g}")
+        return ", ".join([*notes, *estimate_notes(denoised.estimate), *denoised.warnings])
+
+
+def run_passes(opened: Job[Result], run_pass: RunPass, progress: Progress) -> Result:
+    """Run a job to its end, and report the progress of all its passes together."""
+    return job.run(opened, lambda each: run_pass(each, lambda part: progress((each.index + part) / each.count)))
+
+
+def suffix_of(file_format: Format, name: str) -> str:
+    """Return the suffix of a result: that of its source if it fits the format."""
+    fitting = SUFFIXES[file_format]
+    own = Path(name).suffix
+    return own if own.lower() in fitting else fitting[0]
+
+
+def estimate_notes(estimate: NoiseEstimate | None) -> list[str]:
+    """Describe in a few words how reliable an estimate of the noise is, if there is one."""
+    return [f"estimated with confidence {estimate.confidence:.2f}"] if estimate else []
 
 
 def is_gray(data: bytes, limits: DecodeLimits) -> bool:
@@ -162,15 +218,19 @@ def find_sources(inputs: Iterable[Path], out: Path) -> Iterator[Source]:
                     yield Source(path, path.relative_to(given))
 
 
-def denoise_files(
-    sources: Iterable[Source], out: Path, denoiser: FileDenoiser, overwrite: bool, progress: Progress = lambda _: None
+def process_files(
+    sources: Iterable[Source],
+    out: Path,
+    processor: FileProcessor[AnyJob, AnyResult],
+    overwrite: bool,
+    progress: Progress = lambda _: None,
 ) -> Iterator[Outcome]:
-    """Denoise files one after another; a file that fails does not stop the others.
+    """Process files one after another; a file that fails does not stop the others.
 
     Args:
         sources: The files.
         out: Folder of the results; created if it does not exist.
-        denoiser: What to do to each file.
+        processor: What to do to each file.
         overwrite: Whether an existing file may be replaced; two sources never write to the same file.
         progress: Told the progress of the current file, from 0 to 1.
 
@@ -180,18 +240,18 @@ def denoise_files(
     written: set[Path] = set()
     for source in sources:
         try:
-            opened = denoiser.open(source.path.read_bytes())
-            target = (out / source.relative).with_suffix(denoiser.suffix(opened, source.relative.name))
+            opened = processor.open(source.path.read_bytes())
+            target = (out / source.relative).with_suffix(processor.suffix(opened, source.relative.name))
             if target in written:
                 raise FileExistsError("two sources would be written to one file")
             if target.exists() and not overwrite:
                 raise FileExistsError(f"{target} exists; use --force to overwrite it")
-            result = denoiser.run(opened, progress)
+            result = processor.run(opened, progress)
             target.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(target) as part:
                 part.write_bytes(result.file)
             written.add(target)
-            yield Outcome(source, target, result.denoised)
+            yield Outcome(source, target, processor.notes(result))
         except ServiceError as error:
             yield Outcome(source, problem=error.detail)
         except OSError as error:

@@ -1,5 +1,7 @@
-"""Options that several commands share, and a command that takes several values of `--sigma` in a row."""
+"""Options that several commands share, and a command that takes several values of an option in a row."""
 
+import math
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -8,6 +10,66 @@ from typer.core import TyperCommand
 FLAG = ""
 """The metavar of an option without a value. Without it, the help text would show "<bool>", as if a value had to follow."""
 
+
+def number_or_auto(text: str) -> float:
+    """Parse a number of at least 0; "auto" becomes nan, because the parser of an option returns a single type."""
+    if text == "auto":
+        return math.nan
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < math.inf:
+        raise typer.BadParameter("must be a number of at least 0 (0-255 scale), or auto")
+    return number
+
+
+def format_or_alias(text: str) -> str:
+    """Parse the name of a file format, or an alias such as "jpg"."""
+    from service.imaging.picture import FORMAT_ALIASES, FORMATS
+
+    name = FORMAT_ALIASES.get(text, text)
+    if name not in FORMATS:
+        raise typer.BadParameter(f"must be one of {', '.join((*FORMATS, *FORMAT_ALIASES))}")
+    return name
+
+
+def given(number: float) -> float | None:
+    """Return a number that an option was given, with None for "auto", which the option holds as nan."""
+    return None if math.isnan(number) else number
+
+
+Sources = Annotated[
+    list[Path],
+    typer.Argument(metavar="IN...", help="Image files, folders (searched recursively), or - for standard input."),
+]
+Output = Annotated[
+    Path,
+    typer.Option(
+        *("--out", "-o"),
+        metavar="OUT",
+        help="Output folder; for a single input file also an output file, such as result.png; or - for standard output.",
+    ),
+]
+FileFormat = Annotated[
+    Literal["png", "jpeg", "webp", "avif", "tiff", "bmp"] | None,
+    typer.Option(
+        "--format",
+        parser=format_or_alias,
+        metavar="[png|jpeg|webp|avif|tiff|bmp]",
+        help="File format of the output; jpg means jpeg, and tif means tiff.",
+        show_default="same as the input, or jpeg for HEIC",
+    ),
+]
+BitDepth = Annotated[
+    Literal["8", "16", "float"] | None,
+    typer.Option("--depth", help="Bits per channel of the output: 8, 16, or float (32-bit).", show_default="same as the input"),
+]
+KeptMetadata = Annotated[
+    Literal["no-gps", "keep", "strip"],
+    typer.Option("--metadata", help="Metadata to keep: all but GPS data (no-gps), GPS data too (keep), or none (strip)."),
+]
+Force = Annotated[bool, typer.Option("--force", metavar=FLAG, help="Overwrite existing files.")]
 Model = Annotated[
     str,
     typer.Option(
@@ -50,21 +112,25 @@ def in_bytes(mebibytes: int | None) -> int | None:
     return None if mebibytes is None else mebibytes << 20
 
 
-class SigmaListCommand(TyperCommand):
-    """A command whose `--sigma` takes one or more numbers: `--sigma 25 50 70`."""
+LIST_OPTIONS = ("--sigma", "--factor")
+"""The options of which a `NumberListCommand` takes several values in a row."""
+
+
+class NumberListCommand(TyperCommand):
+    """A command whose `--sigma` and `--factor` take one or more numbers: `--sigma 25 50 70`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Repeat `--sigma` before every further number, the only form of a list that the parser understands."""
+        """Repeat the option before every further number, the only form of a list that the parser understands."""
         repeated: list[str] = []
-        in_list = False
+        option = ""
         for index, argument in enumerate(args):
-            if argument == "--sigma":
-                in_list = True
-            elif in_list and args[index - 1] != "--sigma":
+            if argument in LIST_OPTIONS:
+                option = argument
+            elif option and args[index - 1] != option:
                 if _is_number(argument):
-                    repeated.append("--sigma")
+                    repeated.append(option)
                 else:
-                    in_list = False
+                    option = ""
             repeated.append(argument)
         return super().parse_args(ctx, repeated)
 

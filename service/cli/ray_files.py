@@ -16,7 +16,7 @@ from models.atomic_write import atomic_write
 from models.machine import usable_cores
 from service.cli.denoiser import DenoiserOptions
 from service.cli.files import is_image_name
-from service.cli.report import notes_on, progress_bar
+from service.cli.report import progress_bar
 from service.errors import ServiceError
 
 _MOST_BLOCKS = 2_000
@@ -102,7 +102,7 @@ class Worker:
                 return outcome
             result = self._denoiser.run(opened)
             _write(results, target, result.file)
-            outcome["notes"] = notes_on(result.denoised)
+            outcome["notes"] = self._denoiser.notes(result)
         except ServiceError as error:
             outcome["problem"] = error.detail
         except OSError as error:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from models.model_info import ModelInfo
 from service.__main__ import app
-from service.cli.files import Denoise, FileDenoiser, Outcome, Progress, Source, denoise_files, find_sources
+from service.cli.files import FileDenoiser, Outcome, Progress, RunPass, Source, find_sources, process_files
 from service.denoising.job import OutputOptions
 from service.denoising.pipeline import DenoisingOptions, Pass
 from service.imaging.picture import DecodeLimits, Format, Plane
@@ -30,7 +30,7 @@ def half_as_bright(each: Pass, progress: Progress) -> Plane:
 
 
 def denoiser(
-    sigma: float | None = 25, denoise: Denoise = half_as_bright, file_format: Format | None = None, ensemble: bool = False
+    sigma: float | None = 25, denoise: RunPass = half_as_bright, file_format: Format | None = None, ensemble: bool = False
 ) -> FileDenoiser:
     options = DenoisingOptions(sigma, ensemble=ensemble)
     return FileDenoiser(MODEL, denoise, options, OutputOptions(file_format), DecodeLimits())
@@ -65,7 +65,7 @@ def opened(path: Path) -> Image.Image:
 
 def test_the_good_are_done_and_the_bad_are_named(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    outcomes = list(denoise_files(find_sources([folder], out), out, denoiser(), overwrite=False))
+    outcomes = list(process_files(find_sources([folder], out), out, denoiser(), overwrite=False))
     assert [(str(each.source.relative), each.problem) for each in outcomes] == [
         ("a.png", ""),
         ("cut.png", "The file is damaged or truncated."),
@@ -80,30 +80,30 @@ def test_the_good_are_done_and_the_bad_are_named(folder: Path, tmp_path: Path) -
 def test_nothing_is_overwritten_unless_told(folder: Path, tmp_path: Path) -> None:
     source = [Source(folder / "a.png", Path("a.png"))]
     (tmp_path / "a.png").write_bytes(b"precious")
-    (outcome,) = denoise_files(source, tmp_path, denoiser(), overwrite=False)
+    (outcome,) = process_files(source, tmp_path, denoiser(), overwrite=False)
     assert "exists" in outcome.problem
     assert (tmp_path / "a.png").read_bytes() == b"precious"
-    (outcome,) = denoise_files(source, tmp_path, denoiser(), overwrite=True)
+    (outcome,) = process_files(source, tmp_path, denoiser(), overwrite=True)
     assert not outcome.problem
     assert (pixels(tmp_path / "a.png") == 50).all()
 
 
 def test_two_sources_of_one_name_never_meet(folder: Path, tmp_path: Path) -> None:
     inputs = [folder / "a.png", folder / "deeper" / ".." / "a.png"]
-    outcomes = list(denoise_files(find_sources(inputs, tmp_path), tmp_path, denoiser(), overwrite=True))
+    outcomes = list(process_files(find_sources(inputs, tmp_path), tmp_path, denoiser(), overwrite=True))
     assert [bool(each.problem) for each in outcomes] == [False, True]
 
 
 def test_results_within_the_input_are_not_taken_for_input(folder: Path) -> None:
     out = folder / "out"
-    first = list(denoise_files(find_sources([folder], out), out, denoiser(), overwrite=True))
-    again = list(denoise_files(find_sources([folder], out), out, denoiser(), overwrite=True))
+    first = list(process_files(find_sources([folder], out), out, denoiser(), overwrite=True))
+    again = list(process_files(find_sources([folder], out), out, denoiser(), overwrite=True))
     assert len(first) == len(again) == 4
 
 
 def test_the_suffix_follows_the_format(folder: Path, tmp_path: Path) -> None:
     to_jpeg = denoiser(file_format="jpeg")
-    (outcome,) = denoise_files([Source(folder / "a.png", Path("a.png"))], tmp_path, to_jpeg, overwrite=False)
+    (outcome,) = process_files([Source(folder / "a.png", Path("a.png"))], tmp_path, to_jpeg, overwrite=False)
     assert outcome.target == tmp_path / "a.jpg"
     assert opened(tmp_path / "a.jpg").format == "JPEG"
 
@@ -111,7 +111,7 @@ def test_the_suffix_follows_the_format(folder: Path, tmp_path: Path) -> None:
 def test_progress_of_a_file_rises_over_its_runs(folder: Path, tmp_path: Path) -> None:
     seen: list[float] = []
     many = denoiser(ensemble=True)
-    list(denoise_files([Source(folder / "a.png", Path("a.png"))], tmp_path, many, overwrite=False, progress=seen.append))
+    list(process_files([Source(folder / "a.png", Path("a.png"))], tmp_path, many, overwrite=False, progress=seen.append))
     assert seen == sorted(seen)
     assert len(seen) == 16
     assert seen[-1] == 1
@@ -119,7 +119,7 @@ def test_progress_of_a_file_rises_over_its_runs(folder: Path, tmp_path: Path) ->
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     def outcomes() -> Iterator[Outcome]:
-        return denoise_files(find_sources([tmp_path / "none.png"], tmp_path), tmp_path, denoiser(), overwrite=False)
+        return process_files(find_sources([tmp_path / "none.png"], tmp_path), tmp_path, denoiser(), overwrite=False)
 
     assert [each.problem for each in outcomes()] == ["No such file or directory"]
 
