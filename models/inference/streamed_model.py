@@ -14,6 +14,7 @@ from models.inference.footprint import footprint
 from models.inference.fused_block import unfused_reason
 from models.model_info import ModelInfo
 from models.networks.config import AnyConfig
+from models.networks.correspondence_net import CorrespondenceConfig
 from models.networks.n3net import N3NetConfig, reflect
 from models.networks.n3unet import N3UNetConfig
 from models.networks.noise_level_net import NoiseLevelConfig
@@ -21,6 +22,7 @@ from models.networks.upscaling_net import EarlyUpscalingConfig, UpscalingConfig
 from models.weights.files import Weights, WeightsError, load_weights
 
 PURPOSES: dict[type, str] = {
+    CorrespondenceConfig: "classify matches",
     N3NetConfig: "remove noise",
     N3UNetConfig: "remove noise",
     NoiseLevelConfig: "estimate noise",

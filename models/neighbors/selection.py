@@ -140,6 +140,8 @@ def select_neighbors(
     k: int,
     relaxation: Relaxation = "paper",
     chunk: int = 1 << 20,
+    *,
+    others: bool = False,
 ) -> Tensor:
     """Return the k soft nearest neighbors of each query under the squared Euclidean distance, in bounded memory.
 
@@ -154,24 +156,27 @@ def select_neighbors(
         k: Neighbors to select, 1 <= k <= N.
         relaxation: As in `neighbor_weights`.
         chunk: Entries of the distance matrix in memory at a time, > 0.
+        others: Whether the queries are the items, and none is a candidate of itself. Then k must be below N.
 
     Returns:
         (M, K, F).
 
     Raises:
-        ValueError: If k is below 1 or exceeds the number of items, `chunk` is not positive, or the relaxation is unknown.
+        ValueError: If k is below 1 or exceeds the number of candidates, `chunk` is not positive, or the relaxation is unknown.
     """
     if chunk < 1:
         raise ValueError(f"chunk must be positive, but is {chunk}")
-    if not 1 <= k <= len(items):
-        raise ValueError(f"k must lie between 1 and the number of items, {len(items)}, but is {k}")
+    if not 1 <= k <= len(items) - others:
+        raise ValueError(f"k must lie between 1 and the number of items, {len(items) - others}, but is {k}")
     if relaxation not in ("paper", "code"):
         raise ValueError(f'relaxation must be "paper" or "code", not {relaxation!r}')
     temperatures = torch.as_tensor(temperature, dtype=queries.dtype).expand(len(queries), 1)
     count = max(1, chunk // len(items))
     selected = []
-    for some, some_temperatures in zip(queries.split(count), temperatures.split(count), strict=True):
+    for index, (some, some_temperatures) in enumerate(zip(queries.split(count), temperatures.split(count), strict=True)):
         distances = squared_distances(some, items)
+        if others:
+            distances.diagonal(index * count).fill_(math.inf)
         logits = -(distances - distances.detach().amin(-1, keepdim=True)) / some_temperatures
         selected.append(
             torch.stack([weights @ values for weights in successive_weights(logits, some_temperatures, k, relaxation)], 1)

@@ -4,12 +4,13 @@ from typing import Any, Protocol
 
 from torch import nn
 
+from models.networks.correspondence_net import CorrespondenceConfig
 from models.networks.n3net import N3NetConfig
 from models.networks.n3unet import N3UNetConfig
 from models.networks.noise_level_net import NoiseLevelConfig
 from models.networks.upscaling_net import EarlyUpscalingConfig, UpscalingConfig
 
-AnyConfig = N3NetConfig | N3UNetConfig | NoiseLevelConfig | UpscalingConfig | EarlyUpscalingConfig
+AnyConfig = N3NetConfig | N3UNetConfig | NoiseLevelConfig | UpscalingConfig | EarlyUpscalingConfig | CorrespondenceConfig
 
 
 class NetworkConfig(Protocol):
@@ -17,7 +18,7 @@ class NetworkConfig(Protocol):
 
     @property
     def channels(self) -> int:
-        """Channels of the images: 1 for gray, 3 for RGB."""
+        """Channels of the images: 1 for gray, 3 for RGB, 0 for a network that sees no image."""
 
     def asdict(self) -> dict[str, Any]:
         """Return the fields as plain values."""
@@ -26,7 +27,7 @@ class NetworkConfig(Protocol):
         """Return a network of this geometry with fresh weights.
 
         Callers call it as `network(noisy, sigma)`, a network for super-resolution as `network(noisy, sigma, factor)`, and a
-        `NoiseLevelNet` as `network(noisy)`.
+        `NoiseLevelNet` as `network(noisy)`. A `CorrespondenceNet` is called as `network(matches)`.
         """
 
 
@@ -48,6 +49,7 @@ STORED_NAMES: dict[str, type[AnyConfig]] = {
     "noise-level": NoiseLevelConfig,
     "upscale": UpscalingConfig,
     "upscale-early": EarlyUpscalingConfig,
+    "correspondences": CorrespondenceConfig,
 }
 """Values of "network" in a stored configuration. Without this key, a stored configuration is an N3Net's."""
 

@@ -158,6 +158,8 @@ def _check(recipe: Recipe, config: NetworkConfig, start: Weights | None) -> None
     """
     if start and start.config != config:
         raise RecipeError("the weights to start from have another configuration", "start", "model", "relaxation")
+    if not config.channels:
+        raise RecipeError("a network that classifies matches sees no images and cannot be trained on them", "start")
     if bool(recipe.factors) != isinstance(config, UpscalingConfig | EarlyUpscalingConfig):
         raise RecipeError("factors are for networks that enlarge images, and for no others", "model", "start", "factors")
 

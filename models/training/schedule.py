@@ -1,11 +1,22 @@
 """The schedule of the learning rate."""
 
 import math
+from typing import Protocol
 
-from models.training.recipe import Recipe
+
+class Schedule(Protocol):
+    """The part of the configuration of a training run that the learning rate depends on."""
+
+    @property
+    def warmup_steps(self) -> int:
+        """Number of steps in which the learning rate rises linearly to its peak."""
+
+    @property
+    def decay_share(self) -> float:
+        """Share of the schedule, at its end, in which the learning rate falls; 0 keeps it constant."""
 
 
-def rate_factor(recipe: Recipe, step: int, progress: float) -> float:
+def rate_factor(recipe: Schedule, step: int, progress: float) -> float:
     """Return the factor, from 0 to 1, on the peak learning rate.
 
     The factor rises linearly during the warm-up, stays at 1, and falls along half a cosine in the last `recipe.decay_share` of
