@@ -4,12 +4,14 @@ import { by, element } from "./dom.js";
 import { advice, confidence } from "./words.js";
 
 /** Show the figures of a job. */
-export function showJob({ model, device, width, height, sigma, noise, warnings, noisy, denoised }) {
+export function showJob({ model, device, width, height, sigma, noise, photon_noise: photons, warnings, noisy, denoised }) {
   show(
     "The whole picture",
     [
       ["Network", model],
       ["Noise level", number(sigma)],
+      ["Gain", photons && short(photons.gain)],
+      ["Read noise", photons && `σ ${short(photons.read_noise)}`],
       ["Confidence", noise && confidence(noise.confidence)],
       ...quality(noisy, denoised),
       ["Size", `${width} × ${height}`],
@@ -52,6 +54,7 @@ function show(about, rows, codes) {
 }
 
 const number = (sigma) => `σ ${Number(sigma).toFixed(1)}`;
+const short = (value) => String(Number(value.toPrecision(3)));
 
 function quality(noisy, denoised) {
   if (!noisy) return [];

@@ -13,17 +13,37 @@ const MODELS = {
   dncnn: "Convolutions only, without neighbors, to compare with.",
   nlm: "Non-local means, the classic method without a network, to compare with.",
 };
-const COMPUTATION = ["auto", "by-hand", "sigma", "model", "color", "luma", "chroma", "detail", "ensemble"];
+const COMPUTATION = ["auto", "by-hand", "photons", "sigma", "gain", "read-noise", "model", "color", "luma", "chroma", "detail", "ensemble"];
 const SHARES = { luma: "luma_strength", chroma: "chroma_strength", detail: "detail" };
 const DEFAULTS = { luma: 1, chroma: 1, detail: 0 };
 
-/** Return the options that say what to compute. Those with their default are left out, except sigma, model and color. */
+const MOST_SIGMA = { denoise: 75, upscale: 25 };
+
+/** Return the factor by which pictures are enlarged, or 1 if they are not. */
+export const factor = () => Number(document.querySelector("input[name=factor]:checked").value);
+
+/** Return what is done to pictures: denoise or upscale. */
+export const task = () => (factor() > 1 ? "upscale" : "denoise");
+
+/** Return the options of the task that say what to compute. */
 export function computation() {
+  if (task() === "denoise") return denoising();
+  return { factor: factor(), sigma: by("by-hand").checked ? by("sigma").value : "auto" };
+}
+
+/** Return the options for denoising. Those with their default are left out, except sigma, model and color. */
+export function denoising() {
+  const photons = by("photons").checked;
   const options = {
-    sigma: by("auto").checked ? "auto" : by("sigma").value,
+    sigma: by("by-hand").checked ? by("sigma").value : "auto",
     model: by("model").value,
-    color: by("color").checked ? "rgb" : "gray",
+    color: by("color").checked && !photons ? "rgb" : "gray", // pictures that count photons are gray
   };
+  if (photons) {
+    options.noise = "poisson";
+    if (by("gain").value) options.gain = by("gain").value;
+    if (by("read-noise").value) options.read_noise = by("read-noise").value;
+  }
   for (const [id, name] of Object.entries(SHARES)) {
     if (share(id) !== DEFAULTS[id]) options[name] = share(id);
   }
@@ -38,7 +58,7 @@ export function output() {
 }
 
 /** Return the blend of the noisy (0) and the denoised picture (1). */
-export const strength = () => share("strength");
+export const strength = () => (task() === "denoise" ? share("strength") : 1);
 
 /** Return what a result depends on, for one picture. */
 export function keyOf(picture) {
@@ -58,9 +78,21 @@ export function setUpSettings() {
     by(id).addEventListener("input", show);
     show();
   }
-  const level = () => { by("level").hidden = by("auto").checked; };
-  by("auto").addEventListener("input", level);
-  by("by-hand").addEventListener("input", level);
+  const choices = document.querySelectorAll("input[name=factor]");
+  const arrange = () => {
+    for (const part of document.querySelectorAll("[data-only]")) part.hidden = part.dataset.only !== task();
+    if (by("photons").checked && task() === "upscale") by("auto").click();
+    by("sigma").max = MOST_SIGMA[task()];
+    by("sigma-value").textContent = by("sigma").value;
+  };
+  for (const choice of choices) choice.addEventListener("input", () => { arrange(); emit("strength"); emit("computation"); });
+  arrange();
+  const level = () => {
+    by("level").hidden = !by("by-hand").checked;
+    by("photon-noise").hidden = !by("photons").checked;
+    by("color-choice").hidden = by("photons").checked;
+  };
+  for (const id of ["auto", "by-hand", "photons"]) by(id).addEventListener("input", level);
   level();
   const describe = () => { by("model-about").textContent = MODELS[by("model").value]; };
   by("model").addEventListener("input", describe);

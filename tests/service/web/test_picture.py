@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from tests.support.browser import Visit
 from tests.support.heif_files import heic
-from tests.support.live import Live, png
+from tests.support.live import Live, png, png_of
 from tests.support.picture_table import pil
 
 
@@ -142,6 +142,24 @@ def test_warnings_and_confidence_are_in_words(visited: Visit, tmp_path: Path) ->
     expect(visited.page.locator("#warnings")).to_contain_text("looks clean already")
     expect(visited.page.locator("#figures")).to_contain_text("Confidence")
     expect(visited.page.locator("main")).not_to_contain_text("looks-clean")
+
+
+def test_pictures_that_count_photons(visited: Visit, service: Live, tmp_path: Path) -> None:
+    counts = np.random.default_rng(0).poisson(np.linspace(5, 60, 120)[None].repeat(90, 0))
+    noisy = png_of((3 * counts).clip(0, 255).astype(np.uint8))
+    choose(visited, tmp_path / "noisy.png", noisy)
+    visited.page.check("#photons")
+    expect(visited.page.locator("#color")).to_be_hidden()
+    visited.page.locator("#gain").fill("3")
+    apply(visited)
+    figures = visited.page.locator("#figures")
+    for text in ("Gain3", "Read noiseσ", "Confidence"):
+        expect(figures).to_contain_text(text)
+    expect(visited.page.locator("#command")).to_contain_text("noise=poisson&gain=3")
+    expected = service.denoise(noisy, sigma="auto", noise="poisson", gain=3)
+    assert download(visited, tmp_path).read_bytes() == expected.content
+    visited.page.check("#auto")
+    expect(visited.page.locator("#command")).not_to_contain_text("poisson")
 
 
 def test_noise_is_added_to_a_clean_picture_and_removed(visited: Visit, tmp_path: Path) -> None:

@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.browser import visit
-from tests.support.live import Live, png
+from tests.support.live import Live, png_of
 
-PICTURE = png(300, 1500, 3)
+NOISE = np.random.default_rng(0).standard_normal((300, 1500, 3))
+PICTURE = png_of((128 + np.where(np.arange(1500) < 750, 5, 30)[:, None] * NOISE).clip(0, 255).astype(np.uint8))
 PLACES = "() => [...document.querySelectorAll('.scene')].map(scene => scene.style.transform)"
 
 
@@ -154,6 +156,21 @@ def test_a_click_shows_the_neighbors_of_a_pixel(page: Page, service: Live) -> No
     first = page.locator("#neighbor-weights li").first
     weight = found["neighbors"][1]["candidates"][0]["weight"]
     expect(first).to_contain_text(f"{weight * 100:.{1 if weight < 0.1 else 0}f} %")
+
+
+def test_a_map_shows_where_the_noise_is(page: Page) -> None:
+    with page.expect_response("**/v1/noise?*") as answer:
+        page.click("#noise-map")
+    heat = page.locator("#scene-after .heat")
+    expect(heat).to_be_visible()
+    assert heat.evaluate("canvas => [canvas.width, canvas.height, canvas.style.width]") == [188, 38, "1504px"]
+    drawn = np.array(heat.evaluate("canvas => [...canvas.getContext('2d').getImageData(0, 0, 188, 38).data]")).reshape(38, 188, 4)
+    strong, weak = drawn[5:33, 105:180, 1].mean(), drawn[5:33, 8:80, 1].mean()
+    assert strong < weak - 100, "red has less green than yellow"
+    expect(page.locator("#noise-about")).to_contain_text(f"Noise level σ {answer.value.json()['sigma']:.1f} on average, from ")
+    page.click("#noise-map")
+    expect(heat).to_be_hidden()
+    expect(page.locator("#noise-about")).to_be_empty()
 
 
 def test_the_position_of_a_pixel_can_be_typed(page: Page) -> None:
