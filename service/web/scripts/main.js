@@ -8,6 +8,7 @@ import { setUpKey } from "./key.js";
 import { setUpModels } from "./models.js";
 import { setUpNeighbors } from "./neighbors.js";
 import { setUpNoiseMap } from "./noise_map.js";
+import { setUpPinch } from "./pinch.js";
 import { setUpQueue } from "./queue.js";
 import { setUpSettings } from "./settings.js";
 import { setUpStage } from "./stage.js";
@@ -16,6 +17,7 @@ import { setUpView } from "./view.js";
 
 setUpSettings();
 setUpStage();
+setUpPinch();
 setUpView();
 setUpComparison();
 setUpQueue();

@@ -14,7 +14,10 @@ let fitted = true;
 
 const pane = () => by("pane-before");
 const fitScale = () => Math.min(pane().clientWidth / size.width, pane().clientHeight / size.height, 1) || 1;
-const scale = () => zooms[0].getScale();
+const limited = (toScale) => Math.min(MOST, Math.max(fitScale(), toScale));
+
+/** Return the present zoom: screen pixels for each pixel of the picture. */
+export const scale = () => zooms[0].getScale();
 
 /** Set the size of the pictures, and fit them into the stage if it differs from the size before. */
 export function setSize(width, height) {
@@ -37,11 +40,11 @@ export function fit() {
 /** Zoom so that a pixel of the picture is in the middle of the stage. */
 export function moveTo(toScale, x, y) {
   for (const zoom of zooms) zoom.setOptions({ minScale: Math.min(fitScale(), 1), maxScale: MOST });
-  const { clientWidth, clientHeight } = pane();
+  const { width, height } = pane().getBoundingClientRect();
   // Panzoom moves the picture, by pixels of the picture, and then scales it around its middle.
   const shift = (paneLength, length, at) => (paneLength - length) / 2 / toScale + length / 2 - at;
   zooms[0].zoom(toScale, { silent: true });
-  zooms[0].pan(shift(clientWidth, size.width, x), shift(clientHeight, size.height, y));
+  zooms[0].pan(shift(width, size.width, x), shift(height, size.height, y));
 }
 
 /** Return the pixel of the picture at a point of the window, or null outside the picture. */
@@ -52,13 +55,26 @@ export function pixelAt(clientX, clientY, scene) {
   return x >= 0 && y >= 0 && x < size.width && y < size.height ? { x, y } : null;
 }
 
-/** Return the pixel in the middle of the visible part. */
-function middle() {
-  const box = pane().getBoundingClientRect();
-  const scene = by("scene-before").getBoundingClientRect();
-  const at = (start, length, sceneStart) => (start + length / 2 - sceneStart) / scale();
-  return { x: at(box.left, box.width, scene.left), y: at(box.top, box.height, scene.top) };
+/** Return where a point of the window is in the picture of a pane, in pixels of the picture. */
+export function pointIn(inPane, { x, y }) {
+  const scene = inPane.querySelector(".scene").getBoundingClientRect();
+  return { x: (x - scene.left) / scale(), y: (y - scene.top) / scale() };
 }
+
+/** Zoom, and bring a point of the picture to a point of the window, in a pane. */
+export function place(pixel, point, toScale, inPane) {
+  const { x, y } = center(inPane);
+  const to = limited(toScale);
+  moveTo(to, pixel.x + (x - point.x) / to, pixel.y + (y - point.y) / to);
+}
+
+function center(inPane) {
+  const box = inPane.getBoundingClientRect();
+  return { x: box.left + box.width / 2, y: box.top + box.height / 2 };
+}
+
+/** Return the pixel in the middle of the visible part. */
+const middle = () => pointIn(pane(), center(pane()));
 
 /**
  * Return a square of at most `limit` pixels around a pixel, or around the middle of the visible part: {x, y, width, height}.
@@ -77,7 +93,7 @@ export function regionAround(limit, at = middle(), step = 1) {
 
 function zoomBy(factor) {
   const { x, y } = middle();
-  moveTo(Math.min(MOST, Math.max(fitScale(), scale() * factor)), x, y);
+  moveTo(limited(scale() * factor), x, y);
 }
 
 function moveBy(right, down) {
