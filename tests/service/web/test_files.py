@@ -82,6 +82,13 @@ def test_scripts_stay_small() -> None:
     assert not [script for script in SCRIPTS if len(script.read_text(encoding="utf-8").splitlines()) > 160]
 
 
+def test_nothing_moves_for_those_who_prefer_reduced_motion() -> None:
+    for sheet in WEB.glob("*.css"):
+        lines = sheet.read_text(encoding="utf-8").splitlines()
+        moving = [line for line in lines if re.search(r"transition|animation|scroll-behavior|@keyframes", line)]
+        assert all(line.startswith("@media (prefers-reduced-motion: no-preference) {") for line in moving), sheet
+
+
 def test_every_warning_has_words_that_say_what_to_do() -> None:
     words = (WEB / "scripts" / "words.js").read_text(encoding="utf-8")
     advice = dict(re.findall(r'^  "([\w-]+)": `(.+)`,$', words, re.MULTILINE))
