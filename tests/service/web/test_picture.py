@@ -182,3 +182,8 @@ def test_the_request_is_there_as_a_command(visited: Visit, service: Live, tmp_pa
     assert words[words.index("-F") + 1] == "image=@it's noisy.png"
     answer = service.client.post(words[-1], content=png(60, 80, 3))
     assert answer.headers["content-type"] == "image/webp"
+    visited.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    visited.page.get_by_text("The request as a command").click()
+    visited.page.click("#copy")
+    expect(visited.page.locator("#copy-state")).to_have_text("Copied.")
+    assert shlex.split(visited.page.evaluate("navigator.clipboard.readText()")) == words
