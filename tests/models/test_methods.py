@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from models.inference.denoiser import Denoiser
-from models.methods import METHODS, load_method, method_names
+from models.methods import METHODS, has_upscaler, load_method, load_upscaler, method_names
 from models.neighbors.nlm import NonLocalMeans
 from models.networks.n3net import N3NetConfig
 from models.networks.n3unet import N3UNetConfig
 from models.networks.noise_level_net import NoiseLevelConfig
+from models.networks.upscaling_net import UpscalingConfig
 from models.weights import files as weights
 from models.weights.files import WeightsError, save_weights, weights_names
 
@@ -79,6 +80,21 @@ def test_a_network_without_weights_is_not_offered(small_weights: Path) -> None:
         load_method("dncnn")
     (small_weights / "noise-level.safetensors").unlink()
     assert "photo" not in method_names()  # it needs the network that estimates noise
+
+
+def test_the_network_that_enlarges_is_no_method(small_weights: Path) -> None:
+    assert not has_upscaler()
+    with pytest.raises(WeightsError, match="no weights 'upscale'"):
+        load_upscaler(device="cpu")
+    config = UpscalingConfig(features=4, planes=4, embedding=4)
+    save_weights(small_weights / "upscale.safetensors", config, config.build().state_dict(), (0, 25), {})
+    assert has_upscaler()
+    assert method_names() == list(METHODS)
+    upscaler = load_upscaler(device="cpu", dtype="float32")
+    assert (upscaler.info.name, upscaler.info.weights) == ("upscale", "upscale")
+    assert upscaler.upscale(torch.zeros(8, 9), 0.0, 3).shape == (24, 27)
+    with pytest.raises(WeightsError, match="enlarge images and cannot denoise"):
+        load_method("n3net", weights="upscale", device="cpu")
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,13 @@ import torch
 from models.inference.cut_plan import Plan, cut_panels
 from models.inference.denoiser import Denoiser
 from models.inference.device import DType
+from models.inference.upscaler import Upscaler
 from models.neighbors.neighborhood import NeighborQuery
 from models.networks.n3unet import N3UNetConfig
+from models.networks.upscaling_net import FACTORS, UpscalingConfig
 from models.steps import run_through
 from models.training.trainer import fresh_network
+from models.weights.files import Weights
 from tests.support.networks import random_image, random_unet, random_weights
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
@@ -98,6 +101,16 @@ def test_a_batch_gives_the_result_of_the_cpu() -> None:
     sigma = torch.linspace(0, 0.25, 5).view(-1, 1, 1, 1)
     expected = network(noisy, sigma)
     torch.testing.assert_close(network.to(CUDA)(noisy.to(CUDA), sigma.to(CUDA)).cpu(), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+@pytest.mark.parametrize("size", SIZES)
+def test_an_enlarged_image_is_that_of_the_cpu(size: tuple[int, int], factor: int) -> None:
+    config = UpscalingConfig()
+    weights = Weights("fresh", config, (0, 25), {}, "0" * 64, fresh_network(config.build, 0).state_dict())
+    noisy = random_image(*size)
+    images = [Upscaler(weights, device, torch.float32, 1 << 28).upscale(noisy, 0.05, factor) for device in (CUDA, CPU)]
+    torch.testing.assert_close(*images, atol=1e-4, rtol=0)
 
 
 def test_the_fused_block_has_the_paper_form() -> None:

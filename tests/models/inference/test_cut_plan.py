@@ -10,6 +10,7 @@ from models.inference.footprint import footprint
 from models.networks.config import NetworkConfig
 from models.networks.n3net import N3NetConfig
 from models.networks.n3unet import N3UNetConfig
+from models.networks.upscaling_net import UpscalingConfig
 from tests.support.networks import SMALL
 
 MIB = 1 << 20
@@ -22,8 +23,8 @@ MIB = 1 << 20
 )
 @pytest.mark.parametrize(
     "config",
-    [N3NetConfig(), N3NetConfig(blocks=0), N3NetConfig(**SMALL), N3UNetConfig()],
-    ids=["n3net", "dncnn", "small", "n3unet"],
+    [N3NetConfig(), N3NetConfig(blocks=0), N3NetConfig(**SMALL), N3UNetConfig(), UpscalingConfig()],
+    ids=["n3net", "dncnn", "small", "n3unet", "upscale"],
 )
 def test_no_budget_from_the_smallest_on_cuts_panels_or_thin_strips(config: NetworkConfig, device: dict[str, Any]) -> None:
     least = least_budget(footprint(config), **device)
