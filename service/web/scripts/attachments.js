@@ -4,7 +4,10 @@ import { by } from "./dom.js";
 import { current, events } from "./pictures.js";
 
 /** Their names, which are also those of the form fields. */
-export const ATTACHMENTS = ["reference", "mask"];
+const ATTACHMENTS = ["reference", "mask"];
+
+/** Return the names of those that a task takes. */
+export const attachmentsOf = (task) => (task === "denoise" ? ATTACHMENTS : ["reference"]);
 
 function show() {
   for (const id of ATTACHMENTS) {

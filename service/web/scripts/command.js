@@ -1,11 +1,11 @@
 // The request for the chosen picture as a command for a shell.
 
-import { ATTACHMENTS } from "./attachments.js";
+import { attachmentsOf } from "./attachments.js";
 import { by } from "./dom.js";
 import { resultName } from "./formats.js";
 import { hasKey } from "./key.js";
 import { current, events as pictures } from "./pictures.js";
-import { computation, events as settings, output, strength } from "./settings.js";
+import { computation, events as settings, factor, output, strength, task } from "./settings.js";
 
 function show() {
   const picture = current();
@@ -14,9 +14,9 @@ function show() {
   const kind = options.format || picture?.kind || "png";
   const words = ["curl", "-sS", "--fail-with-body"];
   if (hasKey()) words.push("-H", '"X-API-Key: $N3DENOISE_KEY"');
-  words.push("-o", quoted(resultName(name, `image/${kind === "heic" ? "jpeg" : kind}`)), "-F", quoted(`image=@${name}`));
-  for (const id of ATTACHMENTS) if (picture?.[id]) words.push("-F", quoted(`${id}=@${picture[id].name}`));
-  words.push(quoted(`${location.origin}/v1/denoise?${new URLSearchParams(options)}`));
+  words.push("-o", quoted(resultName(name, `image/${kind === "heic" ? "jpeg" : kind}`, factor())), "-F", quoted(`image=@${name}`));
+  for (const id of attachmentsOf(task())) if (picture?.[id]) words.push("-F", quoted(`${id}=@${picture[id].name}`));
+  words.push(quoted(`${location.origin}/v1/${task()}?${new URLSearchParams(options)}`));
   by("command").textContent = words.join(" ");
   by("copy-state").textContent = "";
 }

@@ -4,7 +4,7 @@ import { by, element } from "./dom.js";
 import { advice, confidence } from "./words.js";
 
 /** Show the figures of a job. */
-export function showJob({ model, device, width, height, sigma, noise, photon_noise: photons, warnings, noisy, denoised }) {
+export function showJob({ model, device, width, height, sigma, noise, photon_noise: photons, warnings, ...rest }) {
   show(
     "The whole picture",
     [
@@ -13,7 +13,8 @@ export function showJob({ model, device, width, height, sigma, noise, photon_noi
       ["Gain", photons && short(photons.gain)],
       ["Read noise", photons && `σ ${short(photons.read_noise)}`],
       ["Confidence", noise && confidence(noise.confidence)],
-      ...quality(noisy, denoised),
+      ["Enlarged", rest.factor && `${rest.factor} ×`],
+      ...(rest.factor ? quality(rest.bicubic, rest.upscaled) : quality(rest.noisy, rest.denoised)),
       ["Size", `${width} × ${height}`],
       ["Device", device],
     ],

@@ -12,9 +12,9 @@ export function fileKind(file) {
   return Object.values(KINDS).includes(type) ? type : KINDS[suffix] || "";
 }
 
-/** Return the name for a result: that of the picture, "-denoised", and the suffix of the format. */
-export function resultName(name, mediaType) {
-  return `${stem(name)}-denoised.${SUFFIXES[mediaType] || "png"}`;
+/** Return the name for a result: that of the picture, "-denoised" or the factor such as "-2x", and the suffix of the format. */
+export function resultName(name, mediaType, factor = 1) {
+  return `${stem(name)}-${factor > 1 ? `${factor}x` : "denoised"}.${SUFFIXES[mediaType] || "png"}`;
 }
 
 export const stem = (name) => name.replace(/\.[^.]*$/, "");

@@ -1,19 +1,20 @@
 // The way of a picture through the service: it is sent, waits, is computed, and can be canceled at any time.
 
 import { ask } from "./api.js";
+import { attachmentsOf } from "./attachments.js";
 import { pause } from "./dom.js";
-import { computation, keyOf } from "./settings.js";
+import { computation, keyOf, task } from "./settings.js";
 
 const AT_ONCE = 3; // pictures that the page has in the service at the same time
 const POLL_MILLISECONDS = 700;
 const waiting = [];
 let active = 0;
 
-/** Have pictures denoised with the present settings. */
+/** Have pictures denoised or enlarged with the present settings. */
 export function submit(pictures) {
   for (const picture of pictures) {
     if (picture.busy) continue;
-    const job = { id: newId(), key: keyOf(picture), options: computation(), controller: new AbortController(), sent: false };
+    const job = { id: newId(), key: keyOf(picture), task: task(), options: computation(), controller: new AbortController(), sent: false };
     picture.results.clear();
     picture.update({ state: "waiting", progress: 0, eta: null, note: "", figures: null, trial: null, job });
     waiting.push(picture);
@@ -62,11 +63,11 @@ async function run(picture) {
 /** Send the picture. A repeated PUT makes no second job, so it is safe however a connection breaks. */
 async function send(picture, job) {
   const body = new FormData();
-  for (const name of ["reference", "mask"]) if (picture[name]) body.append(name, picture[name]);
+  for (const name of attachmentsOf(job.task)) if (picture[name]) body.append(name, picture[name]);
   body.append("image", picture.file);
   picture.update({ state: "uploading" });
   job.sent = true;
-  await ask(`/v1/jobs/${job.id}?${new URLSearchParams(job.options)}`, {
+  await ask(`/v1/jobs/${job.id}?${new URLSearchParams({ task: job.task, ...job.options })}`, {
     method: "PUT",
     body,
     signal: job.controller.signal,

@@ -16,6 +16,7 @@ export async function setUpModels() {
     for (const option of [...by("model").options]) {
       if (option.value !== "auto" && !names.includes(option.value)) option.remove();
     }
+    by("enlarging").hidden = !names.includes("upscale");
     const first = models.models.find((model) => model.name === "n3net");
     if (first) sigma = Math.min(Math.max(sigma, first.sigma_min), first.sigma_max);
   }

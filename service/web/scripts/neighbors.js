@@ -4,7 +4,7 @@ import { ask } from "./api.js";
 import { by, element, enable, onPress, say } from "./dom.js";
 import { crop } from "./images.js";
 import { current, events } from "./pictures.js";
-import { computation } from "./settings.js";
+import { denoising } from "./settings.js";
 import { pixelAt, regionAround } from "./stage.js";
 import { noisyImage } from "./view.js";
 
@@ -55,7 +55,7 @@ async function look(x, y) {
 /** Return the model and the noise level to look with: those of the result or, before there is one, those of the settings. */
 function treatment() {
   const { figures } = current();
-  const { sigma, model } = computation();
+  const { sigma, model } = denoising();
   const used = model === "auto" && figures ? figures.model : model;
   return {
     model: WITH_NEIGHBORS.includes(used) ? used : WITH_NEIGHBORS[0],

@@ -4,7 +4,7 @@ import { ask } from "./api.js";
 import { by, onPress, say } from "./dom.js";
 import { pngOf } from "./images.js";
 import { current, events } from "./pictures.js";
-import { computation } from "./settings.js";
+import { denoising } from "./settings.js";
 import { confidence } from "./words.js";
 
 const CELL = 8; // pixels of the picture along each side of a pixel of the map
@@ -26,7 +26,7 @@ async function show() {
   try {
     const body = new FormData();
     body.append("image", current().file);
-    const answer = await ask(`/v1/noise?${new URLSearchParams({ color: computation().color, noise_map: true })}`, {
+    const answer = await ask(`/v1/noise?${new URLSearchParams({ color: denoising().color, noise_map: true })}`, {
       method: "POST",
       body,
       signal,

@@ -3,10 +3,10 @@
 import { ask } from "./api.js";
 import { by } from "./dom.js";
 import { crop, load } from "./images.js";
-import { computation } from "./settings.js";
+import { computation, factor, task } from "./settings.js";
 import { regionAround } from "./stage.js";
 
-const SIDE = 512; // pixels; a crop of this size takes about a second without a GPU
+const SIDE = 512; // pixels of the picture; a crop of this size takes about a second without a GPU
 let controller = new AbortController();
 
 /** Stop the preview that is computed, and hide the one that is shown. */
@@ -16,7 +16,7 @@ export function dropPreview() {
 }
 
 /**
- * Denoise the visible part of a picture and show it in its place. A newer preview ends an older one.
+ * Denoise or enlarge the visible part of a picture and show it in its place. A newer preview ends an older one.
  *
  * @param {Picture} picture
  * @param {HTMLImageElement} image The noisy picture.
@@ -28,11 +28,13 @@ export async function preview(picture, image, report) {
   const { signal } = (controller = new AbortController());
   try {
     report("Preview …");
-    const region = regionAround(SIDE);
+    const times = factor();
+    const shown = regionAround(SIDE * times, undefined, times); // on the stage, where an enlarged picture has its new size
+    const region = Object.fromEntries(Object.entries(shown).map(([name, pixels]) => [name, pixels / times]));
     const body = new FormData();
     body.append("image", await crop(image, region));
-    if (picture.mask) body.append("mask", await cropOfFile(picture.mask, region));
-    const answer = await ask(`/v1/denoise?${new URLSearchParams({ ...computation(), format: "png" })}`, {
+    if (picture.mask && task() === "denoise") body.append("mask", await cropOfFile(picture.mask, region));
+    const answer = await ask(`/v1/${task()}?${new URLSearchParams({ ...computation(), format: "png" })}`, {
       method: "POST",
       body,
       signal,
@@ -40,7 +42,7 @@ export async function preview(picture, image, report) {
     });
     const denoised = await createImageBitmap(await answer.blob());
     signal.throwIfAborted();
-    draw(denoised, region);
+    draw(denoised, shown);
     report(whole(region, image) ? "Preview" : "Preview of the framed part");
     return answer.headers;
   } catch (error) {

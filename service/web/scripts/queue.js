@@ -61,7 +61,7 @@ function discard(picture) {
 export async function save(picture) {
   try {
     const blob = picture.trial ? picture.trial.denoised : await kept(picture);
-    saveAs(blob, resultName(picture.name, blob.type));
+    saveAs(blob, resultName(picture.name, blob.type, picture.trial ? 1 : picture.job.options.factor));
   } catch (error) {
     say(`${picture.name}: ${error.message}`, { error: true });
   }
@@ -77,7 +77,7 @@ async function saveAll() {
       say(`Fetching ${index + 1} of ${done.length}: ${picture.name}`);
       try {
         const input = await kept(picture);
-        yield { name: resultName(`${names[index]}.`, input.type), input, lastModified: new Date() };
+        yield { name: resultName(`${names[index]}.`, input.type, picture.job.options.factor), input, lastModified: new Date() };
       } catch (error) {
         lost.push(`${picture.name}: ${error.message}`);
       }
@@ -85,9 +85,10 @@ async function saveAll() {
   }
   enable(by("save-all"), false);
   try {
-    saveAs(await downloadZip(files()).blob(), "denoised.zip");
+    const archive = `${done.some((picture) => picture.job.task === "denoise") ? "denoised" : "enlarged"}.zip`;
+    saveAs(await downloadZip(files()).blob(), archive);
     const saved = done.length - lost.length;
-    say([`${saved} ${saved === 1 ? "picture is" : "pictures are"} in denoised.zip.`, ...lost].join(" "), { error: lost.length > 0 });
+    say([`${saved} ${saved === 1 ? "picture is" : "pictures are"} in ${archive}.`, ...lost].join(" "), { error: lost.length > 0 });
   } finally {
     enable(by("save-all"), true);
   }

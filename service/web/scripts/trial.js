@@ -4,14 +4,14 @@ import { ask } from "./api.js";
 import { by, enable, onPress, say } from "./dom.js";
 import { pngOf } from "./images.js";
 import { current } from "./pictures.js";
-import { computation } from "./settings.js";
+import { denoising } from "./settings.js";
 
 const FOR_EVEN_NOISE = "n3net";
 
 async function start() {
   const picture = current();
   if (!picture) return;
-  const { model, color, ensemble = false } = computation();
+  const { model, color, ensemble = false } = denoising();
   const query = new URLSearchParams({
     sigma: by("trial-sigma").value,
     seed: by("trial-seed").value || 0,

@@ -6,7 +6,7 @@ import { load, original } from "./images.js";
 import { current, events } from "./pictures.js";
 import { dropPreview, preview } from "./preview.js";
 import { shown } from "./results.js";
-import { events as settings, keyOf } from "./settings.js";
+import { events as settings, factor, keyOf } from "./settings.js";
 import { events as stage, regionAround, setSize } from "./stage.js";
 import { stateOf } from "./words.js";
 
@@ -68,6 +68,7 @@ async function showPair(mine, state, noisyBlob, fetchDenoised) {
   const old = [mine.trial, mine.denoised];
   Object.assign(mine, { trial, denoised });
   setSize(denoised.naturalWidth, denoised.naturalHeight);
+  nameSides(!mine.picture.trial && factor() > 1);
   for (const id of ["before", "under"]) put(id, trial || mine.noisy);
   put("after", denoised);
   dropPreview();
@@ -79,7 +80,8 @@ async function showPair(mine, state, noisyBlob, fetchDenoised) {
 
 async function showPreviewOf(mine) {
   const { picture, noisy } = mine;
-  setSize(noisy.naturalWidth, noisy.naturalHeight);
+  setSize(factor() * noisy.naturalWidth, factor() * noisy.naturalHeight);
+  nameSides(factor() > 1);
   const state = JSON.stringify([keyOf(picture), regionAround(512), by("live").checked, picture.busy]);
   if (picture.busy) label(stateOf(picture));
   if (mine.state === state) return;
@@ -92,11 +94,27 @@ async function showPreviewOf(mine) {
   if (!by("live").checked) {
     dropPreview();
     showNothing();
-    label(picture.state === "succeeded" ? "Settings changed: apply them to see the result" : "Not denoised yet");
+    const missing = factor() > 1 ? "Not enlarged yet" : "Not denoised yet";
+    label(picture.state === "succeeded" ? "Settings changed: apply them to see the result" : missing);
     return;
   }
   const headers = await preview(picture, noisy, (text) => view === mine && !picture.busy && label(text));
   if (headers && view === mine && mine.state === state) showPreview(headers);
+}
+
+/** Say what both sides of the stage are. Neighbors and noise maps are drawn only over pictures of the original size. */
+function nameSides(enlarged) {
+  const [before, after] = enlarged ? ["Original", "Enlarged"] : ["Noisy", "Denoised"];
+  document.querySelector("#pane-before .tag").textContent = before;
+  document.querySelector("#pane-after .tag").textContent = after;
+  by("before").alt = `${before} picture`;
+  by("after").alt = `${after} picture`;
+  by("stage").setAttribute("aria-label", `${before} and ${after.toLowerCase()} picture`);
+  by("slider").setAttribute("aria-label", `Divider: ${before.toLowerCase()} picture on the left, ${after.toLowerCase()} picture on the right`);
+  for (const id of ["neighbors", "noise-map"]) {
+    if (enlarged && by(id).getAttribute("aria-pressed") === "true") by(id).click();
+    by(id).hidden = enlarged;
+  }
 }
 
 function fail(mine, error) {

@@ -36,7 +36,7 @@ export function bytes(size) {
 }
 
 /** Return the state of a picture in a few words. */
-export function stateOf({ state, progress, eta, note }) {
+export function stateOf({ state, progress, eta, note, job }) {
   if (note) return state === "failed" ? `Failed: ${note}` : note;
   const share = `${Math.floor(progress * 100)} %`;
   const left = eta === null ? "" : `, about ${duration(eta)} left`;
@@ -45,7 +45,7 @@ export function stateOf({ state, progress, eta, note }) {
     waiting: "Waits for its turn",
     uploading: `Sending, ${share}`,
     queued: `In the queue${left}`,
-    running: `Denoising, ${share}${left}`,
+    running: `${job?.task === "upscale" ? "Enlarging" : "Denoising"}, ${share}${left}`,
     succeeded: "Done",
     canceled: "Canceled",
   };
