@@ -1,25 +1,99 @@
 """What `n3denoise denoise` does to every file: a choice of models and options, from which any process can load a denoiser."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
+import numpy as np
 import torch
 
 from models.images.noise import check_sigma
 from models.inference.photo import Photo
 from models.methods import Method, load_method, method_names
-from service.cli.files import FileDenoiser, Progress, RunPass
-from service.denoising.job import OutputOptions
+from models.model_info import ModelInfo
+from service.cli.files import Progress, RunPass, estimate_notes, run_passes, suffix_of
+from service.denoising.job import DenoisingJob, DenoisingResult, OutputOptions
 from service.denoising.photon_counts import PhotonOptions
 from service.denoising.pipeline import DenoisingOptions, Pass
+from service.imaging import codec
 from service.imaging.picture import DecodeLimits, Plane
 from service.settings import AUTO, DEFAULT_MODEL, PHOTO_MODEL
 
 # More than the service accepts, because the files are the user's own; still a guard against decompression bombs.
 MOST_PIXELS = 1_000_000_000
 MOST_CHANNELS = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class FileDenoiser:
+    """Denoises every file.
+
+    Attributes:
+        model: The model.
+        denoise: Runs a pass of the network.
+        denoising: How to denoise.
+        output: What to write.
+        limits: Which files are accepted.
+        gray_stays_gray: Whether a color file whose channels are all equal is denoised and written as a gray picture.
+        photo: The model whose network estimates the noise if sigma is not given; None to estimate it from patches.
+        automatic: Whether this model also denoises if the noise is not white.
+        mask: An image file that says where to denoise, or None to denoise everywhere.
+        photons: What is known about photon noise; None for other noise.
+    """
+
+    model: ModelInfo
+    denoise: RunPass
+    denoising: DenoisingOptions
+    output: OutputOptions
+    limits: DecodeLimits
+    gray_stays_gray: bool = False
+    photo: ModelInfo | None = None
+    automatic: bool = False
+    mask: bytes | None = None
+    photons: PhotonOptions | None = None
+
+    def open(self, data: bytes) -> DenoisingJob:
+        """Read the header of a file, and its pixels too if they decide whether the picture is gray.
+
+        Raises:
+            ServiceError: If the file is refused by its header, or its pixels were needed and cannot be decoded.
+        """
+        gray = self.gray_stays_gray and is_gray(data, self.limits)
+        denoising = replace(self.denoising, color="gray") if gray else self.denoising
+        return DenoisingJob(
+            data,
+            None,
+            self.model,
+            denoising,
+            self.output,
+            self.limits,
+            photo=self.photo,
+            automatic=self.automatic,
+            mask=self.mask,
+            photons=self.photons,
+        )
+
+    def run(self, opened: DenoisingJob, progress: Progress = lambda _: None) -> DenoisingResult:
+        """Denoise a file that `open` accepted.
+
+        Raises:
+            ServiceError: If it cannot be decoded, denoised or encoded.
+        """
+        return run_passes(opened, self.denoise, progress)
+
+    def suffix(self, opened: DenoisingJob, name: str) -> str:
+        """Return the suffix of the result for a source of this name."""
+        return suffix_of(self.output.file_format or opened.default_format, name)
+
+    def notes(self, result: DenoisingResult) -> str:
+        """Describe in a few words how a picture was denoised."""
+        denoised = result.denoised
+        notes = [denoised.model] if denoised.model else []
+        notes.append(f"sigma {denoised.sigma:.1f}")
+        if photons := denoised.photon_noise:
+            notes.append(f"gain {photons.gain:.3g}, read noise {photons.read_noise:.3g}, offset {photons.offset:.3g}")
+        return ", ".join([*notes, *estimate_notes(denoised.estimate), *denoised.warnings])
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +149,22 @@ class DenoiserOptions:
             mask=self.mask,
             photons=self.photons,
         )
+
+
+def is_gray(data: bytes, limits: DecodeLimits) -> bool:
+    """Tell whether all channels of a color file are equal, as in many scans.
+
+    The network must see such a picture as one plane: the noise of equal channels is not independent, so the weighted sum of the
+    channels is as noisy as each of them.
+
+    Raises:
+        ServiceError: If the file is refused by its header or cannot be decoded.
+    """
+    image = codec.open_image(data, limits)
+    if not image.header.rgb:
+        return False
+    red, green, blue = image.decode().planes
+    return np.array_equal(red, green) and np.array_equal(green, blue)
 
 
 def pass_runner(method: Method, photo: Method | None = None) -> RunPass:

@@ -46,7 +46,7 @@ class Target:
         """
         streams = [path == STREAM for path in (*inputs, out)]
         if any(streams) and (len(inputs) > 1 or out != STREAM):
-            raise typer.BadParameter("- takes exactly one input and writes it to standard output: n3denoise denoise - -o -")
+            raise typer.BadParameter("- takes exactly one input and writes it to standard output: IN is -, and -o is -")
         to_file = out != STREAM and is_file_name(out)
         if to_file and several(inputs):
             raise typer.BadParameter(f"{out} names one file, but there are several inputs: give -o a folder, such as {out.stem}/")

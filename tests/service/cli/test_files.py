@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from models.model_info import ModelInfo
 from service.__main__ import app
-from service.cli.files import FileDenoiser, Outcome, Progress, RunPass, Source, find_sources, process_files
+from service.cli.denoiser import FileDenoiser
+from service.cli.files import Outcome, Progress, RunPass, Source, find_sources, process_files
 from service.denoising.job import OutputOptions
 from service.denoising.pipeline import DenoisingOptions, Pass
 from service.imaging.picture import DecodeLimits, Format, Plane

@@ -10,8 +10,7 @@ from skimage import data
 
 from models.images.metrics import psnr
 from models.inference.denoiser import Denoiser
-from service.cli.denoiser import pass_runner
-from service.cli.files import FileDenoiser
+from service.cli.denoiser import FileDenoiser, pass_runner
 from service.denoising.job import OutputOptions
 from service.denoising.pipeline import DenoisedPicture, DenoisingOptions, denoise_picture
 from service.imaging.codec import decode, encode
