@@ -115,7 +115,7 @@ def _gradient(device: str) -> float:
 
     def gradient(where: torch.device) -> Tensor:
         network = fresh_network(N3UNetConfig().build, 0).to(where)
-        clean, noisy, sigma = (values.to(where) for values in batch)
+        clean, noisy, sigma = (values.to(where) for values in (batch.clean, batch.noisy, batch.sigma))
         denoising_loss(RECIPE.loss, network(noisy, sigma), clean, sigma).backward()
         return torch.cat([value.grad.flatten().cpu() for value in network.parameters() if value.grad is not None])
 

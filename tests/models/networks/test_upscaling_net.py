@@ -61,7 +61,7 @@ def test_the_pixels_of_a_head_lie_where_the_small_image_has_its_pixels() -> None
         planes = torch.arange(36).view(6, 6)
         for row in range(6):
             for column in range(6):
-                net.heads["3"].weight[planes[row, column], 2 * (row // 3) + column // 3, 1, 1] = 1  # type: ignore[union-attr,index,operator]
+                net.heads["3"].weight[planes[row, column], 2 * (row // 3) + column // 3, 1, 1] = 1  # type: ignore[operator]
         residual = net(small, torch.tensor(0.0), factor) - enlarge(small, factor)
     repeated = small.repeat_interleave(3, 2).repeat_interleave(3, 3)
     torch.testing.assert_close(residual, repeated)

@@ -135,7 +135,7 @@ def test_crops_for_super_resolution_are_small_and_their_targets_large() -> None:
 def test_super_resolution_needs_factors_of_at_least_two_and_white_noise() -> None:
     for values in ({"factors": (1, 2)}, {"factors": (2,), "noise": "photographs"}):
         with pytest.raises(RecipeError, match="super-resolution"):
-            Recipe(crop=32, **values)  # type: ignore[arg-type]
+            Recipe(crop=32, **values)
 
 
 def test_crops_of_photographs_hold_whole_cells() -> None:
