@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         gt=0,
         description=(
             "Maximum size of an image in megapixels, checked in its header before anything is decoded; a larger one gets "
-            "status 413."
+            "status 413. It also limits the size of an enlarged image."
         ),
     )
     max_channels: int = Field(

@@ -16,7 +16,9 @@ Task = Literal["denoise", "upscale"]
 class TaskOption(BaseModel):
     """The option of a background job that says what it does."""
 
-    task: Annotated[Task, Field(description="What to do: each task takes the options of its own route.")] = "denoise"
+    task: Annotated[
+        Task, Field(description="What to do. Each task takes the options of its own route, with the defaults there.")
+    ] = "denoise"
 
 
 class ResultOptions(BaseModel):

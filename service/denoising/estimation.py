@@ -31,7 +31,7 @@ WARNINGS = {
     ),
     **PHOTON_NOISE_WARNINGS,
     OUTLIERS: (
-        "A few samples lie far outside the range of all others, so the whole picture was denoised at very low contrast. "
+        "A few samples lie far outside the range of all others, so the network saw the whole picture at very low contrast. "
         "Replace these samples, which may be hot pixels, and send the picture again."
     ),
 }

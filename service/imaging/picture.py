@@ -57,7 +57,7 @@ CONVERSIONS = {
         "colors are not exact."
     ),
     "was-premultiplied": (
-        "The colors of the picture were multiplied by its alpha. They were divided by it before denoising, and the result is not "
+        "The colors of the picture were multiplied by its alpha. They were divided by it first, and the result is not "
         "premultiplied."
     ),
     "unlabeled-colors": (

@@ -19,6 +19,7 @@ export function showJob({ model, device, width, height, sigma, noise, photon_noi
       ["Device", device],
     ],
     warnings.map((warning) => warning.code),
+    Boolean(rest.factor),
   );
 }
 
@@ -30,6 +31,7 @@ export function showPreview(headers) {
     "The part in the preview",
     [["Network", headers.get("X-Model")], ["Noise level", number(headers.get("X-Sigma"))], ["Confidence", sure && confidence(Number(sure))]],
     warnings,
+    headers.has("X-Factor"),
   );
 }
 
@@ -43,14 +45,14 @@ export function showNothing() {
   by("figures-section").hidden = true;
 }
 
-function show(about, rows, codes) {
+function show(about, rows, codes, enlarged = false) {
   by("figures-section").hidden = false;
   by("figures-about").textContent = about;
   const pairs = rows.filter(([, value]) => value);
   by("figures").replaceChildren(
     ...pairs.map(([name, value]) => element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value }))),
   );
-  by("warnings").replaceChildren(...codes.map((code) => element("li", { textContent: advice(code) })));
+  by("warnings").replaceChildren(...codes.map((code) => element("li", { textContent: advice(code, enlarged) })));
   by("warnings").hidden = !codes.length;
 }
 

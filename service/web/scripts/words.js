@@ -16,8 +16,14 @@ const ADVICE = {
   "outliers": `A few samples lie far outside the range of all others, so the whole picture was denoised at very low contrast. Replace these samples, which may be hot pixels, and send the picture again.`,
 };
 
-/** Return a warning with what to do about it. */
-export const advice = (code) => ADVICE[code] || `The service warns: ${code}.`;
+const ADVICE_ON_ENLARGING = {
+  "too-small": `The picture is too small to estimate its noise, so none was removed. To remove noise, ${BY_HAND}.`,
+  "looks-clean": `The picture looks clean already, so no noise was removed. If you see noise, ${BY_HAND}.`,
+  "not-white": `The noise is not even: it was smoothed or compressed, or is stronger in some places. If it is still there, denoise the picture first, without enlarging it, and then enlarge the result.`,
+};
+
+/** Return a warning about a picture that was denoised, or else enlarged, with what to do about it. */
+export const advice = (code, enlarged) => (enlarged && ADVICE_ON_ENLARGING[code]) || ADVICE[code] || `The service warns: ${code}.`;
 
 /** Return the confidence in an estimate in words. */
 export function confidence(value) {
