@@ -17,7 +17,7 @@ from models.images.noise import add_noise, check_sigma
 from models.images.resize import enlarge, shrink
 from models.inference.device import DType, choose_device
 from models.methods import load_upscaler
-from models.networks.upscaling_net import EarlyUpscalingConfig
+from models.networks.upscaling_net import EarlyUpscalingConfig, check_factor
 from models.weights.files import Weights, load_weights
 
 Upscale = Callable[[Tensor, float, int], Tensor]
@@ -96,6 +96,7 @@ def upscaling_score(upscale: Upscale, name: str, image: Tensor, factor: int, sig
         ValueError: If nothing is left of the image without its border, or the method was not made for the factor or the noise
             level.
     """
+    check_factor(factor)
     if min(image.shape) // factor < 3:
         raise ValueError(f"{name} is too small to be measured at factor {factor}")
     height, width = (side // factor * factor for side in image.shape)
@@ -131,8 +132,21 @@ def load_upscale(
         ValueError: See `StreamedModel.load`.
     """
     if weights is not None and isinstance((loaded := load_weights(weights)).config, EarlyUpscalingConfig):
-        return _dense(loaded, choose_device(device)[0])
+        return dense_upscale(loaded, choose_device(device)[0])
     return load_upscaler(weights=weights, device=device, dtype=dtype, memory_budget=memory_budget).upscale
+
+
+def dense_upscale(weights: Weights, device: torch.device) -> Upscale:
+    """Return a network for super-resolution as a method to evaluate that computes the whole image at once, in float32."""
+    network = weights.network().to(device)
+
+    @torch.inference_mode()
+    def upscale(noisy: Tensor, sigma: float, factor: int) -> Tensor:
+        check_sigma(sigma * 255, weights.sigma_range)
+        enlarged: Tensor = network(noisy[None, None].to(device), torch.tensor(sigma, device=device), factor)
+        return enlarged[0, 0].cpu()
+
+    return upscale
 
 
 def mean_scores(scores: Sequence[UpscalingScore]) -> dict[int, dict[str, float]]:
@@ -154,16 +168,3 @@ def report(scores: Sequence[UpscalingScore]) -> dict[str, Any]:
         for sigma in dict.fromkeys(score.sigma for score in scores)
     }
     return {"images": [score.asdict() for score in scores], "mean": means}
-
-
-def _dense(weights: Weights, device: torch.device) -> Upscale:
-    """Return a method that runs a network on a whole image at a time."""
-    network = weights.network().to(device)
-
-    @torch.inference_mode()
-    def upscale(noisy: Tensor, sigma: float, factor: int) -> Tensor:
-        check_sigma(sigma * 255, weights.sigma_range)
-        enlarged: Tensor = network(noisy[None, None].to(device), torch.tensor(sigma, device=device), factor)
-        return enlarged[0, 0].cpu()
-
-    return upscale

@@ -5,12 +5,10 @@ super-resolution-forms.md. Runs in the folder RUNS are resumed, and finished one
 """
 
 import argparse
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
 from benchmarks.markdown import paragraph, row_of
 from benchmarks.provenance import RESULTS, provenance
@@ -20,7 +18,7 @@ from models.networks.upscaling_net import FACTORS, EarlyUpscalingConfig, Upscali
 from models.training.recipe import Recipe
 from models.training.run import TrainingOptions, train
 from models.training.trainer import fresh_network
-from models.upscaling_evaluation import UpscalingScore, evaluate_upscaling, mean_scores, upscaling_score
+from models.upscaling_evaluation import UpscalingScore, dense_upscale, evaluate_upscaling, mean_scores, upscaling_score
 from models.weights.files import Weights, load_weights
 
 LATE = Recipe(factors=FACTORS, sigma_range=(0.0, 25.0), ema=0.998, crop=72, batch=8, learning_rate=1.5e-3)
@@ -89,22 +87,11 @@ def evaluate(weights: Weights, images: Path, only: list[str]) -> tuple[list[Upsc
     """Return the scores of the photographs, and those of the textures."""
     from skimage import data
 
-    upscale = dense(weights.network())
+    upscale = dense_upscale(weights, torch.device("cpu"))
     photographs = list(evaluate_upscaling(upscale, images, FACTORS, only=only))
     crops = {name: torch.from_numpy(getattr(data, name)()[:384, :384]).float() / 255 for name in TEXTURES}
     textures = [upscaling_score(upscale, name, crop, factor) for name, crop in crops.items() for factor in FACTORS]
     return photographs, textures
-
-
-def dense(network: nn.Module) -> Callable[[Tensor, float, int], Tensor]:
-    """Return a network as a method that `models.upscaling_evaluation` evaluates."""
-
-    @torch.inference_mode()
-    def upscale(small: Tensor, sigma: float, factor: int) -> Tensor:
-        enlarged: Tensor = network(small[None, None], torch.tensor(sigma), factor)
-        return enlarged[0, 0]
-
-    return upscale
 
 
 def _row(form: str, steps: str, photographs: list[UpscalingScore], textures: list[UpscalingScore], name: str) -> str:

@@ -11,7 +11,7 @@ from models.inference.noise_levels import UniformLevels
 from models.inference.streamed_model import StreamedModel
 from models.inference.strips import compute_strips
 from models.inference.transfers import Enlargement
-from models.networks.upscaling_net import UpscalingConfig, UpscalingNet, factor_plane
+from models.networks.upscaling_net import UpscalingConfig, UpscalingNet, check_factor, factor_plane
 from models.steps import run_through
 from models.weights.files import Weights
 
@@ -90,8 +90,7 @@ class Upscaler(StreamedModel):
     def _check(self, noisy: Tensor, sigma: float, factor: int) -> None:
         self._check_image(noisy)
         self._check_sigma(sigma)
-        if factor not in self.networks:
-            raise ValueError(f"the factor must be one of {', '.join(map(str, self.networks))}, but is {factor}")
+        check_factor(factor)
 
     @torch.inference_mode()
     def _steps(self, noisy: Tensor, sigma: float, factor: int, plan: Plan) -> Generator[float, None, Tensor]:

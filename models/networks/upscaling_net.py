@@ -17,6 +17,16 @@ FACTORS = (2, 3, 4)
 """The factors by which one set of weights enlarges."""
 
 
+def check_factor(factor: int) -> None:
+    """Check a factor.
+
+    Raises:
+        ValueError: If it is not one of `FACTORS`.
+    """
+    if factor not in FACTORS:
+        raise ValueError(f"the factor must be one of {', '.join(map(str, FACTORS))}, but is {factor}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class UpscalingConfig(N3UNetConfig):
     """The geometry of an `UpscalingNet`. It is that of an N3UNet for gray images, by default without the coarsest level."""

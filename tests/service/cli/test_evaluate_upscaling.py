@@ -65,6 +65,7 @@ def test_all_factors_without_noise_are_the_default(folder: Path, upscaling_file:
         (["--task", "upscale", "--model", "nlm"], "--task upscale"),
         (["--task", "upscale", "--weights", "n3unet"], "cannot enlarge images"),
         (["--task", "upscale", "--weights", "UPSCALE", "--factor", "5"], "one of 2, 3, 4"),
+        (["--task", "upscale", "--weights", "UPSCALE", "--factor", "0"], "one of 2, 3, 4"),
         (["--factor", "2"], "--factor is for --task upscale"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 
 from models.networks.n3net import N3NetConfig
 from models.networks.n3unet import N3UNetConfig
+from models.networks.upscaling_net import UpscalingConfig
 from service.imaging.picture import COUNTED_SIDE
 from tests.support.paths import ROOT
 
@@ -126,6 +127,6 @@ def test_a_picture_of_one_column_stays_within_the_bound(weights: Path) -> None:
     assert float(python(THIN, weights)) < 40
 
 
-@pytest.mark.parametrize("config", [N3NetConfig(), N3UNetConfig()])
+@pytest.mark.parametrize("config", [N3NetConfig(), N3UNetConfig(), UpscalingConfig()])
 def test_no_network_extends_sides_beyond_what_the_limits_count(config: N3NetConfig | N3UNetConfig) -> None:
     assert config.smallest_side <= COUNTED_SIDE
