@@ -118,7 +118,7 @@ async def list_jobs(request: Request) -> Response:
 )
 async def job(request: Request, state: Found) -> Response:
     """Return the state of a job."""
-    if state.status != "succeeded":
+    if state.finished and state.status != "succeeded":  # there is no result to receive
         runner_of(request).note_read(state)
     return state_response(state)
 

@@ -2,11 +2,17 @@
 
 import gc
 import json
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from service.api.job_clock import COMPUTING_SHARE
 from service.denoising.job import DenoisingJob
+from service.jobs.result import JobResult
 from tests.support.faulty import Gate, scripted
 from tests.support.jobs import create, ended, read_events, state_of
 from tests.support.live import PATIENCE, live, png, settings_for, wait_for
@@ -74,6 +80,33 @@ def jobs_in_memory() -> int:
     return sum(type(each) is DenoisingJob for each in gc.get_objects())
 
 
+def test_a_job_counts_in_admission_and_lets_small_requests_pass(weights: Path) -> None:
+    gate = Gate()
+    with live(settings_for(weights, queue_requests=2), scripted(weights, gate)) as service, ThreadPoolExecutor(1) as clients:
+        job = create(service, png(160, 32)).json()
+        gate.wait()
+        small = clients.submit(service.denoise, png(16, 40))  # whose width the gate does not stop
+        wait_for(lambda: len(service.engine.tickets) == 2)
+        for refused in (create(service), service.denoise()):
+            assert refused.status_code == 429
+            assert refused.json()["type"].endswith("queue-full")
+        gate.open(1)
+        assert small.result(PATIENCE).status_code == 200
+        wait_for(lambda: state_of(service, job["id"])["status"] == "running")
+        gate.open(9)
+        assert ended(service, job["id"])["status"] == "succeeded"
+
+
+def test_the_time_that_is_left_includes_the_queue(weights: Path) -> None:
+    gate = Gate()
+    with live(settings_for(weights), scripted(weights, gate)) as service:
+        service.engine.throughput.start_again(1e6, 1e3)  # 1000 pixels per second
+        first, second = (create(service, png(160, 32)).json() for _ in range(2))
+        assert first["eta_seconds"] == pytest.approx(160 * 32 / 1000, rel=0.1)
+        assert second["eta_seconds"] == pytest.approx(2 * 160 * 32 / 1000, rel=0.1)
+        gate.open(99)
+
+
 def test_events_tell_every_state_and_resume(weights: Path) -> None:
     gate = Gate()
     with live(settings_for(weights), scripted(weights, gate)) as service:
@@ -136,6 +169,30 @@ def test_a_job_is_finished_and_fetched_before_the_process_ends(weights: Path) ->
         service.thread.join(PATIENCE)
         assert not service.thread.is_alive()
         assert service.server.exit_code == 0
+
+
+def test_a_caller_that_asks_while_a_job_is_encoded_has_not_received_its_result(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, encoding, proceed = Gate(), threading.Event(), threading.Event()
+    original = JobResult.of
+
+    def slowly(*args: Any, **options: Any) -> JobResult:
+        encoding.set()
+        assert proceed.wait(PATIENCE)
+        return original(*args, **options)
+
+    monkeypatch.setattr(JobResult, "of", slowly)
+    with live(settings_for(weights, grace_seconds=PATIENCE), scripted(weights, gate)) as service:
+        job = create(service, png(64, 32)).json()
+        gate.wait()
+        service.server.handle_exit(15, None)
+        gate.open(4)
+        assert encoding.wait(PATIENCE)
+        assert state_of(service, job["id"])["status"] != "succeeded"
+        proceed.set()
+        assert ended(service, job["id"])["status"] == "succeeded"
+        assert service.server.jobs.busy, "the process would end and lose the result"
 
 
 def test_a_job_that_cannot_be_finished_is_canceled_by_the_shutdown(weights: Path) -> None:
