@@ -14,6 +14,7 @@ from tests.support.live import PATIENCE, png, wait_for
 
 pytest.importorskip("ray", reason="needs the extra ray: pip install -e '.[ray]'")
 
+from benchmarks.serving.prometheus import wait_until
 from benchmarks.serving.ray_cluster import cluster, deployed, replica_processes
 
 BODY_SECONDS = 2
@@ -93,7 +94,7 @@ def test_a_replica_that_is_killed_costs_a_retry_and_is_replaced(client: httpx2.C
         answer = waiting.result(PATIENCE)
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
-    wait_for(lambda: client.get("/readyz").status_code == 200 and replica_processes() != [killed])
+    wait_until(lambda: client.get("/readyz").status_code == 200 and replica_processes() != [killed], 5 * PATIENCE, every=0.5)
     assert client.post("/v1/denoise", params={"sigma": 25}, content=png()).status_code == 200
 
 
