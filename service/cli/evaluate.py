@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import typer
 
-from service.cli.options import FLAG, Device, MemoryBudget, Model, Precision, Weights, in_bytes
+from service.cli.options import FLAG, Device, MemoryBudget, Model, Precision, in_bytes
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -76,7 +76,13 @@ def evaluate(
         ),
     ] = "gray",
     model: Model = "n3net",
-    weights: Weights = "default",
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="Weights of the n3net model, or to upscale those for super-resolution: the name of shipped weights, or a "
+            ".safetensors file."
+        ),
+    ] = "default",
     device: Device = "auto",
     dtype: Precision = "auto",
     memory_budget: MemoryBudget = None,
