@@ -26,9 +26,9 @@ TUNED = replace(LATE, freeze_statistics=True)
 EARLY = replace(LATE, crop=36, batch=4)
 """Smaller crops, because this form computes at the resolution of the output; with large ones it would take few steps."""
 FORMS: dict[str, tuple[AnyConfig, Recipe]] = {
-    "enlarges at the end, N3 block, trunk of n3unet": (UpscalingConfig(), TUNED),
+    "enlarges at the end, N3 block, trunk of n3unet": (UpscalingConfig(position="decoder"), TUNED),
     "enlarges at the end, no N3 block, trunk of n3unet": (UpscalingConfig(position="none"), TUNED),
-    "enlarges at the end, N3 block, fresh": (UpscalingConfig(), LATE),
+    "enlarges at the end, N3 block, fresh": (UpscalingConfig(position="decoder"), LATE),
     "enlarges first (as published), N3 block, fresh": (EarlyUpscalingConfig(), EARLY),
 }
 TEXTURES = ("brick", "grass", "gravel")
