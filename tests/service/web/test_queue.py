@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.support.browser import Visit
-from tests.support.live import Live, png
+from tests.support.browser import Visit, visit
+from tests.support.faulty import Gate, scripted
+from tests.support.live import Live, live, png, settings_for
 
 STATES = """() => {
   window.seen = [];
@@ -44,9 +45,17 @@ def ten_with_one_bad(folder: Path) -> list[Path]:
     return paths
 
 
+def drop(page: Page, *paths: Path) -> None:
+    """Drop files and folders onto the page, as a file manager does."""
+    session = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data})
+
+
 def test_ten_pictures_one_of_them_bad_end_in_an_archive_of_nine(visited: Visit, tmp_path: Path) -> None:
     page = visited.page
-    page.set_input_files("#image", ten_with_one_bad(tmp_path))
+    drop(page, *ten_with_one_bad(tmp_path))
     page.click("#apply-all")
     expect(page.locator("#queue .row[data-state=succeeded]")).to_have_count(9)
     expect(visited.row("picture 4.png").locator(".state")).to_contain_text("Failed: The image cannot be decoded")
@@ -88,18 +97,26 @@ def test_pictures_of_a_folder_are_taken_and_other_files_left_out(visited: Visit,
     expect(visited.page.locator("#status")).to_have_text("2 pictures added. 1 other file was left out.")
 
 
-def test_pictures_can_be_dropped_and_pasted(visited: Visit) -> None:
-    for event, holder in (("drop", "dataTransfer"), ("paste", "clipboardData")):
-        visited.page.evaluate(
-            """async ([event, holder, bytes]) => {
-              const transfer = new DataTransfer();
-              transfer.items.add(new File([new Uint8Array(bytes)], `${event}.png`, {type: "image/png"}));
-              const kind = event === "drop" ? DragEvent : ClipboardEvent;
-              document.dispatchEvent(new kind(event, {[holder]: transfer}));
-            }""",
-            [event, holder, list(png())],
-        )
-        expect(visited.row(f"{event}.png")).to_be_visible()
+def test_a_folder_can_be_dropped(visited: Visit, tmp_path: Path) -> None:
+    (tmp_path / "folder" / "inside").mkdir(parents=True)
+    for name in ("folder/one.png", "folder/inside/two.png", "folder/notes.txt", "three.png"):
+        (tmp_path / name).write_bytes(png())
+    drop(visited.page, tmp_path / "folder", tmp_path / "three.png")
+    for name in ("one.png", "two.png", "three.png"):
+        expect(visited.row(name)).to_be_visible()
+    expect(visited.page.locator("#status")).to_have_text("3 pictures added. 1 other file was left out.")
+
+
+def test_a_picture_can_be_pasted(visited: Visit) -> None:
+    visited.page.evaluate(
+        """bytes => {
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([new Uint8Array(bytes)], "pasted.png", {type: "image/png"}));
+          document.dispatchEvent(new ClipboardEvent("paste", {clipboardData: transfer}));
+        }""",
+        list(png()),
+    )
+    expect(visited.row("pasted.png")).to_be_visible()
 
 
 def test_a_large_photograph_shows_its_progress(visited: Visit, tmp_path: Path) -> None:
@@ -156,6 +173,24 @@ def test_a_refused_picture_waits_and_tries_again_by_itself(visited: Visit, tmp_p
         assert f"Too many requests are in progress. The queue is full. Trying again in {left} s." in texts
     assert len({each.url for each in visited.sent("PUT", "/v1/jobs")}) == 1
     assert len(visited.sent("PUT", "/v1/jobs")) == 3
+
+
+def test_pictures_that_a_full_queue_refuses_wait_for_their_turn(browser: Browser, weights: Path, tmp_path: Path) -> None:
+    gate = Gate()
+    with (
+        live(settings_for(weights, queue_requests=1), scripted(weights, gate)) as service,
+        visit(browser, f"http://127.0.0.1:{service.port}/") as visited,
+    ):
+        for name in ("one.png", "two.png"):
+            (tmp_path / name).write_bytes(png(64, 32))
+        visited.page.check("#by-hand")
+        visited.page.uncheck("#live")
+        visited.page.set_input_files("#image", [tmp_path / "one.png", tmp_path / "two.png"])
+        visited.page.click("#apply-all")
+        refused = visited.page.locator("#queue .row").filter(has_text="Trying again in")
+        expect(refused).to_contain_text("The maximum number of requests is in progress.")
+        gate.open(99)
+        expect(visited.page.locator("#totals")).to_have_text("2 pictures, 2 done")
 
 
 def test_an_error_is_said_in_words_and_names_the_picture(visited: Visit, tmp_path: Path) -> None:
