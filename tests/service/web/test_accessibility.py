@@ -51,9 +51,10 @@ def test_the_page_with_nothing_a_queue_and_a_result(page: Page, tmp_path: Path) 
     expect(page.locator("#showing")).to_have_text("Preview")
     for details in page.locator("#settings details").all():
         details.evaluate("details => { details.open = true; }")
-    page.check("#by-hand")
-    expect(page.locator("#showing")).to_have_text("Preview")
-    assert violations(page) == []
+    for noise in ("#photons", "#by-hand"):
+        page.check(noise)
+        expect(page.locator("#showing")).to_have_text("Preview")
+        assert violations(page) == []
     page.route("**/v1/jobs/*", lambda route: None if route.request.method == "GET" else route.continue_())
     page.click("#apply-all")
     expect(page.locator("#queue .row[data-state=queued]").first).to_be_visible()
@@ -69,13 +70,19 @@ def test_the_page_with_nothing_a_queue_and_a_result(page: Page, tmp_path: Path) 
     page.locator("#stage").click(position={"x": 100, "y": 100})
     page.locator("#neighbor-form button").first.click()
     expect(page.locator("#neighbors-about")).to_contain_text("Neighbor 1 of")
+    page.click("#noise-map")
+    expect(page.locator("#scene-after .heat")).to_be_visible()
     assert violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than the window"
     page.click("#key-open")
     assert violations(page) == []
 
 
-def test_the_reference_of_the_api(browser: Browser, service: Live) -> None:
-    with open_page(browser, f"http://127.0.0.1:{service.port}/docs", 1200) as page:
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_reference_of_the_api(browser: Browser, service: Live, scheme: str) -> None:
+    with open_page(browser, f"http://127.0.0.1:{service.port}/docs", 1200, color_scheme=scheme) as page:
+        expect(page.locator(".opblock").first).to_be_visible()
+        assert violations(page) == []
         page.locator("#operations-about-info .opblock-summary-control").click()
         page.get_by_role("button", name="Try it out").click()
         page.get_by_role("button", name="Execute").click()
