@@ -24,7 +24,11 @@ WEIGHTS = "correspondences"
 """The name of the shipped weights."""
 GUESSED_FOCAL_LENGTH = 1.2
 """Focal length in units of the longer side of a picture if it is not known: that of a horizontal field of view of 45 degrees."""
-ROUNDS = 10
+SAMPLES = 500
+"""Number of samples of eight matches whose estimates are compared."""
+BEST = 20
+"""Number of these estimates that are refined."""
+ROUNDS = 5
 """Number of times that the matches are weighted anew by their distances from the epipolar lines."""
 NOISE_PIXELS = 1.5
 """Distance from the epipolar line at which a match loses half of its weight."""
@@ -132,31 +136,43 @@ class MatchClassifier:
         if (count := int((weights > 0).sum())) < 8:
             raise TooFewMatchesError(f"only {count} of {len(matches)} putative matches seem to be correct; at least 8 are needed")
         noise = NOISE_PIXELS / ((first.focal + second.focal) / 2)
-        essential, weights = refined(calibrated.double(), weights.double(), noise)
-        rotation, translation = recover_pose(essential, calibrated.double(), weights)
+        essential, weights = estimate_essential(calibrated[0].double(), weights[0].double(), noise)
+        rotation, translation = recover_pose(essential[None], calibrated.double(), weights[None])
         inverses = [torch.linalg.inv(camera.matrix) for camera in (first, second)]
-        fundamental = unit(inverses[1].T @ essential[0] @ inverses[0])
+        fundamental = unit(inverses[1].T @ essential @ inverses[0])
         inliers = epipolar_distances(matches[None].double(), fundamental[None])[0] < 2 * NOISE_PIXELS
-        return TwoViews(logits[0].sigmoid(), inliers, essential[0], fundamental, rotation[0], translation[0])
+        return TwoViews(logits[0].sigmoid(), inliers, essential, fundamental, rotation[0], translation[0])
 
 
-def refined(matches: Tensor, weights: Tensor, noise: float | Tensor) -> tuple[Tensor, Tensor]:
-    """Estimate essential matrices by the weighted eight-point algorithm, repeatedly with new weights.
+def estimate_essential(matches: Tensor, weights: Tensor, noise: float) -> tuple[Tensor, Tensor]:
+    """Estimate an essential matrix from matches of which the weights are not quite right.
 
-    In each round, a match gets its weight times 1 / (1 + (d / noise)^2), where d is its distance from the epipolar lines of the
-    last estimate. So matches that the network was wrong about lose their influence.
+    The candidates are the weighted eight-point estimate, and the estimates from `SAMPLES` random samples of eight matches, drawn
+    by their weights. A match agrees with a candidate to the degree of its weight times 1 / (1 + (d / noise)^2) for a distance d
+    from the epipolar lines. The `BEST` candidates are refined: `ROUNDS` times, they are estimated anew from all matches, weighted
+    by how much they agree. The result is the one with the most agreement.
 
     Args:
-        matches: Calibrated, (B, N, 4).
-        weights: Those of the network, (B, N).
-        noise: The distance at which half of the weight is lost, in calibrated coordinates; a number, or (B, 1).
+        matches: Calibrated, (N, 4).
+        weights: Those of the network, (N,); at least eight are positive.
+        noise: The distance at which a match counts half, in calibrated coordinates.
 
     Returns:
-        The essential matrices, (B, 3, 3), and the last weights, (B, N).
+        The essential matrix, (3, 3), and the last weights, (N,).
     """
-    essential = with_essential_form(eight_point(matches, weights))
-    current = weights
+    generator = torch.Generator().manual_seed(0)  # the same matches give the same result
+    samples = matches[weights.expand(SAMPLES, -1).multinomial(8, generator=generator)]  # (SAMPLES, 8, 4)
+    candidates = torch.cat((eight_point(matches[None], weights[None]), eight_point(samples, torch.ones_like(samples[..., 0]))))
+    candidates = with_essential_form(candidates)
+    current = weights * closeness(matches, candidates, noise)
     for _ in range(ROUNDS):
-        current = weights / (1 + (epipolar_distances(matches, essential) / noise).square())
-        essential = with_essential_form(eight_point(matches, current))
-    return essential, current
+        current = current[current.sum(1).topk(min(BEST, len(current))).indices]
+        candidates = with_essential_form(eight_point(matches.expand(len(current), -1, -1), current))
+        current = weights * closeness(matches, candidates, noise)
+    best = current.sum(1).argmax()
+    return candidates[best], current[best]
+
+
+def closeness(matches: Tensor, matrices: Tensor, noise: float) -> Tensor:
+    """Return 1 / (1 + (d / noise)^2), (B, N), for the distances d of matches, (N, 4), from their lines by matrices, (B, 3, 3)."""
+    return 1 / (1 + (epipolar_distances(matches[None], matrices) / noise).square())

@@ -43,7 +43,7 @@ class SceneOptions:
     outlier_share: tuple[float, float] = (0.5, 0.9)
     repeated_share: tuple[float, float] = (0.0, 0.6)
     noise: tuple[float, float] = (0.3, 1.2)
-    groups: int = 16
+    groups: int = 8
     planes: int = 4
 
 

@@ -50,14 +50,14 @@ class MatchRecipe:
         seed: Seed of the scenes and of the fresh weights.
     """
 
-    steps: int = 400
-    batch: int = 16
+    steps: int = 600
+    batch: int = 8
     scenes: SceneOptions = field(default_factory=SceneOptions)
     inlier_pixels: float = 3.0
-    regression_start: float = 0.3
-    regression_weight: float = 0.5
+    regression_start: float = 0.6
+    regression_weight: float = 0.05
     optimizer: OptimizerKind = "muon"
-    learning_rate: float = 3e-3
+    learning_rate: float = 6e-3
     weight_decay: float = 1e-4
     warmup_steps: int = 50
     decay_share: float = 0.7

@@ -26,8 +26,8 @@ class CorrespondenceConfig:
         blocks: Number of residual blocks, each of two shared perceptrons.
         n3_blocks: Number of N3 blocks, evenly spaced among the residual blocks; 0 gives the network of Yi et al.
         k: Number of neighbors that an N3 block selects, K.
-        embedding: Dimensions in which an N3 block measures distances.
-        values: Features that an N3 block averages, V.
+        embedding: Dimensions in which an N3 block measures distances, in addition to the four coordinates.
+        values: Features that an N3 block averages, V, in addition to the four coordinates.
         relaxation: Form of the neighbor selection, see `models.neighbors.selection.neighbor_weights`.
     """
 
@@ -123,14 +123,14 @@ class NeighborBlock(nn.Module):
 
     def __init__(self, config: CorrespondenceConfig) -> None:
         super().__init__()
-        self.block = SetN3Block(config.features, config.embedding, config.values, config.k, config.relaxation)
-        self.join = SharedPerceptron(config.k * config.values, config.features, bias=False)
+        self.block = SetN3Block(config.features, 4, config.embedding, config.values, config.k, config.relaxation)
+        self.join = SharedPerceptron(config.k * (config.values + 4), config.features, bias=False)
         self.norm = ContextNormalization(config.features)
 
-    def forward(self, matches: Tensor) -> Tensor:
-        """Map features of matches, (B, C, N), to such features."""
-        neighbors = self.block(matches.mT)  # (B, N, K * V)
-        return matches + functional.relu(self.norm(self.join(neighbors.mT)))
+    def forward(self, features: Tensor, matches: Tensor) -> Tensor:
+        """Map features of matches, (B, C, N), to such features, given the matches, (B, N, 4)."""
+        neighbors = self.block(features.mT, matches)  # (B, N, K * (V + 4))
+        return features + functional.relu(self.norm(self.join(neighbors.mT)))
 
 
 class CorrespondenceNet(nn.Module):
@@ -170,6 +170,6 @@ class CorrespondenceNet(nn.Module):
             raise ValueError(f"the network needs at least {self.smallest_set} matches, but there are {matches.shape[1]}")
         features = self.first(matches.mT)
         for block in self.blocks:
-            features = block(features)
+            features = block(features, matches) if isinstance(block, NeighborBlock) else block(features)
         logits: Tensor = self.last(features)
         return logits.squeeze(1)
