@@ -13,7 +13,7 @@ const MODELS = {
   dncnn: "Convolutions only, without neighbors, to compare with.",
   nlm: "Non-local means, the classic method without a network, to compare with.",
 };
-const COMPUTATION = ["auto", "by-hand", "photons", "sigma", "gain", "read-noise", "model", "color", "luma", "chroma", "detail", "ensemble"];
+const COMPUTATION = ["auto", "by-hand", "photons", "sigma", "gain", "read-noise", "model", "color", "luma", "chroma", "detail", "ensemble", "metadata"];
 const SHARES = { luma: "luma_strength", chroma: "chroma_strength", detail: "detail" };
 const DEFAULTS = { luma: 1, chroma: 1, detail: 0 };
 
@@ -25,10 +25,10 @@ export const factor = () => Number(document.querySelector("input[name=factor]:ch
 /** Return what is done to pictures: denoise or upscale. */
 export const task = () => (factor() > 1 ? "upscale" : "denoise");
 
-/** Return the options of the task that say what to compute. */
+/** Return the options of the task that say what to compute, and which metadata its result has. */
 export function computation() {
-  if (task() === "denoise") return denoising();
-  return { factor: factor(), sigma: by("by-hand").checked ? by("sigma").value : "auto" };
+  const options = task() === "denoise" ? denoising() : { factor: factor(), sigma: by("by-hand").checked ? by("sigma").value : "auto" };
+  return by("metadata").value ? { ...options, metadata: by("metadata").value } : options;
 }
 
 /** Return the options for denoising. Those with their default are left out, except sigma, model and color. */
@@ -53,7 +53,7 @@ export function denoising() {
 
 /** Return the options that say how to write the result. Those with their default are left out. */
 export function output() {
-  const chosen = { format: by("format").value, depth: by("depth").value, metadata: by("metadata").value };
+  const chosen = { format: by("format").value, depth: by("depth").value };
   return Object.fromEntries(Object.entries(chosen).filter(([, value]) => value));
 }
 
@@ -71,7 +71,7 @@ const share = (id) => Number(by(id).value) / 100;
 export function setUpSettings() {
   const emit = (name) => events.dispatchEvent(new Event(name));
   for (const id of COMPUTATION) by(id).addEventListener("input", () => emit("computation"));
-  for (const id of ["format", "depth", "metadata"]) by(id).addEventListener("input", () => emit("output"));
+  for (const id of ["format", "depth"]) by(id).addEventListener("input", () => emit("output"));
   by("strength").addEventListener("input", () => emit("strength"));
   for (const id of ["sigma", "strength", "luma", "chroma", "detail", "trial-sigma"]) {
     const show = () => { by(`${id}-value`).textContent = id.endsWith("sigma") ? by(id).value : `${by(id).value} %`; };

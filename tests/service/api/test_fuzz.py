@@ -13,12 +13,13 @@ from service.api.upload import read_form
 from service.errors import ServiceError
 from service.imaging import codec
 from service.imaging.picture import DecodeLimits
-from tests.support.live import Live, live, png, settings_for
+from tests.support.live import Live, png
+from tests.support.upscaling import random_upscaling_weights, upscaling_service
 
 CHECKS = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture)
 # What Pillow remarks on damaged files is not what this is about.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-PATHS = ("/v1/denoise", "/v1/denoise", "/v1/evaluate", "/v1/noise", "/v1/neighbors")
+PATHS = ("/v1/denoise", "/v1/denoise", "/v1/evaluate", "/v1/noise", "/v1/neighbors", "/v1/upscale")
 STATUSES: Counter[int] = Counter()
 
 
@@ -31,8 +32,9 @@ def cases(count: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
 
 @pytest.fixture(scope="module")
-def service(weights: Path) -> Iterator[Live]:
-    with live(settings_for(weights, max_megapixels=0.02)) as running:
+def service(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    upscaling_weights = random_upscaling_weights(tmp_path_factory.mktemp("upscaling"))
+    with upscaling_service(weights, upscaling_weights, max_megapixels=0.02) as running:
         yield running
 
 

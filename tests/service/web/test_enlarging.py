@@ -60,6 +60,21 @@ def test_other_formats_come_from_the_same_computation(visited: Visit, tmp_path: 
     assert len(visited.sent("PUT", "/v1/jobs")) == 1
 
 
+@pytest.mark.parametrize("factor", [1, 2])
+def test_the_result_has_the_metadata_that_were_chosen(visited: Visit, tmp_path: Path, factor: int) -> None:
+    page, data = visited.page, png(60, 80, 3)
+    (tmp_path / "small.png").write_bytes(data)
+    page.set_input_files("#image", tmp_path / "small.png")
+    page.check(f"input[name=factor][value='{factor}']")
+    page.select_option("#metadata", "strip")
+    page.click("#apply")
+    expect(page.locator("#showing")).to_have_text("Result")
+    result = download(visited, tmp_path).read_bytes()
+    assert "Software" not in Image.open(io.BytesIO(result)).info
+    page.select_option("#metadata", "keep")
+    expect(page.locator("#showing")).to_contain_text("Settings changed")
+
+
 def test_a_preview_shows_the_enlarged_part(visited: Visit, tmp_path: Path) -> None:
     choose(visited, tmp_path / "small.png", png(700, 601), 2)
     visited.page.check("#live")
