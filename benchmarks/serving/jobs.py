@@ -1,7 +1,8 @@
 """Background jobs under load: 20 clients that cancel and hang up at random, while an instance is terminated and started again.
 
 `python -m benchmarks.serving.jobs` writes jobs.json and jobs.md: once for one instance that keeps its jobs in memory, and once
-for two instances with Redis behind a proxy that takes turns.
+for two instances with Redis behind a proxy that takes turns. A second round of jobs without a termination shows whether the
+resident memory of the same processes grows.
 """
 
 import argparse
@@ -21,14 +22,13 @@ from typing import Any
 
 import httpx2
 
-from benchmarks.markdown import paragraph
 from benchmarks.provenance import RESULTS, provenance
+from benchmarks.serving.jobs_report import CLIENTS, JOBS_EACH, LAST_SECONDS, ROUNDS, page
 from benchmarks.serving.load_client import picture
 from benchmarks.serving.proxy import proxying
 from benchmarks.serving.redis_server import redis_server
 from benchmarks.serving.servers import Running, serving
 
-CLIENTS, JOBS_EACH = 20, 10
 SIZES = ((128, 128), (192, 256), (256, 256), (320, 384))
 FINAL = ("succeeded", "failed", "canceled", "expired")
 KEEP_SECONDS = 20
@@ -122,8 +122,8 @@ async def patiently(request: Callable[[], Awaitable[httpx2.Response]]) -> httpx2
 
 
 def run(redis: bool) -> dict[str, Any]:
-    """Run all clients, terminate an instance in the middle and start another one in its place."""
-    seen, began = Seen(), time.monotonic()
+    """Run all clients twice, and in the first round terminate an instance and start another one in its place."""
+    seen, after, seconds, left = Seen(), [], 0.0, 0.0
     with ExitStack() as stack:
         settings: dict[str, Any] = {"job_keep_seconds": KEEP_SECONDS, "drain_delay_seconds": 1, "device": "cpu"}
         if redis:
@@ -136,17 +136,19 @@ def run(redis: bool) -> dict[str, Any]:
             exits.append(await asyncio.to_thread(instances[0].terminate))
             instances[0] = await asyncio.to_thread(lambda: stack.enter_context(serving(**settings)))
 
-        async def main() -> None:
+        async def play(number: int) -> None:
             async with proxying(instances) as proxy:
-                url = f"http://127.0.0.1:{proxy.port}"
-                await asyncio.gather(restart(), *(client(url, seed, seen) for seed in range(CLIENTS)))
+                url, seeds = f"http://127.0.0.1:{proxy.port}", range(number * CLIENTS, (number + 1) * CLIENTS)
+                await asyncio.gather(*([] if number else [restart()]), *(client(url, seed, seen) for seed in seeds))
 
         warm_up(instances[-1])
         warm = instances[-1].memory()[0]
-        asyncio.run(main())
-        seconds = time.monotonic() - began
-        left = wait_for_nothing(instances)
-        after = [instance.memory()[0] for instance in instances]
+        for number in range(ROUNDS):
+            began = time.monotonic()
+            asyncio.run(play(number))
+            seconds += time.monotonic() - began
+            left += wait_for_nothing(instances)
+            after.append([instance.memory()[0] for instance in instances])
     states = Counter(
         next(iter(finals)) if len(finals) == 1 else "several: " + ", ".join(sorted(finals))
         for finals in (finals - {"expired"} for finals in seen.finals.values())
@@ -161,7 +163,7 @@ def run(redis: bool) -> dict[str, Any]:
         "exits": exits,
         "seconds": round(seconds, 1),
         "left_bytes": left,
-        "memory_kib": {"at the start": warm, "at the end": after},
+        "memory_kib": {"warm": warm, "after each round": after},
         "when": provenance(),
     }
     print(row, flush=True)
@@ -212,71 +214,21 @@ def large() -> dict[str, Any]:
         after = service.memory()[0]
     end = curve[-1][0]
     moved = [at for (at, progress, _), (_, last, _) in zip(curve[1:], curve, strict=False) if progress > last]
-    ratios = [eta / (end - at) for at, progress, eta in curve if progress >= 0.2 and eta and end - at > 2]
+    told = [(eta, end - at) for at, progress, eta in curve if progress >= 0.2 and eta is not None]
+    ratios = [eta / left for eta, left in told if left > LAST_SECONDS]
+    errors = [abs(eta - left) for eta, left in told if left <= LAST_SECONDS]
     row = {
         "seconds": round(end - curve[0][0], 1),
         "curve": [(progress, eta, round(end - at, 1)) for at, progress, eta in curve[::20]],
         "longest_pause": round(max(later - at for at, later in itertools.pairwise(moved)), 2),
         "eta_ratios": [round(min(ratios), 2), round(max(ratios), 2)],
+        "last_eta_error": round(max(errors), 1),
         "memory_kib": {"before": before, "during": during, "after": after},
         "canceled_seconds": round(canceled, 2),
         "when": provenance(),
     }
     print(row, flush=True)
     return row
-
-
-def page(results: dict[str, Any]) -> str:
-    """Return jobs.md."""
-    large = results["large"]
-    least, most = large["eta_ratios"]
-    memory = {name: f"{kib / 1024:.0f} MiB" for name, kib in large["memory_kib"].items()}
-    lines = [
-        "# Background jobs",
-        "",
-        "Measured by `python -m benchmarks.serving.jobs`.",
-        "",
-        "## A picture of 24 megapixels",
-        "",
-        f"{large['when']}.",
-        "",
-        paragraph(
-            f"The job took {large['seconds']:.0f} s with `n3unet`. Its progress never stood still for more than",
-            f"{large['longest_pause']} s. From 20% of the progress on, until two seconds before the end, the estimated time",
-            f"that was left was {least} to {most} times the true one. A second job was canceled at 30%:",
-            f"{large['canceled_seconds']} s later the queue was empty. Resident memory was {memory['before']} before it,",
-            f"{memory['during']} when it was canceled, and {memory['after']} two seconds later.",
-        ),
-        "",
-        "## Many clients",
-        "",
-        paragraph(
-            f"{CLIENTS} clients send {JOBS_EACH} jobs each, cancel a fifth of them and hang up on another fifth. After",
-            "15 seconds, one instance gets SIGTERM, and another one starts in its place. Every client asks for the state of each",
-            "of its jobs until it has ended.",
-        ),
-        "",
-    ]
-    for row in results["clients"]:
-        states = ", ".join(f"{amount} {name}" for name, amount in sorted(row["states"].items()))
-        refusals = ", ".join(f"{amount} with {status}" for status, amount in sorted(row["refusals"].items())) or "none"
-        memory = row["memory_kib"]
-        ends = " and ".join(f"{kib / 1024:.0f} MiB" for kib in memory["at the end"])
-        lines += [
-            f"### {row['store'][0].upper()}{row['store'][1:]}",
-            "",
-            f"{row['when']}.",
-            "",
-            paragraph(
-                f"{row['jobs']} jobs in {row['seconds']:.0f} s: {states}. {row['results']} results were received;",
-                f"{row['canceled_too_late']} jobs had succeeded just before their clients canceled them.",
-                f"Refused attempts, all of which were repeated: {refusals}. Exit code of the terminated instance:",
-                f"{row['exits'][0]}. After the results had expired, the store held {row['left_bytes']:.0f} bytes.",
-                f"Resident memory was {memory['at the start'] / 1024:.0f} MiB before the first job and {ends} at the end.",
-            ),
-            "",
-        ]
-    return "\n".join(lines).rstrip() + "\n"
 
 
 def main() -> None:
