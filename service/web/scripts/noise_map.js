@@ -70,7 +70,10 @@ async function draw(map) {
 
 function put(heat, canvas) {
   Object.assign(canvas, { width: heat.width, height: heat.height, hidden: false });
-  Object.assign(canvas.style, { width: `${CELL * heat.width}px`, height: `${CELL * heat.height}px` });
+  const [width, height] = [CELL * heat.width, CELL * heat.height]; // the last cells may go beyond the picture
+  const { offsetWidth, offsetHeight } = canvas.parentElement;
+  const clipPath = `inset(0px ${width - offsetWidth}px ${height - offsetHeight}px 0px)`;
+  Object.assign(canvas.style, { width: `${width}px`, height: `${height}px`, clipPath });
   canvas.getContext("2d").drawImage(heat, 0, 0);
 }
 

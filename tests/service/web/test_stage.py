@@ -164,6 +164,7 @@ def test_a_map_shows_where_the_noise_is(page: Page) -> None:
     heat = page.locator("#scene-after .heat")
     expect(heat).to_be_visible()
     assert heat.evaluate("canvas => [canvas.width, canvas.height, canvas.style.width]") == [188, 38, "1504px"]
+    assert heat.evaluate("canvas => canvas.style.clipPath") == "inset(0px 4px 4px 0px)"
     drawn = np.array(heat.evaluate("canvas => [...canvas.getContext('2d').getImageData(0, 0, 188, 38).data]")).reshape(38, 188, 4)
     strong, weak = drawn[5:33, 105:180, 1].mean(), drawn[5:33, 8:80, 1].mean()
     assert strong < weak - 100, "red has less green than yellow"
