@@ -123,7 +123,8 @@ async def patiently(request: Callable[[], Awaitable[httpx2.Response]]) -> httpx2
 
 def run(redis: bool) -> dict[str, Any]:
     """Run all clients twice, and in the first round terminate an instance and start another one in its place."""
-    seen, after, seconds, left = Seen(), [], 0.0, 0.0
+    seen, seconds, left = Seen(), 0.0, 0.0
+    after: list[list[int]] = []
     with ExitStack() as stack:
         settings: dict[str, Any] = {"job_keep_seconds": KEEP_SECONDS, "drain_delay_seconds": 1, "device": "cpu"}
         if redis:

@@ -1,6 +1,7 @@
 """The estimated progress and time of background jobs, with a clock that the tests set."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ def clock(tmp_path_factory: pytest.TempPathFactory) -> JobClock:
     return JobClock(Busy(settings_for(tmp_path_factory.mktemp("weights")), Metrics()))
 
 
-def ticket(held: int, **changes: float) -> Ticket:
+def ticket(held: int, **changes: Any) -> Ticket:
     return Ticket(pixels=held, deadline=0.0, held=held, begin_seconds=0.0, give_back=lambda _: None, **changes)
 
 
