@@ -9,6 +9,7 @@ from service.api import job_clock
 from service.api.job_clock import COMPUTING_SHARE, JobClock
 from service.engine.engine import Engine
 from service.engine.ticket import Ticket
+from service.imaging.picture import Format
 from service.jobs.state import JobState, now_utc
 from service.telemetry.metrics import Metrics
 from tests.support.live import settings_for
@@ -45,7 +46,7 @@ def state(progress: float = 0.0) -> JobState:
     return JobState(id="a" * 16, owner="anyone", fingerprint="f", created_at=now_utc(), progress=progress)
 
 
-def encoding(clock: JobClock, held: int, file_format: job_clock.Format) -> float:
+def encoding(clock: JobClock, held: int, file_format: Format) -> float:
     """Return the seconds that the clock adds to those of the device."""
     eta = clock.present(state(), ticket(held), file_format).eta_seconds
     assert eta is not None

@@ -163,20 +163,20 @@ def test_each_model_has_its_own_rate(weights: Path) -> None:
 
 def test_the_work_that_is_left_counts_for_the_model_and_the_passes_that_are_run(weights: Path) -> None:
     backlogs: list[float] = []
+    engines: list[Engine] = []
 
     def look(strip: Strip) -> None:
         if strip.noisy.shape == (100, 100):
-            backlogs.append(engine.backlog_seconds())
+            backlogs.append(engines[0].backlog_seconds())
 
     async def scenario() -> None:
-        nonlocal engine
         async with running(weights, script=look) as engine:
+            engines.append(engine)
             with engine.admit(3 * 10_000, time.monotonic(), passes=3) as ticket:  # 3 seconds, if no other model takes over
                 assert engine.backlog_seconds() == pytest.approx(3)
                 await engine.denoise(ticket, Pass(np.ones((100, 100), np.float32), 0.1, index=0, count=1), no_more, "nlm")
             assert backlogs[0] == pytest.approx(0.1, rel=0.01)
 
-    engine: Engine
     asyncio.run(scenario())
 
 
