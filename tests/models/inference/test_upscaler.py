@@ -20,7 +20,7 @@ from tests.support.networks import random_image, random_unet, random_upscaling_n
 
 CPU = torch.device("cpu")
 VARIANTS: dict[str, dict[str, Any]] = {
-    "decoder": {},
+    "decoder": {"position": "decoder"},
     "both, three levels": {"position": "both", "levels": 3},
     "none": {"position": "none"},
 }
