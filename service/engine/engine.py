@@ -202,7 +202,7 @@ class Engine:
         if (least := throughput.least_seconds_for(pixels)) > allowed:
             raise TooManyPixels(
                 "Even at its best speed, this device would exceed the time limit with this image and these options. "
-                "The command line has no time limit.",
+                "The commands `n3denoise denoise` and `n3denoise upscale` have no time limit.",
                 limit_pixels=int((pixels if image_pixels is None else image_pixels) * allowed / least),
             )
         if throughput.seconds_for(pixels, passes) > allowed:
