@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.service.denoising.test_memory import WRITER, python
+from service.imaging.codec import encode
+from service.imaging.picture import Depth, Format, Picture
+from tests.service.denoising.test_memory import python
 
-SIDE = 700
+SIDE, FACTOR = 700, 2
 SCRIPT = """
 import re, sys
 from pathlib import Path
@@ -37,20 +40,18 @@ print((peak - before) / held)
 
 
 @pytest.mark.parametrize(
-    ("kind", "depth", "channels", "alpha", "factor", "sigma", "measured", "most"),
-    [
-        ("png", "8", 1, False, 2, 0, False, 25),
-        ("tiff", "float", 3, True, 2, 5, False, 60),
-        ("png", "8", 3, False, 2, 0, True, 110),
-    ],
+    ("file_format", "depth", "channels", "sigma", "measured", "most"),
+    [("png", "8", 1, 0, False, 25), ("tiff", "float", 3, 5, False, 60), ("png", "8", 3, 0, True, 110)],
 )
 def test_bytes_per_pixel_that_is_held(
-    tmp_path: Path, kind: str, depth: str, channels: int, alpha: bool, factor: int, sigma: float, measured: bool, most: int
+    tmp_path: Path, file_format: Format, depth: Depth, channels: int, sigma: float, measured: bool, most: int
 ) -> None:
     """The pixels that a job holds are those of the picture, the enlarged picture and the reference together."""
-    small, large, reference = tmp_path / "small", tmp_path / "large", tmp_path / "reference"
-    python(WRITER, kind, depth, channels, alpha, 32, small)
-    python(WRITER, kind, depth, channels, alpha, SIDE, large)
-    if measured:
-        python(WRITER, kind, depth, channels, alpha, factor * SIDE, reference)
-    assert float(python(SCRIPT, small, large, reference if measured else "", factor, sigma)) < most
+    files = []
+    for name, side in {"small": 32, "large": SIDE, "reference": FACTOR * SIDE}.items():
+        planes = np.random.default_rng(0).uniform(0.4, 0.5, (channels, side, side)).astype(np.float32)
+        alpha = np.full((side, side), 0.5, np.float32) if file_format == "tiff" else None
+        files.append(tmp_path / name)
+        files[-1].write_bytes(encode(Picture(planes, channels == 3, alpha, file_format, depth)))
+    small, large, reference = files
+    assert float(python(SCRIPT, small, large, reference if measured else "", FACTOR, sigma)) < most
