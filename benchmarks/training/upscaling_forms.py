@@ -50,7 +50,7 @@ def main() -> None:
         *("# Forms of the network for super-resolution", "", provenance() + ".", ""),
         paragraph(
             "Two forms started with the trunk of the network that denoises (n3unet), without its coarsest level; they trained",
-            f"for {arguments.minutes:g} minutes on one thread. The fresh ones trained for half of this time. PSNR in dB on the gray",
+            f"for {arguments.minutes:g} minutes on one thread. The fresh ones trained for half of it. PSNR in dB on the gray",
             "image, without a border of as many pixels as the factor. The first columns are means over",
             f"{len(arguments.only) or 'all'} photographs, the others single textures of scikit-image, whose patches repeat.",
         ),
