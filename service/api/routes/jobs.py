@@ -84,7 +84,7 @@ async def create_job(request: Request) -> Response:
     openapi_extra=_ASKED,
 )
 async def create_job_with_id(request: Request, job_id: JobId) -> Response:
-    """Do the same under an ID of your own; a repeated request with the same content starts nothing new."""
+    """Denoise or enlarge an image under an ID of your own; a repeated request with the same content starts nothing new."""
     if not re.fullmatch(_ID, job_id):
         raise errors.InvalidParameter(
             "The ID of a job has 16 to 64 letters, digits, hyphens and underscores.", parameters=["job_id"]
