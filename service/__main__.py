@@ -7,6 +7,7 @@ import typer
 from service import version
 from service.cli.denoise import denoise
 from service.cli.evaluate import evaluate
+from service.cli.match import match
 from service.cli.options import FLAG, NumberListCommand
 from service.cli.serve import health, serve
 from service.cli.train import train
@@ -38,6 +39,7 @@ app.command()(health)
 app.command()(denoise)
 app.command()(upscale)
 app.command(cls=NumberListCommand)(evaluate)
+app.command()(match)
 app.command()(train)
 app.add_typer(weights, name="weights")
 

@@ -102,8 +102,9 @@ def smallest_eigenvector(matrices: Tensor) -> Tensor:
         inverse = (others / gaps.maximum(least)[..., None, :]) @ others.mT
     # This term is zero, because the other eigenvectors are orthogonal to A v. Its gradient is that of the eigenvector:
     # dv = -(A - l)^+ dA v.
-    change: Tensor = inverse @ (matrices @ smallest[..., None])
-    return smallest - change.squeeze(-1)
+    product = inverse @ (matrices @ smallest[..., None])
+    found: Tensor = smallest - product.squeeze(-1)
+    return found
 
 
 def with_essential_form(matrices: Tensor) -> Tensor:

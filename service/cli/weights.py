@@ -12,13 +12,14 @@ weights = typer.Typer(help="List, inspect and import weights.", no_args_is_help=
 
 @weights.command("list")
 def list_weights() -> None:
-    """List the shipped weights with their noise range and SHA-256."""
+    """List the shipped weights with their noise range, or what else they are for, and their SHA-256."""
     from models.weights.files import load_weights, weights_names
 
     for name in weights_names():
         loaded = load_weights(name)
         lowest, highest = loaded.sigma_range
-        typer.echo(f"{name}  sigma {lowest:g} to {highest:g}  sha256 {loaded.sha256}")
+        purpose = f"sigma {lowest:g} to {highest:g}" if loaded.config.channels else "matches of two pictures"
+        typer.echo(f"{name}  {purpose}  sha256 {loaded.sha256}")
 
 
 @weights.command()

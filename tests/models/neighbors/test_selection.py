@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.neighbors.selection import Relaxation, inference_weights, neighbor_weights, select_neighbors
+from models.neighbors.selection import Relaxation, inference_weights, neighbor_weights, normal_exp, select_neighbors
 from tests.support import oracle
 
 FORMS: tuple[Relaxation, ...] = ("paper", "code")
@@ -150,3 +150,14 @@ def test_inference_weights_agree_with_neighbor_weights(relaxation: Relaxation, t
     expected = neighbor_weights(distances, heat, 7, relaxation).permute(0, 3, 1, 2)
     torch.testing.assert_close(fast, expected, atol=2e-5, rtol=1e-3)
     assert (fast.sum(-1) - 1).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_exponential_has_no_numbers_below_the_normal_ones(dtype: torch.dtype) -> None:
+    least = math.log(torch.finfo(dtype).tiny)
+    logits = torch.cat((torch.linspace(2 * least, 5, 1000, dtype=dtype), torch.tensor([-math.inf, 0], dtype=dtype)))
+    values = normal_exp(logits)
+    assert ((values == 0) | (values > torch.finfo(dtype).tiny)).all()
+    assert (values[logits > least + 1.2] > 0).all()
+    torch.testing.assert_close(values, logits.exp(), atol=10 * torch.finfo(dtype).tiny, rtol=1e-6)
+    assert values[-2] == 0
