@@ -5,12 +5,16 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
 
 from tests.support.live import PATIENCE
+from tests.support.paths import ROOT
+
+AXE = ROOT / "tests" / "support" / "axe-core" / "axe.min.js"
 
 # The browser reports refused requests, which are not failures of the page, in the same way as failures.
 _REFUSED = re.compile(r"Failed to load resource: the server responded with a status of (401|404|409|422|429|503)")
@@ -68,3 +72,27 @@ def visit(browser: Browser, address: str, **options: Any) -> Iterator[Visit]:
     context.close()
     assert not elsewhere
     assert not errors
+
+
+@contextmanager
+def open_page(browser: Browser, address: str, width: int, **options: Any) -> Iterator[Page]:
+    """Open a page into which axe-core can be injected, which the policy of the pages does not allow."""
+    viewport = {"width": width, "height": 900}
+    with visit(browser, address, viewport=viewport, reduced_motion="reduce", bypass_csp=True, **options) as opened:
+        yield opened.page
+
+
+def violations(page: Page) -> list[str]:
+    """Return what axe-core finds: the rule, and the elements."""
+    page.add_script_tag(path=AXE)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    return [f"{each['id']}: {[node['html'][:120] for node in each['nodes']]}" for each in found]
+
+
+def download(visited: Visit, folder: Path) -> Path:
+    """Save the first result of the list in a folder, and return its path."""
+    with visited.page.expect_download() as event:
+        visited.page.locator("#queue .save").first.click()
+    path = folder / event.value.suggested_filename
+    event.value.save_as(path)
+    return path

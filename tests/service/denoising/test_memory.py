@@ -1,7 +1,5 @@
 """The memory that a job takes at its peak, in a process of its own: `docs/operations.md` states the bounds."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,7 @@ from models.networks.n3net import N3NetConfig
 from models.networks.n3unet import N3UNetConfig
 from models.networks.upscaling_net import UpscalingConfig
 from service.imaging.picture import COUNTED_SIDE
-from tests.support.paths import ROOT
+from tests.support.processes import WRITER, python
 
 SIDE = 1200
 SCRIPT = """
@@ -43,29 +41,6 @@ go(large, other)
 peak = int(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 print(peak - before)
 """
-WRITER = """
-import sys
-from pathlib import Path
-import numpy as np
-from service.imaging.codec import encode
-from service.imaging.picture import Picture
-from tests.support.heif_files import heic
-
-kind, depth, channels, alpha, side, name = sys.argv[1:]
-shape = (int(channels), int(side), int(side))
-planes = np.random.default_rng(0).uniform(0.4, 0.5, shape).astype(np.float32)
-mask = np.full(shape[1:], 0.5, np.float32) if alpha == "True" else None
-if kind == "heic":
-    stack = planes if mask is None else np.concatenate([planes, mask[None]])
-    Path(name).write_bytes(heic((stack.transpose(1, 2, 0) * 65535).astype(np.uint16)))
-else:
-    Path(name).write_bytes(encode(Picture(planes, shape[0] == 3, mask, kind, depth)))
-"""
-
-
-def python(script: str, *arguments: object) -> str:
-    command = [sys.executable, "-c", script, *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
 @pytest.mark.parametrize(

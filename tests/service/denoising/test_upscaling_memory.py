@@ -7,7 +7,7 @@ import pytest
 
 from service.imaging.codec import encode
 from service.imaging.picture import Depth, Format, Picture
-from tests.service.denoising.test_memory import python
+from tests.support.processes import python
 
 SIDE, FACTOR = 700, 2
 SCRIPT = """

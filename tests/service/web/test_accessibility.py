@@ -2,28 +2,15 @@
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import visit
+from tests.support.browser import open_page, violations
 from tests.support.live import Live, png
-from tests.support.paths import ROOT
-
-AXE = ROOT / "tests" / "support" / "axe-core" / "axe.min.js"
-
-
-@contextmanager
-def open_page(browser: Browser, address: str, width: int, **options: Any) -> Iterator[Page]:
-    """Open a page into which axe-core can be injected, which the policy of the pages does not allow."""
-    viewport = {"width": width, "height": 900}
-    with visit(browser, address, viewport=viewport, reduced_motion="reduce", bypass_csp=True, **options) as opened:
-        yield opened.page
 
 
 @pytest.fixture(params=[("light", 1400), ("dark", 1400), ("light", 390)], ids=str)
@@ -31,13 +18,6 @@ def page(request: pytest.FixtureRequest, browser: Browser, service: Live) -> Ite
     scheme, width = request.param
     with open_page(browser, f"http://127.0.0.1:{service.port}/", width, color_scheme=scheme) as opened:
         yield opened
-
-
-def violations(page: Page) -> list[str]:
-    """Return what axe-core finds: the rule, and the elements."""
-    page.add_script_tag(path=AXE)
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-    return [f"{each['id']}: {[node['html'][:120] for node in each['nodes']]}" for each in found]
 
 
 def test_the_page_with_nothing_a_queue_and_a_result(page: Page, tmp_path: Path) -> None:

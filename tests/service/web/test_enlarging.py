@@ -9,9 +9,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
-from tests.service.web.test_accessibility import open_page, violations
-from tests.service.web.test_picture import download
-from tests.support.browser import Visit, visit
+from tests.support.browser import Visit, download, open_page, violations, visit
 from tests.support.live import Live, live, png, settings_for
 from tests.support.upscaling import random_upscaling_weights, upscaling_service
 

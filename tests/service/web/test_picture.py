@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.support.browser import Visit
+from tests.support.browser import Visit, download
 from tests.support.heif_files import heic
 from tests.support.live import Live, png, png_of
 from tests.support.picture_table import pil
@@ -30,14 +30,6 @@ def apply(visited: Visit) -> None:
 
 def samples_of(data: bytes) -> NDArray[np.float64]:
     return np.asarray(Image.open(io.BytesIO(data)), np.float64)
-
-
-def download(visited: Visit, folder: Path) -> Path:
-    with visited.page.expect_download() as event:
-        visited.page.locator("#queue .save").first.click()
-    path = folder / event.value.suggested_filename
-    event.value.save_as(path)
-    return path
 
 
 def test_a_picture_is_denoised_measured_and_downloaded(visited: Visit, service: Live, tmp_path: Path) -> None:
