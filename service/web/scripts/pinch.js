@@ -1,7 +1,7 @@
 // Two fingers on the stage: the picture follows them, and the pixel between them stays there.
 
 import { by } from "./dom.js";
-import { place, pointIn, scale } from "./stage.js";
+import { place, placeIn, scale } from "./stage.js";
 
 const fingers = new Map(); // points of the window, by the ID of the pointer
 let start = null; // how the two fingers began; kept until all fingers are gone
@@ -9,7 +9,7 @@ let start = null; // how the two fingers began; kept until all fingers are gone
 function begin(target) {
   const pane = by("pane-after").contains(target) && by("stage").dataset.mode === "side" ? by("pane-after") : by("pane-before");
   const { distance, center } = grip();
-  start = { distance, pane, pixel: pointIn(pane, center), scale: scale() };
+  start = { distance, pane, pixel: placeIn(pane, center), scale: scale() };
 }
 
 function grip() {

@@ -56,7 +56,7 @@ export function pixelAt(clientX, clientY, scene) {
 }
 
 /** Return where a point of the window is in the picture of a pane, in pixels of the picture. */
-export function pointIn(inPane, { x, y }) {
+export function placeIn(inPane, { x, y }) {
   const scene = inPane.querySelector(".scene").getBoundingClientRect();
   return { x: (x - scene.left) / scale(), y: (y - scene.top) / scale() };
 }
@@ -74,7 +74,7 @@ function center(inPane) {
 }
 
 /** Return the pixel in the middle of the visible part. */
-const middle = () => pointIn(pane(), center(pane()));
+const middle = () => placeIn(pane(), center(pane()));
 
 /**
  * Return a square of at most `limit` pixels around a pixel, or around the middle of the visible part: {x, y, width, height}.
