@@ -1,6 +1,6 @@
 """Correct and wrong matches of two pictures, with and without N3 blocks; `python -m studies.correspondences` fills the page.
 
-The six trainings take a few minutes of one core. A run folder that is finished is not trained again.
+The trainings take several minutes of one core. A run folder that is finished is not trained again.
 """
 
 import argparse
@@ -8,7 +8,7 @@ import csv
 import importlib.util
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -27,7 +27,6 @@ from studies import motorcycle
 from studies.ransac import NOTHING, opencv_usac, scikit_image_ransac
 from studies.report import PAGES, Options, Report, spread
 
-SEEDS = (0, 1, 2)
 TEST_SEED = 1_000_000
 TEST_PAIRS = 200
 RUNS = Path("runs") / "correspondences"
@@ -58,17 +57,20 @@ class Candidate:
     Attributes:
         name: Its name on the page and, in small letters with hyphens, of its run folders.
         config: Its configuration.
-        steps: Number of steps. The networks get the same processor time, so the one without N3 blocks takes more steps.
+        steps: Number of steps. The two that are compared get the same processor time, so the one without N3 takes more steps.
+        seeds: Seeds of its trainings.
     """
 
     name: str
     config: CorrespondenceConfig
     steps: int
+    seeds: tuple[int, ...] = (0, 1, 2)
 
 
 CANDIDATES = (
     Candidate("with N3", CorrespondenceConfig(), 600),
     Candidate("without N3", CorrespondenceConfig(n3_blocks=0), 1200),
+    Candidate("with N3, longer", CorrespondenceConfig(), 2500, (0,)),  # the shipped weights
 )
 
 
@@ -87,9 +89,9 @@ def main() -> None:
 
 
 def train(runs: Path, *, quick: bool) -> None:
-    """Train all candidates with all seeds, the first seed of each first."""
-    for seed in SEEDS:
-        for candidate in CANDIDATES:
+    """Train all candidates with all of their seeds."""
+    for candidate in CANDIDATES:
+        for seed in candidate.seeds:
             recipe = MatchRecipe(steps=candidate.steps, seed=seed)
             if quick:
                 recipe = replace(recipe, steps=4, batch=2, scenes=SceneOptions(matches=32))
@@ -100,12 +102,12 @@ def train(runs: Path, *, quick: bool) -> None:
 
 def run_folder(runs: Path, candidate: Candidate, seed: int) -> Path:
     """Return the run folder of a training."""
-    return runs / f"{candidate.name.lower().replace(' ', '-')}-{seed}"
+    return runs / f"{candidate.name.lower().replace(',', '').replace(' ', '-')}-{seed}"
 
 
 def finished(runs: Path, candidate: Candidate) -> list[Path]:
     """Return the run folders of a candidate whose training is finished."""
-    folders = [run_folder(runs, candidate, seed) for seed in SEEDS]
+    folders = [run_folder(runs, candidate, seed) for seed in candidate.seeds]
     return [folder for folder in folders if (folder / WEIGHTS).is_file()]
 
 
@@ -128,11 +130,14 @@ def run(options: Options, runs: Path) -> None:
 def methods(runs: Path) -> dict[str, list[tuple[str, Estimate]]]:
     """Return the methods by their names on the page: one for each seed, with the name of a file for its errors."""
     named: dict[str, list[tuple[str, Estimate]]] = {"all matches": [("all", all_matches)]}
+    named["all matches, samples"] = [("all-samples", sampling(all_matches))]
     named["RANSAC (scikit-image)"] = [("ransac", scikit_image_ransac)]
     if importlib.util.find_spec("cv2"):
         named["USAC (OpenCV)"] = [("usac", opencv_usac)]
-    for candidate in reversed(CANDIDATES):
+    for candidate in CANDIDATES:
         estimates = [(folder.name, by_network(folder / WEIGHTS)) for folder in finished(runs, candidate)]
+        if not estimates:
+            continue
         named[f"network {candidate.name}"] = estimates
         named[f"network {candidate.name}, samples"] = [(f"{file}-samples", sampling(each)) for file, each in estimates]
     return named
@@ -192,9 +197,13 @@ def precision_table(report: Report, scores: dict[str, list[Score]]) -> None:
     rows = []
     for name, each in scores.items():
         precisions = [[100 * mean_average_precision(one.errors, degrees) for one in each] for degrees in THRESHOLDS]
-        cells = [spread(values, ".1f") if len(values) > 1 else f"{values[0]:.1f}" for values in precisions]
-        rows.append([name, *cells, f"{1000 * min(one.seconds for one in each):.1f}"])
+        rows.append([name, *map(spread_or_single, precisions), f"{1000 * min(one.seconds for one in each):.1f}"])
     report.table("map", ("method", *(f"mAP {degrees}°" for degrees in THRESHOLDS), "ms for a pair"), rows)
+
+
+def spread_or_single(values: Sequence[float]) -> str:
+    """Return the spread of the values, or the value if there is only one."""
+    return spread(values, ".1f") if len(values) > 1 else f"{values[0]:.1f}"
 
 
 def share_table(report: Report, scores: dict[str, list[Score]], pairs: Pairs) -> None:
@@ -215,7 +224,7 @@ def share_table(report: Report, scores: dict[str, list[Score]], pairs: Pairs) ->
 def classes_table(report: Report, runs: Path, pairs: Pairs) -> None:
     """Write how well the networks tell correct from wrong matches, whatever the pose."""
     rows = []
-    for candidate in reversed(CANDIDATES):
+    for candidate in CANDIDATES:
         figures = []
         for folder in finished(runs, candidate):
             logits = classify(load_weights(folder / WEIGHTS).network(), pairs)
@@ -223,7 +232,8 @@ def classes_table(report: Report, runs: Path, pairs: Pairs) -> None:
             hits = (chosen & correct).sum().item()
             precision, recall = hits / max(1, int(chosen.sum())), hits / int(correct.sum())
             figures.append((100 * precision, 100 * recall, 100 * 2 * precision * recall / max(1e-9, precision + recall)))
-        rows.append([candidate.name, *(spread(each, ".1f") for each in zip(*figures, strict=True))])
+        if figures:
+            rows.append([candidate.name, *(spread_or_single(each) for each in zip(*figures, strict=True))])
     report.table("classes", ("network", "precision in %", "recall in %", "F1 in %"), rows)
 
 
@@ -237,14 +247,14 @@ def draw_curve(report: Report, runs: Path) -> None:
     """Draw the loss of classification over the course of the trainings."""
     with report.figure("correspondences-curve", 7.5, 3.4) as figure:
         axis = figure.subplots()
-        for candidate, color in zip(CANDIDATES, ("C0", "C1"), strict=True):
+        for candidate, color in zip(CANDIDATES, ("C0", "C1", "C2"), strict=True):
             for index, folder in enumerate(finished(runs, candidate)):
                 with (folder / CURVE).open(encoding="utf-8") as file:
                     rows = list(csv.DictReader(file))
-                shares = [int(row["step"]) / candidate.steps for row in rows]
+                steps = [int(row["step"]) for row in rows]
                 losses = [float(row["classification"]) for row in rows]
-                axis.plot(shares, losses, color=color, alpha=0.7, label=None if index else candidate.name)
-        axis.set(xlabel="share of the training", ylabel="loss of classification")
+                axis.plot(steps, losses, color=color, alpha=0.7, label=None if index else candidate.name)
+        axis.set(xlabel="step", ylabel="loss of classification", xscale="log")
         axis.legend()
 
 
