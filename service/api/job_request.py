@@ -20,7 +20,7 @@ from service.api.upscale_schemas import UpscaleOptions
 from service.api.upscaling_request import note_upscaled, upscaling_job
 from service.denoising.job import DenoisingJob
 from service.denoising.upscaling_job import UpscalingJob, enlarged_header
-from service.imaging.picture import Header
+from service.imaging.picture import Depth, Header
 from service.jobs.result import reserved_bytes
 from service.telemetry.metrics import Metrics
 
@@ -73,7 +73,7 @@ def job_request(context: AppContext, upload: Upload, accept: Accepted, task: Tas
         return JobRequest(
             job=enlarging,
             image=upload.image,
-            reserved_bytes=_reserved_bytes(upload, enlarging.header, gray=False, factor=upscaling.factor),
+            reserved_bytes=_reserved_bytes(upload, enlarging.header, upscaling.depth, gray=False, factor=upscaling.factor),
             fingerprint=_fingerprint(upload, upscaling),
             gray=False,
             factor=upscaling.factor,
@@ -86,7 +86,7 @@ def job_request(context: AppContext, upload: Upload, accept: Accepted, task: Tas
     return JobRequest(
         job=job,
         image=upload.image,
-        reserved_bytes=_reserved_bytes(upload, job.header, gray=gray, factor=1),
+        reserved_bytes=_reserved_bytes(upload, job.header, options.depth, gray=gray, factor=1),
         fingerprint=_fingerprint(upload, options),
         gray=gray,
         factor=1,
@@ -96,9 +96,9 @@ def job_request(context: AppContext, upload: Upload, accept: Accepted, task: Tas
     )
 
 
-def _reserved_bytes(upload: Upload, header: Header, *, gray: bool, factor: int) -> int:
+def _reserved_bytes(upload: Upload, header: Header, depth: Depth | None, *, gray: bool, factor: int) -> int:
     others = len(upload.reference or b"") + len(upload.mask or b"")
-    return others + reserved_bytes(enlarged_header(header, factor), upload.image, gray=gray)
+    return others + reserved_bytes(enlarged_header(header, factor), upload.image, depth, gray=gray)
 
 
 def _fingerprint(upload: Upload, options: BaseModel) -> str:

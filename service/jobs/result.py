@@ -121,17 +121,19 @@ class JobResult:
         return cls(file, facts["file_format"], samples, alpha, description, image, facts["gray"], facts["factor"])
 
 
-def reserved_bytes(header: Header, image: bytes, *, gray: bool) -> int:
+def reserved_bytes(header: Header, image: bytes, depth: Depth | None, *, gray: bool) -> int:
     """Return how many bytes the result of a job may take at most, apart from what compression may add.
 
     Args:
         header: A header with the size of the result.
         image: The image file that the job takes.
+        depth: Depth of the file that the job's options ask for; None for that of the image.
         gray: Whether the job converts color to gray.
     """
     channels = (1 if gray and header.rgb else header.channels) + header.alpha
-    sample = {"8": 2 + 1, "16": 2 + 2, "float": 4 + 4}[header.depth]  # in the picture and in the file
-    return LEAST_BYTES + len(image) + header.pixels * channels * sample
+    kept = 4 if header.depth == "float" else 2
+    written = {"8": 1, "16": 2, "float": 4}[depth or header.depth]
+    return LEAST_BYTES + len(image) + header.pixels * channels * (kept + written)
 
 
 def _packed(plane: NDArray[np.float32]) -> NDArray[np.uint16]:

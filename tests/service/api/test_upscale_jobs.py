@@ -121,3 +121,14 @@ def test_the_store_sets_room_for_the_enlarged_picture_aside(weights: Path, tmp_p
         assert created(service, png(200, 200), factor=2).status_code == 202
         answer = created(service, png(200, 200), factor=4)
         assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (413, "too-many-pixels")
+
+
+def test_the_store_sets_room_for_the_depth_of_the_file_aside(service: Live, weights: Path, tmp_path: Path) -> None:
+    options = {"factor": 4, "format": "tiff", "depth": "float"}
+    job = created(service, png(100, 100), **options).json()
+    ended(service, job["id"])
+    file = service.client.get(job["links"]["result"]).content
+    kept = 2 * 400 * 400 + len(file)  # 16-bit samples, and the file
+    with upscaling_service(weights, random_upscaling_weights(tmp_path), jobs_mib=0.99 * kept / 2**20) as small:
+        answer = created(small, png(100, 100), **options)
+        assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (413, "too-many-pixels")
