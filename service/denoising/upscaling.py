@@ -101,7 +101,7 @@ def enlarge_picture(
         SigmaOutOfRange: If sigma, on the scale that the network sees, is outside the range.
     """
     factor = options.factor
-    view = network_view(_without_hidden_colors(picture), options.sigma, sigma_range, found=found)
+    view = network_view(without_hidden_colors(picture), options.sigma, sigma_range, found=found)
     levels = _told_levels(view, sigma_range)
     passing = [not (picture.rgb and index and level == 0) for index, level in enumerate(levels)]
     enlarged = np.empty((len(levels), factor * picture.height, factor * picture.width), np.float32)
@@ -142,7 +142,7 @@ def enlarged_bicubically(picture: Picture, factor: int, planes: Planes | None = 
     return replace(picture, planes=planes, alpha=alpha, metadata=resized)
 
 
-def _without_hidden_colors(picture: Picture) -> Picture:
+def without_hidden_colors(picture: Picture) -> Picture:
     """Give the pixels whose alpha is 0 the color of the nearest other pixel, so that no color that nobody sees spreads."""
     if picture.alpha is None or not 0 < np.count_nonzero(picture.alpha) < picture.alpha.size:
         return picture
@@ -193,7 +193,7 @@ def compare_enlarged(result: UpscaledPicture, returned: Picture, reference: Pict
         inside = (slice(None), slice(factor, -factor), slice(factor, -factor))
         return figures(_luma(replace(picture, planes=planes)).planes[inside], reference.planes[inside])
 
-    bicubic = enlarge_planes(result.source.planes, factor)
+    bicubic = enlarge_planes(without_hidden_colors(result.source).planes, factor)
     return Quality(
         noisy=measured(bicubic if picture.depth == "float" else bicubic.clip(0, 1)),
         denoised=measured(returned.planes[: picture.channels]),  # WebP returns gray as three equal channels

@@ -10,6 +10,7 @@ from safetensors.numpy import load, save
 
 from models.images.resize import enlarge_planes
 from service.denoising.job import PictureResult
+from service.denoising.upscaling import without_hidden_colors
 from service.imaging import codec
 from service.imaging.picture import DecodeLimits, Depth, Format, Header, Metadata, Picture
 
@@ -79,7 +80,8 @@ class JobResult:
         if strength < 1:
             noisy = codec.decode(self.image, limits)
             before = (codec.to_gray(noisy) if self.gray else noisy).planes
-            before = enlarge_planes(before, self.factor) if self.factor > 1 else before
+            if self.factor > 1:
+                before = enlarge_planes(without_hidden_colors(noisy).planes, self.factor)
             planes = before + np.float32(strength) * (picture.planes - before)
             picture = replace(picture, planes=planes)
         return codec.encode(picture, file_format, depth)

@@ -1,5 +1,6 @@
 """Background jobs that enlarge pictures, over real HTTP."""
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import httpx2
 import numpy as np
 import pytest
+from PIL import Image
 
 from models.images.resize import enlarge_planes
 from tests.support.jobs import ended, read_events, samples
@@ -75,6 +77,17 @@ def test_strength_blends_with_the_bicubic_enlargement(service: Live) -> None:
     assert np.abs(before - bicubic).max() <= 0.51
     assert np.abs(after - before).max() > 1
     assert np.abs(half - (before + after) / 2).max() <= 1.1
+
+
+def test_a_blend_shows_no_color_of_transparent_pixels(service: Live) -> None:
+    visible = np.full((24, 24, 4), (0, 100, 0, 255), np.uint8)
+    visible[:, :12] = (255, 0, 255, 0)
+    file = io.BytesIO()
+    Image.fromarray(visible).save(file, "PNG")
+    job = created(service, file.getvalue(), factor=2).json()
+    ended(service, job["id"])
+    before = samples(service.client.get(job["links"]["result"], params={"strength": 0}).content)
+    assert np.abs(before[..., :3].astype(int) - (0, 100, 0)).max() <= 1
 
 
 def test_a_repeated_request_starts_nothing_new(service: Live) -> None:

@@ -248,3 +248,13 @@ def test_a_format_that_cannot_hold_the_result_is_refused_before_the_computation(
     with pytest.raises(InvalidParameter, match="webp supports sides of up to 16383"):
         job(wide, 4, output=OutputOptions("webp")).start()
     assert job(wide, 3, output=OutputOptions("webp")).start()
+
+
+def test_hidden_colors_do_not_change_how_the_bicubic_enlargement_compares() -> None:
+    visible = np.ones((HEIGHT, WIDTH), np.float32)
+    visible[:, : WIDTH // 2] = 0
+    image = replace(picture(3, depth="float"), alpha=visible)
+    reference = Picture(repeated(image.planes, 2), rgb=True, format="tiff", depth="float")
+    quality = run(job(image, 2, reference=reference), bicubic).quality
+    assert quality is not None
+    assert quality.noisy.psnr == pytest.approx(quality.floats.psnr, abs=1e-3)
