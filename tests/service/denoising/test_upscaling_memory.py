@@ -9,7 +9,7 @@ from service.imaging.codec import encode
 from service.imaging.picture import Depth, Format, Picture
 from tests.support.processes import python
 
-SIDE, FACTOR = 700, 2
+SIDE, FACTOR = 350, 4
 SCRIPT = """
 import re, sys
 from pathlib import Path
@@ -41,7 +41,13 @@ print((peak - before) / held)
 
 @pytest.mark.parametrize(
     ("file_format", "depth", "channels", "sigma", "measured", "most"),
-    [("png", "8", 1, 0, False, 25), ("tiff", "float", 3, 5, False, 60), ("png", "8", 3, 0, True, 110)],
+    [
+        ("png", "8", 1, 0, False, 75),
+        ("avif", "8", 1, 0, False, 75),
+        ("tiff", "float", 3, 5, False, 100),
+        ("png", "8", 3, 0, True, 140),
+        ("tiff", "float", 3, 0, True, 140),
+    ],
 )
 def test_bytes_per_pixel_that_is_held(
     tmp_path: Path, file_format: Format, depth: Depth, channels: int, sigma: float, measured: bool, most: int
@@ -49,8 +55,9 @@ def test_bytes_per_pixel_that_is_held(
     """The pixels that a job holds are those of the picture, the enlarged picture and the reference together."""
     files = []
     for name, side in {"small": 32, "large": SIDE, "reference": FACTOR * SIDE}.items():
-        planes = np.random.default_rng(0).uniform(0.4, 0.5, (channels, side, side)).astype(np.float32)
-        alpha = np.full((side, side), 0.5, np.float32) if file_format == "tiff" else None
+        span = 100 if depth == "float" else 1  # float samples beyond black and white take the most memory
+        planes = span * np.random.default_rng(0).uniform(0.4, 0.5, (channels, side, side)).astype(np.float32)
+        alpha = None if file_format == "png" else np.full((side, side), 0.5, np.float32)
         files.append(tmp_path / name)
         files[-1].write_bytes(encode(Picture(planes, channels == 3, alpha, file_format, depth)))
     small, large, reference = files
