@@ -91,7 +91,11 @@ def test_nothing_moves_for_those_who_prefer_reduced_motion() -> None:
 
 def test_every_warning_has_words_that_say_what_to_do() -> None:
     words = (WEB / "scripts" / "words.js").read_text(encoding="utf-8")
-    advice = dict(re.findall(r'^  "([\w-]+)": `(.+)`,$', words, re.MULTILINE))
+    general, enlarging = words.split("const ADVICE_ON_ENLARGING")
+    advice, special = (dict(re.findall(r'^  "([\w-]+)": `(.+)`,$', part, re.MULTILINE)) for part in (general, enlarging))
     assert advice.keys() == WARNINGS.keys()
+    assert special.keys() == {"too-small", "looks-clean", "not-white"}
+    assert "and then enlarge the result." in special.pop("not-white")
+    assert all(text.endswith("${BY_HAND}.") for text in special.values())
     assert "Replace these samples" in advice.pop("outliers")
     assert all(text.endswith("${BY_HAND}.") for code, text in advice.items() if code not in CONVERSIONS)
