@@ -1,4 +1,4 @@
-"""The committed measurements on Ray support what the documents say, and their page agrees with them."""
+"""The committed measurements on Ray support what the documents say, and their pages agree with them."""
 
 import json
 from itertools import groupby
@@ -16,8 +16,15 @@ def served() -> dict[str, Any]:
     return results
 
 
-def test_the_page_is_that_of_the_figures(served: dict[str, Any]) -> None:
+@pytest.fixture(scope="module")
+def batch() -> dict[str, Any]:
+    results: dict[str, Any] = json.loads((RESULTS / "ray-batch.json").read_text())
+    return results
+
+
+def test_the_pages_are_those_of_the_figures(served: dict[str, Any], batch: dict[str, Any]) -> None:
     assert (RESULTS / "ray.md").read_text() == ray_report.page(served)
+    assert (RESULTS / "ray-batch.md").read_text() == ray_report.batch_page(batch)
 
 
 @pytest.mark.parametrize("what", ["killed", "updated"])
@@ -36,3 +43,10 @@ def test_replicas_were_added_and_removed(served: dict[str, Any]) -> None:
     assert max(steps) == served["replicas"] == 3
     assert steps[0] == steps[-1] == 1
     assert scaled["statuses"].keys() <= {"200", "429", "503"}
+
+
+def test_a_batch_that_was_killed_lost_nothing_and_repeated_nothing(batch: dict[str, Any]) -> None:
+    assert batch["pictures"] == batch["after"] == 200
+    assert 0 < batch["before"] < batch["pictures"]
+    assert batch["skipped"] >= batch["before"]
+    assert batch["computed_twice"] == batch["missing"] == batch["different"] == 0
