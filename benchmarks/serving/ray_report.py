@@ -94,7 +94,7 @@ def batch_page(results: dict[str, Any]) -> str:
         row_of("plain command", speed("plain")),
         row_of("`--ray local`", speed("ray")),
         row_of("results when Ray was killed", results["before"]),
-        row_of("of these skipped by the second run", results["skipped"]),
+        row_of("skipped by the second run (a worker can finish one more picture after the kill)", results["skipped"]),
         row_of("computed twice", results["computed_twice"]),
         row_of("missing", results["missing"]),
         row_of("different from the plain command", results["different"]),
