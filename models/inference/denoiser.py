@@ -20,7 +20,6 @@ from models.neighbors.neighborhood import NeighborQuery
 from models.networks.n3net import N3Net, N3NetConfig
 from models.networks.n3unet import N3UNet, N3UNetConfig
 from models.steps import run_through
-from models.weights.files import Weights
 
 
 class Denoiser(StreamedModel):
@@ -35,19 +34,8 @@ class Denoiser(StreamedModel):
     CONFIGS = (N3NetConfig, N3UNetConfig)
     WORK = "denoise"
 
-    def __init__(
-        self,
-        weights: Weights,
-        device: torch.device,
-        dtype: torch.dtype,
-        memory_budget: int,
-        *,
-        name: str | None = None,
-        fallback_reason: str | None = None,
-    ) -> None:
-        """Prepare a network for a device, see `StreamedModel`."""
-        super().__init__(weights, device, dtype, memory_budget, name=name, fallback_reason=fallback_reason)
-        self.network = fold(weights.network(), device, dtype)
+    def _fold(self, network: nn.Module) -> None:
+        self.network = fold(network, self.device, self.dtype)
 
     @property
     def info(self) -> ModelInfo:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models import machine
 from models.images.noise import check_sigma
@@ -78,6 +78,11 @@ class StreamedModel:
         self.device, self.dtype, self.memory_budget = device, dtype, memory_budget
         self.unfused_reason = unfused_reason(self.footprint.block, device, dtype)
         self._name, self._fallback_reason = name or self.NAME, fallback_reason
+        self._fold(weights.network())
+
+    def _fold(self, network: nn.Module) -> None:
+        """Keep the network in the form for inference, on the device."""
+        raise NotImplementedError
 
     @classmethod
     def load(

@@ -3,7 +3,7 @@
 from collections.abc import Generator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.inference.cut_plan import Plan
 from models.inference.n3unet_stream import fold_upscaling_net
@@ -13,7 +13,6 @@ from models.inference.strips import compute_strips
 from models.inference.transfers import Enlargement
 from models.networks.upscaling_net import UpscalingConfig, UpscalingNet, check_factor, factor_plane
 from models.steps import run_through
-from models.weights.files import Weights
 
 
 class Upscaler(StreamedModel):
@@ -28,21 +27,9 @@ class Upscaler(StreamedModel):
     CONFIGS = (UpscalingConfig,)
     WORK = "enlarge images"
 
-    def __init__(
-        self,
-        weights: Weights,
-        device: torch.device,
-        dtype: torch.dtype,
-        memory_budget: int,
-        *,
-        name: str | None = None,
-        fallback_reason: str | None = None,
-    ) -> None:
-        """Prepare a network for a device, see `StreamedModel`."""
-        super().__init__(weights, device, dtype, memory_budget, name=name, fallback_reason=fallback_reason)
-        network = weights.network()
+    def _fold(self, network: nn.Module) -> None:
         assert isinstance(network, UpscalingNet)
-        self.networks = fold_upscaling_net(network, device, dtype)
+        self.networks = fold_upscaling_net(network, self.device, self.dtype)
 
     def upscale(self, noisy: Tensor, sigma: float, factor: int) -> Tensor:
         """Enlarge one image, and remove its noise.
