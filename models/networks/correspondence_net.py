@@ -6,8 +6,7 @@ Nearest Neighbors Networks" (Plötz & Roth 2018). The network sees the coordinat
 Letters: B pairs of pictures, N matches of a pair, C features, K neighbors, V value features.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +14,11 @@ from torch.nn import functional
 
 from models.neighbors.selection import Relaxation
 from models.neighbors.set_block import SetN3Block
+from models.networks.stored_config import StoredConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorrespondenceConfig:
+class CorrespondenceConfig(StoredConfig):
     """The geometry of a `CorrespondenceNet`.
 
     Attributes:
@@ -44,28 +44,19 @@ class CorrespondenceConfig:
         """Channels of the images: 0, because the network sees no image."""
         return 0
 
-    @classmethod
-    def parse(cls, values: dict[str, Any]) -> Self:
-        """Make a configuration from plain values, as `asdict` returns them.
+    def check(self) -> None:
+        """Check the values.
 
         Raises:
-            ValueError: If a name is unknown or a value is invalid.
+            ValueError: If a value is invalid.
         """
-        if unknown := sorted(set(values) - set(cls.__dataclass_fields__)):
-            raise ValueError(f"unknown configuration values: {', '.join(unknown)}")
-        config = cls(**values)
-        if config.relaxation not in ("paper", "code"):
-            raise ValueError(f"unknown relaxation: {config.relaxation!r}")
-        counts = (config.features, config.blocks, config.k, config.embedding, config.values)
+        if self.relaxation not in ("paper", "code"):
+            raise ValueError(f"unknown relaxation: {self.relaxation!r}")
+        counts = (self.features, self.blocks, self.k, self.embedding, self.values)
         if not all(type(count) is int and count >= 1 for count in counts):
             raise ValueError("features, blocks, k, embedding and values must be positive integers")
-        if type(config.n3_blocks) is not int or not 0 <= config.n3_blocks < config.blocks:
+        if type(self.n3_blocks) is not int or not 0 <= self.n3_blocks < self.blocks:
             raise ValueError("n3_blocks must be an integer from 0 to one less than the number of residual blocks")
-        return config
-
-    def asdict(self) -> dict[str, Any]:
-        """Return the fields as plain values."""
-        return asdict(self)
 
     def build(self) -> "CorrespondenceNet":
         """Return a network of this geometry with fresh weights."""

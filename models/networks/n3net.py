@@ -4,8 +4,7 @@ Letters: B batch, C planes, H x W pixels, h x w cells, p x q patches, K neighbor
 """
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +13,14 @@ from torch.nn import functional
 from models.neighbors.selection import CodeWeights, Relaxation, successive_weights
 from models.networks.convolutions import Convolutions, convolution_dtype
 from models.networks.patches import dense_aggregate, dense_distances, from_cells, to_cells, window_mask
+from models.networks.stored_config import StoredConfig
 
 LOG_TEMPERATURE_OFFSET = math.log(0.1)
 """Added to the log-temperature, so that a temperature network whose output is zero gives the temperature 0.1."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class N3BlockConfig:
+class N3BlockConfig(StoredConfig):
     """The geometry of an N3 block. The configurations of the networks that contain such blocks extend it.
 
     Attributes:
@@ -48,23 +48,6 @@ class N3BlockConfig:
         """Pixels that a map needs along each side so that every query has k candidates besides itself."""
         patches = math.isqrt(self.k) + 1
         return (patches + 1) * self.stride
-
-    @classmethod
-    def parse(cls, values: dict[str, Any]) -> Self:
-        """Make a configuration from plain values, as `asdict` returns them.
-
-        Raises:
-            ValueError: If a name is unknown or a value is invalid.
-        """
-        if unknown := sorted(set(values) - set(cls.__dataclass_fields__)):
-            raise ValueError(f"unknown configuration values: {', '.join(unknown)}")
-        config = cls(**values)
-        config.check()
-        return config
-
-    def asdict(self) -> dict[str, Any]:
-        """Return the fields as plain values."""
-        return asdict(self)
 
     def check(self) -> None:
         """Check the values.

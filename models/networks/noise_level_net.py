@@ -7,14 +7,14 @@ Letters: B batch, F features, H x W pixels, h x w cells.
 """
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from models.images.noise_map import CELL
+from models.networks.stored_config import StoredConfig
 
 SHUFFLE = 2
 """Pixels of the picture along each side of a pixel of the filters."""
@@ -31,7 +31,7 @@ _DEPTH = 3  # resolutions of the second part
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoiseLevelConfig:
+class NoiseLevelConfig(StoredConfig):
     """The geometry of a `NoiseLevelNet`.
 
     Attributes:
@@ -44,23 +44,14 @@ class NoiseLevelConfig:
     filters: int = 32
     features: int = 64
 
-    @classmethod
-    def parse(cls, values: dict[str, Any]) -> Self:
-        """Make a configuration from plain values, as `asdict` returns them.
+    def check(self) -> None:
+        """Check the values.
 
         Raises:
-            ValueError: If a name is unknown or a value is invalid.
+            ValueError: If a value is invalid.
         """
-        if unknown := sorted(set(values) - set(cls.__dataclass_fields__)):
-            raise ValueError(f"unknown configuration values: {', '.join(unknown)}")
-        config = cls(**values)
-        if config.channels != 3 or not all(type(count) is int and count > 0 for count in (config.filters, config.features)):
+        if self.channels != 3 or not all(type(count) is int and count > 0 for count in (self.filters, self.features)):
             raise ValueError("channels must be 3, and filters and features must be positive integers")
-        return config
-
-    def asdict(self) -> dict[str, Any]:
-        """Return the fields as plain values."""
-        return asdict(self)
 
     def build(self) -> "NoiseLevelNet":
         """Return a network of this geometry with fresh weights."""
