@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,10 +13,12 @@ from torch import Tensor
 
 from models.images.files import image_files, read_gray
 from models.images.metrics import plain_values, psnr, ssim
-from models.images.noise import add_noise, check_sigma
+from models.images.noise import add_noise
 from models.images.resize import enlarge, shrink
-from models.inference.device import DType, choose_device
+from models.inference.denoiser import Denoiser
+from models.inference.device import DType, choose_device, choose_dtype, default_budget
 from models.methods import load_upscaler
+from models.networks.n3net import N3NetConfig
 from models.networks.upscaling_net import EarlyUpscalingConfig, check_factor
 from models.weights.files import Weights, load_weights
 
@@ -121,8 +123,7 @@ def load_upscale(
     """Load a network for super-resolution of either kind, and return it as a method to evaluate.
 
     Args:
-        weights: A name or the path of a weights file; None for the shipped weights. An `EarlyUpscalingNet` computes the whole
-            image at once, in float32, and obeys no memory budget.
+        weights: A name or the path of a weights file; None for the shipped weights.
         device: See `StreamedModel.load`.
         dtype: See `StreamedModel.load`.
         memory_budget: See `StreamedModel.load`.
@@ -132,19 +133,21 @@ def load_upscale(
         ValueError: See `StreamedModel.load`.
     """
     if weights is not None and isinstance((loaded := load_weights(weights)).config, EarlyUpscalingConfig):
-        return dense_upscale(loaded, choose_device(device)[0])
+        chosen, _ = choose_device(device)
+        budget = default_budget(chosen) if memory_budget is None else memory_budget
+        return _enlarging_first(loaded, chosen, choose_dtype(dtype, chosen), budget)
     return load_upscaler(weights=weights, device=device, dtype=dtype, memory_budget=memory_budget).upscale
 
 
-def dense_upscale(weights: Weights, device: torch.device) -> Upscale:
-    """Return a network for super-resolution as a method to evaluate that computes the whole image at once, in float32."""
-    network = weights.network().to(device)
+def _enlarging_first(weights: Weights, device: torch.device, dtype: torch.dtype, memory_budget: int) -> Upscale:
+    """Return an `EarlyUpscalingNet` as a method to evaluate. Its N3Net computes strip by strip on the enlarged image."""
+    assert isinstance(weights.config, EarlyUpscalingConfig)
+    state = {name.removeprefix("net."): value for name, value in weights.state.items()}
+    n3net = replace(weights, config=N3NetConfig(**weights.config.asdict()), state=state)
+    denoiser = Denoiser(n3net, device, dtype, memory_budget)
 
-    @torch.inference_mode()
     def upscale(noisy: Tensor, sigma: float, factor: int) -> Tensor:
-        check_sigma(sigma * 255, weights.sigma_range)
-        enlarged: Tensor = network(noisy[None, None].to(device), torch.tensor(sigma, device=device), factor)
-        return enlarged[0, 0].cpu()
+        return denoiser.denoise(enlarge(noisy[None, None], factor)[0, 0], sigma)
 
     return upscale
 

@@ -18,7 +18,7 @@ from models.networks.upscaling_net import FACTORS, EarlyUpscalingConfig, Upscali
 from models.training.recipe import Recipe
 from models.training.run import TrainingOptions, train
 from models.training.trainer import fresh_network
-from models.upscaling_evaluation import UpscalingScore, dense_upscale, evaluate_upscaling, mean_scores, upscaling_score
+from models.upscaling_evaluation import UpscalingScore, evaluate_upscaling, load_upscale, mean_scores, upscaling_score
 from models.weights.files import Weights, load_weights
 
 LATE = Recipe(factors=FACTORS, sigma_range=(0.0, 25.0), ema=0.998, crop=72, batch=8, learning_rate=1.5e-3)
@@ -63,7 +63,7 @@ def main() -> None:
         start = denoising_trunk(config) if recipe is TUNED else None
         options = TrainingOptions(arguments.minutes if start else arguments.minutes / 2, device="cpu")
         result = train([arguments.source], folder, recipe, options, config=config, start=start)
-        photographs, textures = evaluate(load_weights(result.weights), arguments.images, arguments.only)
+        photographs, textures = evaluate(result.weights, arguments.images, arguments.only)
         if not number:
             lines.append(_row("bicubic enlargement", "", photographs, textures, "psnr_bicubic"))
         lines.append(_row(form, f"{result.progress.step:,}", photographs, textures, "psnr"))
@@ -83,11 +83,11 @@ def denoising_trunk(config: AnyConfig) -> Weights:
     return replace(source, config=config, state=state)
 
 
-def evaluate(weights: Weights, images: Path, only: list[str]) -> tuple[list[UpscalingScore], list[UpscalingScore]]:
+def evaluate(weights: Path, images: Path, only: list[str]) -> tuple[list[UpscalingScore], list[UpscalingScore]]:
     """Return the scores of the photographs, and those of the textures."""
     from skimage import data
 
-    upscale = dense_upscale(weights, torch.device("cpu"))
+    upscale = load_upscale(weights, "cpu", "float32")
     photographs = list(evaluate_upscaling(upscale, images, FACTORS, only=only))
     crops = {name: torch.from_numpy(getattr(data, name)()[:384, :384]).float() / 255 for name in TEXTURES}
     textures = [upscaling_score(upscale, name, crop, factor) for name, crop in crops.items() for factor in FACTORS]

@@ -104,7 +104,7 @@ def test_either_kind_of_network_is_loaded(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = early.build()
     save_weights(path, early, network.state_dict(), (0, 20), {})
-    enlarge = load_upscale(path, "cpu")
+    enlarge = load_upscale(path, "cpu", "float32")
     with pytest.raises(ValueError, match="between 0 and 20"):
         enlarge(noisy, 0.1, 3)
     enlarged, bicubic = enlarge(noisy, 0.05, 3), resize.enlarge(noisy[None, None], 3)[0, 0]
