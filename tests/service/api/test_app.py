@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.inference.denoiser import Denoiser
-from models.methods import has_upscaler
 from tests.support.live import Live, live, png, png_of, settings_for
 
 
@@ -243,8 +242,7 @@ def test_the_default_weights_serve_a_better_picture() -> None:
 
 def test_another_method_can_be_asked_for(service: Live) -> None:
     models = {card["name"]: card for card in service.client.get("/v1/models").json()["models"]}
-    denoising = {"n3net", "n3unet", "photo", "dncnn", "nlm"}
-    assert denoising | ({"upscale"} if has_upscaler() else set()) == models.keys()
+    assert {"n3net", "n3unet", "photo", "dncnn", "nlm", "upscale"} == models.keys()
     assert models["nlm"]["weights_sha256"] is None
     answer = service.denoise(model="nlm")
     assert answer.status_code == 200
