@@ -1,7 +1,7 @@
 """Background jobs under load: 20 clients that cancel and hang up at random, while an instance is terminated and started again.
 
 `python -m benchmarks.serving.jobs` writes jobs.json and jobs.md: once for one instance that keeps its jobs in memory, and once
-for two instances with Redis behind a proxy that takes turns. A second round of jobs without a termination shows whether the
+for two instances with Redis behind a proxy that takes turns. Further rounds without a termination show whether the
 resident memory of the same processes grows.
 """
 
@@ -122,7 +122,7 @@ async def patiently(request: Callable[[], Awaitable[httpx2.Response]]) -> httpx2
 
 
 def run(redis: bool) -> dict[str, Any]:
-    """Run all clients twice, and in the first round terminate an instance and start another one in its place."""
+    """Run all clients in several rounds, and in the first one terminate an instance and start another one in its place."""
     seen, seconds, left = Seen(), 0.0, 0.0
     after: list[list[int]] = []
     with ExitStack() as stack:

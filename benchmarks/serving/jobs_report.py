@@ -4,7 +4,7 @@ from typing import Any
 
 from benchmarks.markdown import paragraph
 
-CLIENTS, JOBS_EACH, ROUNDS = 20, 10, 2
+CLIENTS, JOBS_EACH, ROUNDS = 20, 10, 3
 LAST_SECONDS = 2
 """The last seconds of a job, in which an error of the estimated time says more than a ratio."""
 
@@ -16,7 +16,7 @@ def page(results: dict[str, Any]) -> str:
     memory = {name: f"{kib / 1024:.0f} MiB" for name, kib in large["memory_kib"].items()}
     last = f"; then it was wrong by at most {large['last_eta_error']} s" if "last_eta_error" in large else ""
     repeated = any(len(row["memory_kib"]["after each round"]) > 1 for row in results["clients"])
-    again = " In a second round, as many clients do the same with the same processes, and none is terminated." if repeated else ""
+    again = " In later rounds, as many clients do the same with the same processes, and none is terminated." if repeated else ""
     lines = [
         "# Background jobs",
         "",
