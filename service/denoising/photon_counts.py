@@ -81,7 +81,8 @@ def denoise_photon_counts(picture: Picture, options: DenoisingOptions, photons: 
         The denoised picture. Its noise level is the root of the mean variance over the picture.
 
     Raises:
-        InvalidParameter: If the picture is not gray, or there is hardly any photon noise beside the read noise.
+        InvalidParameter: If the picture is not gray, the gain is implausible, or there is hardly any photon noise beside the
+            read noise.
     """
     noisy = to_gray(picture) if options.color == "gray" else picture
     if noisy.channels != 1:
@@ -90,6 +91,9 @@ def denoise_photon_counts(picture: Picture, options: DenoisingOptions, photons: 
     if noise is None:
         assert estimate is not None
         return DenoisedPicture(noisy, noisy, 0.0, (PlaneSigma("gray", None),), estimate, estimate.warnings)
+    if 255 * noise.gain > _EXTREMES[1]:
+        detail = f"With this read noise, the gain would be beyond {_EXTREMES[1]:g}. Check read_noise, or give gain."
+        raise InvalidParameter(detail, parameters=["read_noise", "gain"])
     if noise.read_noise > _MOST_READ_ELECTRONS * noise.gain:
         detail = "There is hardly any photon noise beside so much read noise; use noise=gaussian."
         raise InvalidParameter(detail, parameters=["read_noise", "gain"])

@@ -53,6 +53,8 @@ _BRANDS: dict[InputFormat, set[bytes]] = {
 _LONGEST_BRANDS = 1024
 # 12 megapixels take 2 seconds; speed 8 takes 4.5 and gains 0.05 dB. Alpha is lossless.
 _AVIF: dict[str, Any] = {"quality": 95, "speed": 9, "max_threads": 1, "advanced": {"alpha:lossless": "1"}}
+_LARGEST_SAMPLE = 1e38  # float32 ends at 3.4e38, and a network, or an enlargement, returns values beyond those that it gets
+_INVISIBLE = 1e-6  # Colors whose alpha is no larger are not divided by it; the least alpha of 16 bits is 1.5e-5.
 _SAMPLE_TYPES: dict[Depth, Any] = {"8": np.uint8, "16": np.uint16, "float": np.float32}
 # The EXIF orientations as (transpose, flip rows, flip columns), applied in that order.
 _TURNS = {
@@ -93,7 +95,7 @@ class ImageFile:
         """Decode the file: apply its orientation, look up its palette, separate its alpha, and divide the colors by it if needed.
 
         Raises:
-            UndecodableImage: If the pixels cannot be decoded, the file is truncated, or a float sample is not finite.
+            UndecodableImage: If the pixels cannot be decoded, the file is truncated, or a float is not finite or too large.
         """
         header = self.header
         samples, exif, info, conversions = self._contents.decode()
@@ -105,13 +107,14 @@ class ImageFile:
         planes = np.ascontiguousarray(samples, np.float32)
         if levels is not None:
             planes /= levels
-        elif not np.isfinite(planes).all():
-            raise UndecodableImage("The image has samples that are not finite numbers.")
+        everything = planes
         alpha = planes[header.channels] if len(planes) > header.channels else None
         planes = planes[: header.channels]
         if alpha is not None and header.premultiplied:
             _divide(planes, alpha, white=None if levels is None else 1.0)
             conversions = (*conversions, "was-premultiplied")
+        if levels is None:
+            _check_floats(everything)
         return Picture(planes, header.rgb, alpha, header.output_format, header.depth, metadata, conversions)
 
 
@@ -252,10 +255,25 @@ def to_gray(picture: Picture) -> Picture:
 
 def _divide(planes: Planes, alpha: Plane, white: float | None) -> None:
     """Divide colors by the alpha that they were multiplied by, in place, and clip them at white if there is one."""
+    visible = alpha > _INVISIBLE
     for plane in planes:  # one by one, to save memory on large pictures
-        np.divide(plane, alpha, out=plane, where=alpha > 0)
+        with np.errstate(over="ignore"):  # `_check_floats` refuses the result
+            np.divide(plane, alpha, out=plane, where=visible)
         if white is not None:
             np.minimum(plane, np.float32(white), out=plane)
+
+
+def _check_floats(samples: Planes) -> None:
+    """Refuse samples with which the network cannot compute.
+
+    Raises:
+        UndecodableImage: If a sample is not finite, or so large that a result might not be.
+    """
+    if not -_LARGEST_SAMPLE <= samples.min() <= samples.max() <= _LARGEST_SAMPLE:  # both are NaN if one sample is
+        raise UndecodableImage(
+            f"The image has samples that are not finite numbers or lie beyond ±{_LARGEST_SAMPLE:g}. If they stand for missing "
+            "data, replace them with plausible values."
+        )
 
 
 def _encode_with_pillow(samples: NDArray[Any], picture: Picture, file_format: Format) -> bytes:

@@ -193,6 +193,12 @@ def test_read_noise_that_hides_all_photons_is_refused() -> None:
         denoised(counted(light(40)), PhotonOptions(1e-12, 25.0))
 
 
+def test_read_noise_from_which_no_plausible_gain_follows_is_refused() -> None:
+    dark = Picture(-np.random.default_rng(3).poisson(100, (1, 64, 64)).astype(np.float32), depth="float")
+    with pytest.raises(InvalidParameter, match="the gain would be beyond"):
+        denoised(dark, PhotonOptions(None, 1e30))
+
+
 def test_it_beats_the_best_single_sigma() -> None:
     """The light of a photograph, which is its tone curve undone, at a peak of 30 photo-electrons."""
     clean = (data.camera()[40:200, 160:320] / 255.0) ** 2.2

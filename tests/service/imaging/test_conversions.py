@@ -124,6 +124,24 @@ def test_premultiplied_alpha_is_divided_out(dtype: Any, channels: int) -> None:
         assert [int(kind) for kind in opened.pages[0].extrasamples] == [2], "the result has straight alpha"
 
 
+def test_colors_that_nobody_sees_are_not_divided_by_their_alpha() -> None:
+    stored = np.full((4, 4, 2), 0.5, np.float32)
+    stored[1, 1, 1], stored[2, 2, 1], stored[3, 3, 1] = 1e-40, 1e-7, 1e-5
+    picture = decode(tiff(stored, photometric="minisblack", planarconfig="contig", extrasamples=[1]), LIMITS)
+    assert (picture.planes[0, 1, 1], picture.planes[0, 2, 2]) == (0.5, 0.5)
+    assert picture.planes[0, 3, 3] == pytest.approx(5e4)
+
+
+@pytest.mark.parametrize("color", [-2e38, 3.4028235e38, 1e35])
+def test_floats_that_may_overflow_are_refused(color: float) -> None:
+    stored = np.full((4, 4, 2), 0.5, np.float32)
+    stored[1, 1] = color, 1e-5
+    for array, kind in ((stored, {"extrasamples": [1]}), (np.full((4, 4), 1e4 * color, np.float64).clip(-3e38, 3e38), {})):
+        file = tiff(array.astype(np.float32), photometric="minisblack", planarconfig="contig" if kind else None, **kind)
+        with pytest.raises(UndecodableImage, match="beyond ±1e\\+38"):
+            decode(file, LIMITS)
+
+
 def test_only_integers_are_clipped_at_white() -> None:
     for dtype, most in ((np.uint8, 1.0), (np.float32, 2.0)):
         stored = np.full((4, 4, 2), 100 if dtype == np.uint8 else 0.5, dtype)
