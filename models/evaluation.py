@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -80,29 +81,25 @@ def evaluate_folder(
                 seconds = time.perf_counter() - begin
                 score = (psnr(noisy, clean), psnr(denoised, clean), ssim(denoised, clean), seconds)
                 if ensemble:
-                    denoised = self_ensemble(method, noisy, sigma / 255)
+                    denoised = self_ensemble(partial(method.denoise, sigma=sigma / 255), noisy)
                     yield Score(path.name, sigma, seed, *score, psnr(denoised, clean), ssim(denoised, clean))
                 else:
                     yield Score(path.name, sigma, seed, *score)
 
 
-def self_ensemble(method: Method, noisy: Tensor, sigma: float) -> Tensor:
-    """Denoise the eight flips and rotations of an image, undo the flips and rotations, and return the mean.
+def self_ensemble(restore: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+    """Restore the eight flips and rotations of an image, undo the flips and rotations, and return the mean.
 
     Args:
-        method: The method to denoise with.
-        noisy: (H, W), on the CPU.
-        sigma: Noise level on the [0, 1] scale.
+        restore: Denoises or enlarges an image, (H, W), on the CPU.
+        image: (H, W), on the CPU.
 
     Returns:
-        (H, W).
+        The mean, of the size that `restore` gives the image.
     """
-    image = noisy.numpy()
-    total = np.zeros_like(image)
-    for symmetry in SYMMETRIES:
-        view = torch.from_numpy(np.ascontiguousarray(symmetry.apply(image)))
-        total += symmetry.undo(method.denoise(view, sigma).numpy())
-    return torch.from_numpy(total / len(SYMMETRIES))
+    views = ((symmetry, np.ascontiguousarray(symmetry.apply(image.numpy()))) for symmetry in SYMMETRIES)
+    restored = [symmetry.undo(restore(torch.from_numpy(view)).numpy()) for symmetry, view in views]
+    return torch.from_numpy(np.mean(restored, axis=0))
 
 
 def mean_scores(scores: Sequence[Score]) -> dict[float, dict[str, float]]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.evaluation import self_ensemble
 from models.images.files import image_files, read_gray
 from models.images.metrics import plain_values, psnr, ssim
 from models.images.noise import add_noise
@@ -42,6 +43,8 @@ class UpscalingScore:
         ssim_bicubic: SSIM of bicubic enlargement; not a number if a side is shorter than 11 pixels.
         ssim: SSIM of the method.
         seconds: Time that the method took.
+        psnr_ensemble: PSNR of the mean over the eight flips and rotations; None without the ensemble.
+        ssim_ensemble: SSIM of that mean; None without the ensemble.
     """
 
     image: str
@@ -52,14 +55,21 @@ class UpscalingScore:
     ssim_bicubic: float
     ssim: float
     seconds: float
+    psnr_ensemble: float | None = None
+    ssim_ensemble: float | None = None
 
     def asdict(self) -> dict[str, Any]:
-        """Return the fields. A value that JSON cannot represent, such as an infinite PSNR, becomes None."""
+        """Return the fields that are not None. A value that JSON cannot represent, such as an infinite PSNR, becomes None."""
         return plain_values(self)
 
 
 def evaluate_upscaling(
-    upscale: Upscale, folder: Path | str, factors: Sequence[int], sigma: float = 0.0, only: Sequence[str] = ()
+    upscale: Upscale,
+    folder: Path | str,
+    factors: Sequence[int],
+    sigma: float = 0.0,
+    only: Sequence[str] = (),
+    ensemble: bool = False,
 ) -> Iterator[UpscalingScore]:
     """Reduce every image of a folder by every factor, and enlarge it again.
 
@@ -69,6 +79,7 @@ def evaluate_upscaling(
         factors: The factors.
         sigma: Noise level on the 0-255 scale; noise of this level is added to the small images.
         only: File names to evaluate; empty evaluates all images.
+        ensemble: Whether to also measure the mean over all eight flips and rotations, at eight times the cost.
 
     Yields:
         The scores, ordered by image name, then by factor.
@@ -80,10 +91,12 @@ def evaluate_upscaling(
     for index, path in enumerate(paths):
         image = read_gray(path)
         for factor in factors:
-            yield upscaling_score(upscale, path.name, image, factor, sigma, seed=index)
+            yield upscaling_score(upscale, path.name, image, factor, sigma, index, ensemble)
 
 
-def upscaling_score(upscale: Upscale, name: str, image: Tensor, factor: int, sigma: float = 0.0, seed: int = 0) -> UpscalingScore:
+def upscaling_score(
+    upscale: Upscale, name: str, image: Tensor, factor: int, sigma: float = 0.0, seed: int = 0, ensemble: bool = False
+) -> UpscalingScore:
     """Return the figures of one image.
 
     Args:
@@ -93,6 +106,7 @@ def upscaling_score(upscale: Upscale, name: str, image: Tensor, factor: int, sig
         factor: The factor.
         sigma: Noise level on the 0-255 scale.
         seed: Seed of the noise.
+        ensemble: Whether to also measure the mean over all eight flips and rotations.
 
     Raises:
         ValueError: If nothing is left of the image without its border, or the method was not made for the factor or the noise
@@ -108,13 +122,17 @@ def upscaling_score(upscale: Upscale, name: str, image: Tensor, factor: int, sig
     begin = time.perf_counter()
     result = upscale(noisy, sigma / 255, factor)
     seconds = time.perf_counter() - begin
+    results = [enlarge(noisy[None, None], factor)[0, 0], result]
+    if ensemble:
+        results.append(self_ensemble(lambda view: upscale(view, sigma / 255, factor), noisy))
     inner = slice(factor, -factor), slice(factor, -factor)
     figures = [
         (psnr(each[inner], large[inner]), ssim(each[inner], large[inner]) if min(large[inner].shape) >= 11 else math.nan)
-        for each in (enlarge(noisy[None, None], factor)[0, 0], result)
+        for each in results
     ]
-    (psnr_bicubic, ssim_bicubic), (psnr_method, ssim_method) = figures
-    return UpscalingScore(name, factor, sigma, psnr_bicubic, psnr_method, ssim_bicubic, ssim_method, seconds)
+    (psnr_bicubic, ssim_bicubic), (psnr_method, ssim_method), *averaged = figures
+    score = UpscalingScore(name, factor, sigma, psnr_bicubic, psnr_method, ssim_bicubic, ssim_method, seconds)
+    return replace(score, psnr_ensemble=averaged[0][0], ssim_ensemble=averaged[0][1]) if averaged else score
 
 
 def load_upscale(
@@ -153,8 +171,9 @@ def _enlarging_first(weights: Weights, device: torch.device, dtype: torch.dtype,
 
 
 def mean_scores(scores: Sequence[UpscalingScore]) -> dict[int, dict[str, float]]:
-    """Return, for each factor, the means over the images of all figures."""
-    names = ("psnr_bicubic", "psnr", "ssim_bicubic", "ssim", "seconds")
+    """Return, for each factor, the means over the images of all figures, those of the ensemble if they were measured."""
+    averaged = bool(scores) and scores[0].psnr_ensemble is not None
+    names = ("psnr_bicubic", "psnr", "ssim_bicubic", "ssim", "seconds") + ("psnr_ensemble", "ssim_ensemble") * averaged
     return {
         factor: {name: fmean(getattr(score, name) for score in scores if score.factor == factor) for name in names}
         for factor in dict.fromkeys(score.factor for score in scores)

@@ -29,6 +29,7 @@ class UpscaleOptions(BaseModel):
             )
         ),
     ] = 0.0
+    ensemble: Annotated[bool, Field(description="Average over all eight flips and rotations; takes eight times as long.")] = False
     format: OutputFormat = None
     depth: Annotated[Depth | None, Field(description="Depth of the result; by default that of the input.")] = None
     metadata: Annotated[Keep, Field(description="no-gps drops GPS data, keep also keeps GPS data, strip drops all metadata.")] = (

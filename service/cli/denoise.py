@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from service.cli.options import (
-    FLAG,
     AutoModel,
     BitDepth,
     Device,
+    Ensemble,
     FileFormat,
     Force,
     KeptMetadata,
@@ -88,14 +88,7 @@ def denoise(
             "For a single input only.",
         ),
     ] = None,
-    ensemble: Annotated[
-        bool,
-        typer.Option(
-            "--ensemble",
-            metavar=FLAG,
-            help="Average over eight flips and rotations of the image: slightly better, eight times slower.",
-        ),
-    ] = False,
+    ensemble: Ensemble = False,
     file_format: FileFormat = None,
     depth: BitDepth = None,
     metadata: KeptMetadata = "no-gps",

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+_PIPED_WIDTH = 200  # columns
+
+
 class Evaluation(Protocol):
     """What is measured on every folder, and how it is shown.
 
@@ -94,14 +97,14 @@ def evaluate(
     """Add noise to clean images, or reduce them, restore them, and report PSNR, SSIM and time per image and on average."""
     if json_file and csv_file and json_file.resolve() == csv_file.resolve():
         raise typer.BadParameter("--json and --csv name the same file")
-    if task == "upscale" and (ensemble or color == "rgb" or seeds > 1 or model != "n3net"):
-        raise typer.BadParameter("--task upscale measures luma, and takes no --ensemble, --color, --seeds or --model")
+    if task == "upscale" and (color == "rgb" or seeds > 1 or model != "n3net"):
+        raise typer.BadParameter("--task upscale measures luma, and takes no --color, --seeds or --model")
     if task == "denoise" and factor:
         raise typer.BadParameter("--factor is for --task upscale")
     loading = {"device": device, "dtype": dtype, "memory_budget": in_bytes(memory_budget)}
     try:
         if task == "upscale":
-            evaluation = _upscaling(None if weights == "default" else weights, loading, factor, sigma)
+            evaluation = _upscaling(None if weights == "default" else weights, loading, factor, sigma, ensemble)
         else:
             evaluation = _denoising(model, weights, loading, sigma, seeds, ensemble, color)
         for file in filter(None, (json_file, csv_file)):
@@ -128,11 +131,13 @@ def _denoising(
     return DenoisingEvaluation(load_method(model, weights=weights, **loading), sigmas, seeds, ensemble, color)
 
 
-def _upscaling(weights: str | None, loading: dict[str, Any], factors: list[int] | None, sigmas: list[float] | None) -> Evaluation:
+def _upscaling(
+    weights: str | None, loading: dict[str, Any], factors: list[int] | None, sigmas: list[float] | None, ensemble: bool
+) -> Evaluation:
     from models.upscaling_evaluation import load_upscale
     from service.cli.upscaling_evaluation import UpscalingEvaluation
 
-    return UpscalingEvaluation(load_upscale(weights, **loading), factors, sigmas)
+    return UpscalingEvaluation(load_upscale(weights, **loading), factors, sigmas, ensemble)
 
 
 def _measured(evaluation: Evaluation, folders: list[Path]) -> dict[str, list[Any]]:
@@ -161,6 +166,8 @@ def _report(evaluation: Evaluation, sets: dict[str, list[Any]], json_file: Path 
     from rich.console import Console
 
     console = Console()
+    if not console.is_terminal:  # a file or a pipe has no width, for which columns would have to be cut
+        console.width = max(console.width, _PIPED_WIDTH)
     for folder, scores in sets.items():
         console.print(evaluation.image_table(folder, scores))
     console.print(evaluation.mean_table(sets))

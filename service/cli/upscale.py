@@ -7,6 +7,7 @@ import typer
 from service.cli.options import (
     BitDepth,
     Device,
+    Ensemble,
     FileFormat,
     Force,
     KeptMetadata,
@@ -32,6 +33,7 @@ def upscale(
             help="Standard deviation of the noise to remove (0-255 scale, at most 25), 0 for none, or auto to estimate it.",
         ),
     ] = "0",  # type: ignore[assignment]
+    ensemble: Ensemble = False,
     file_format: FileFormat = None,
     depth: BitDepth = None,
     metadata: KeptMetadata = "no-gps",
@@ -53,7 +55,7 @@ def upscale(
     from service.denoising.upscaling import UpscalingOptions
 
     target = Target.parse(inputs, out, file_format)
-    upscaling, output = UpscalingOptions(factor, given(sigma)), OutputOptions(target.file_format, depth, metadata)
+    upscaling, output = UpscalingOptions(factor, given(sigma), ensemble), OutputOptions(target.file_format, depth, metadata)
     try:
         upscaler = load_file_upscaler(weights, device, dtype, in_bytes(memory_budget), upscaling, output)
     except ValueError as error:

@@ -4,7 +4,8 @@ The network enlarges luma, where people see detail. The color differences are en
 network enlarges them as well, because it removes the noise.
 """
 
-from collections.abc import Generator
+import itertools
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy.ndimage import distance_transform_edt
 from models.images import color
 from models.images.noise_level import NoiseEstimate
 from models.images.resize import enlarge_planes
+from models.images.symmetries import IDENTITY, SYMMETRIES
 from service.denoising.estimation import FoundNoise, PlaneSigma, SigmaRange, plane_names
 from service.denoising.photographs import ModelChoice, find_noise
 from service.denoising.pipeline import NetworkView, Pass, network_view
@@ -30,10 +32,12 @@ class UpscalingOptions:
     Attributes:
         factor: 2, 3 or 4.
         sigma: Standard deviation of the noise to remove, on the 0-255 scale; None estimates it.
+        ensemble: Whether to average the results of all eight flips and rotations.
     """
 
     factor: int
     sigma: float | None = 0.0
+    ensemble: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,8 @@ Enlarging = Generator[Pass, Plane, UpscaledPicture]
 
 def count_enlarging_passes(picture: Picture | Header, options: UpscalingOptions) -> int:
     """Return how many passes of the network a picture of this kind needs at most; see `enlarge_picture`."""
-    return 1 if picture.rgb and options.sigma == 0 else picture.channels
+    planes = 1 if picture.rgb and options.sigma == 0 else picture.channels
+    return planes * (8 if options.ensemble else 1)
 
 
 def enlarge_estimated(picture: Picture, options: UpscalingOptions, models: ModelChoice) -> Enlarging:
@@ -105,11 +110,10 @@ def enlarge_picture(
     levels = _told_levels(view, sigma_range)
     passing = [not (picture.rgb and index and level == 0) for index, level in enumerate(levels)]
     enlarged = np.empty((len(levels), factor * picture.height, factor * picture.width), np.float32)
-    passed = 0
+    indices, count = itertools.count(), sum(passing) * (8 if options.ensemble else 1)
     for plane, level, passes, out in zip(view.planes, levels, passing, enlarged, strict=True):
         if passes:
-            out[:] = yield Pass(np.ascontiguousarray(plane), level, passed, sum(passing), factor=factor)
-            passed += 1
+            yield from _enlarge_plane(plane, level, options, indices, count, out)
         else:
             out[:] = enlarge_planes(plane[None], factor)[0]
     told = [255 * view.scale.span * level if passes else None for level, passes in zip(levels, passing, strict=True)]
@@ -118,6 +122,18 @@ def enlarge_picture(
     planes = view.scale.from_unit(color.merge(enlarged) if picture.rgb else enlarged)
     result = enlarged_bicubically(picture, factor, planes)
     return UpscaledPicture(result, picture, factor, view.sigma, sigmas, estimate, view.warnings)
+
+
+def _enlarge_plane(
+    plane: Plane, level: float, options: UpscalingOptions, indices: Iterator[int], count: int, out: Plane
+) -> Generator[Pass, Plane, None]:
+    """Enlarge one plane into `out`, averaged over its eight flips and rotations for an ensemble."""
+    symmetries = SYMMETRIES if options.ensemble else (IDENTITY,)
+    out[:] = 0
+    for symmetry in symmetries:
+        turned = np.ascontiguousarray(symmetry.apply(plane))
+        out += symmetry.undo((yield Pass(turned, level, next(indices), count, factor=options.factor)))
+    out /= len(symmetries)
 
 
 def _told_levels(view: NetworkView, sigma_range: SigmaRange) -> list[float]:

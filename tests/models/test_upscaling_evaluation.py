@@ -64,6 +64,27 @@ def test_scores_follow_the_protocol(folder: Path, sigma: float) -> None:
     assert all(score.seconds > 0 for score in scores)
 
 
+def test_ensemble_scores_stand_beside_the_plain_ones(folder: Path) -> None:
+    def shifted(noisy: Tensor, sigma: float, factor: int) -> Tensor:
+        """Repeat each pixel, and darken the left half: the mean over all views darkens everything by half as much."""
+        large = nearest(noisy, sigma, factor)
+        large[:, : large.shape[1] // 2] -= 0.1
+        return large
+
+    def darker(noisy: Tensor, sigma: float, factor: int) -> Tensor:
+        return nearest(noisy, sigma, factor) - 0.05
+
+    plain, both, expected = (
+        list(evaluate_upscaling(upscale, folder, [2], only=["b.png"], ensemble=ensemble))
+        for upscale, ensemble in ((shifted, False), (shifted, True), (darker, False))
+    )
+    assert plain[0].psnr_ensemble is None
+    assert "psnr_ensemble" not in plain[0].asdict()
+    assert (both[0].psnr, both[0].ssim) == (plain[0].psnr, plain[0].ssim)
+    assert both[0].psnr_ensemble == pytest.approx(expected[0].psnr, abs=1e-3)
+    assert set(mean_scores(both)[2]) - set(mean_scores(plain)[2]) == {"psnr_ensemble", "ssim_ensemble"}
+
+
 def test_means_and_numbers_that_json_cannot_say() -> None:
     scores = [
         UpscalingScore("a", 2, 0, 30.0, math.inf, 0.8, 0.9, 1.0),

@@ -42,6 +42,7 @@ class UpscaleOptions(TypedDict, total=False):
 
     factor: Factor
     sigma: float | Literal["auto"]
+    ensemble: bool
     format: Format
     depth: Depth
     metadata: Metadata

@@ -27,8 +27,13 @@ export const task = () => (factor() > 1 ? "upscale" : "denoise");
 
 /** Return the options of the task that say what to compute, and which metadata its result has. */
 export function computation() {
-  const options = task() === "denoise" ? denoising() : { factor: factor(), sigma: by("by-hand").checked ? by("sigma").value : "auto" };
+  const options = task() === "denoise" ? denoising() : enlarging();
   return by("metadata").value ? { ...options, metadata: by("metadata").value } : options;
+}
+
+function enlarging() {
+  const options = { factor: factor(), sigma: by("by-hand").checked ? by("sigma").value : "auto" };
+  return by("ensemble").checked ? { ...options, ensemble: true } : options;
 }
 
 /** Return the options for denoising. Those with their default are left out, except sigma, model and color. */

@@ -54,6 +54,20 @@ def test_the_result_is_that_of_the_network(service: Live, upscaling_weights: Pat
     assert answer.headers["x-weights-sha256"] == network.info.weights_sha256
 
 
+def test_an_ensemble_is_the_mean_over_eight_views(service: Live, upscaling_weights: Path) -> None:
+    levels = np.random.default_rng(0).integers(40, 200, (37, 52), dtype=np.uint8)
+    answer = upscaled(service, png_of(levels), factor=3, sigma=10, ensemble="true")
+    network = load_upscaler(weights=upscaling_weights, device="cpu", dtype="float32")
+    views = []
+    for turns in range(4):
+        for step in (1, -1):  # -1 flips
+            view = np.ascontiguousarray(np.rot90(levels, turns)[:, ::step], np.float32) / 255
+            views.append(np.rot90(network.upscale(torch.from_numpy(view), 10 / 255, 3).numpy()[:, ::step], -turns))
+    expected = 255 * np.mean(views, axis=0)
+    assert np.abs(samples(answer.content) - expected.clip(0, 255)).max() <= 0.51
+    assert answer.content != upscaled(service, png_of(levels), factor=3, sigma=10).content
+
+
 def test_the_factor_is_2_and_no_noise_is_removed_by_default(service: Live) -> None:
     answer = upscaled(service, png())
     assert Image.open(io.BytesIO(answer.content)).size == (80, 96)

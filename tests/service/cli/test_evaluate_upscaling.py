@@ -56,10 +56,20 @@ def test_all_factors_without_noise_are_the_default(folder: Path, upscaling_file:
     assert {sigma: list(mean) for sigma, mean in means.items()} == {"0": ["2", "3", "4"]}
 
 
+def test_an_ensemble_is_measured_beside_the_network(folder: Path, upscaling_file: Path, tmp_path: Path) -> None:
+    command = ["evaluate", str(folder), "--task", "upscale", "--factor", "2", "--ensemble", "--json", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, [*command, "--weights", str(upscaling_file)], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    mean = json.loads((tmp_path / "out").read_text())["mean"]["0"]["2"]
+    assert mean["psnr_ensemble"] != mean["psnr"]
+    for figure in (mean["psnr_ensemble"], mean["psnr_ensemble"] - mean["psnr_bicubic"], mean["psnr"]):
+        assert f"{figure:.3f}" in done.stdout
+    assert f"{mean['ssim_ensemble']:.4f}" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--task", "upscale", "--ensemble"], "--task upscale"),
         (["--task", "upscale", "--color", "rgb"], "--task upscale"),
         (["--task", "upscale", "--seeds", "2"], "--task upscale"),
         (["--task", "upscale", "--model", "nlm"], "--task upscale"),

@@ -55,6 +55,15 @@ def upscale(weights: Path, *arguments: object, code: int = 0, given: bytes | Non
     return done.output
 
 
+def test_an_ensemble_differs_from_one_pass(upscaling_file: Path, pictures: Path, tmp_path: Path) -> None:
+    results = []
+    for name, options in (("plain.png", []), ("mean.png", ["--ensemble"])):
+        upscale(upscaling_file, pictures / "gray.png", "-o", tmp_path / name, *options)
+        results.append(np.asarray(Image.open(tmp_path / name), np.float32))
+    assert results[0].shape == results[1].shape
+    assert 0 < np.abs(results[0] - results[1]).max() < 40
+
+
 def test_a_folder_is_enlarged_and_the_bad_file_is_reported_at_the_end(upscaling_file: Path, pictures: Path) -> None:
     out = pictures.parent / "out"
     told = upscale(upscaling_file, pictures, "-o", out, "--factor", 3, code=1)

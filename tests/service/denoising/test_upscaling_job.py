@@ -36,9 +36,10 @@ def job(
     reference: Picture | None = None,
     output: OutputOptions | None = None,
     limits: DecodeLimits = LIMITS,
+    ensemble: bool = False,
 ) -> UpscalingJob:
     files = encode(image), encode(reference) if reference else None
-    return UpscalingJob(*files, MODEL, UpscalingOptions(factor, sigma), output or OutputOptions(), limits)
+    return UpscalingJob(*files, MODEL, UpscalingOptions(factor, sigma, ensemble), output or OutputOptions(), limits)
 
 
 def bicubic(each: Pass) -> Plane:
@@ -100,6 +101,26 @@ def test_noisy_color_differences_pass_through_the_network() -> None:
     assert waiting.passes == 3
     assert np.allclose(sigmas, 12 * color.NOISE)
     assert np.allclose(result.picture.planes, repeated(picture(3).planes, 2), atol=1e-5)
+
+
+def test_the_ensemble_is_the_mean_over_eight_views() -> None:
+    seen: list[Pass] = []
+
+    def darker_on_the_left(each: Pass) -> Plane:
+        """Darken the left half: in half of the views, that is where a pixel is."""
+        seen.append(each)
+        enlarged = nearest(each)
+        enlarged[:, : enlarged.shape[1] // 2] -= np.float32(0.1)
+        return enlarged
+
+    image = picture(3, depth="float")
+    waiting = job(image, 2, sigma=12, ensemble=True)
+    result = run(waiting, darker_on_the_left)
+    assert [(each.index, each.count) for each in seen] == [(index, 24) for index in range(24)]
+    assert waiting.passes == 24
+    luma = color.separate(result.picture.planes)[0]
+    assert np.allclose(luma, repeated(color.separate(image.planes)[0], 2) - 0.05, atol=1e-5)
+    assert job(image, ensemble=True).passes == 8
 
 
 def test_each_of_several_unrelated_channels_passes_through_the_network() -> None:

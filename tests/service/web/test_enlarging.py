@@ -48,6 +48,16 @@ def test_a_picture_is_enlarged_measured_and_downloaded(visited: Visit, service: 
     assert path.read_bytes() == service.client.post("/v1/upscale?factor=3&sigma=10", content=small).content
 
 
+def test_an_ensemble_is_asked_for(visited: Visit, service: Live, tmp_path: Path) -> None:
+    choose(visited, tmp_path / "small.png", png(60, 80), 2)
+    visited.page.locator("#sigma").fill("0")
+    visited.page.check("#ensemble")
+    visited.page.click("#apply")
+    expect(visited.page.locator("#showing")).to_have_text("Result")
+    path = download(visited, tmp_path)
+    assert path.read_bytes() == service.client.post("/v1/upscale?factor=2&ensemble=true", content=png(60, 80)).content
+
+
 def test_other_formats_come_from_the_same_computation(visited: Visit, tmp_path: Path) -> None:
     choose(visited, tmp_path / "small.png", png(60, 80, 3), 2)
     visited.page.click("#apply")

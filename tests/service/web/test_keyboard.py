@@ -24,6 +24,7 @@ def tab_to(page: Page, wanted: str) -> None:
 def test_a_picture_is_chosen_denoised_compared_and_downloaded_without_a_mouse(visited: Visit, tmp_path: Path) -> None:
     page = visited.page
     (tmp_path / "one.png").write_bytes(png(60, 60))
+    page.on("filechooser", lambda _: None)  # intercepted from now on; after the key, it may be too late
     page.evaluate("document.activeElement.blur()")
     tab_to(page, "image")
     with page.expect_file_chooser() as chooser:
