@@ -2,21 +2,17 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from models.images.files import image_files, read_gray
 from models.images.metrics import plain_values, psnr, ssim
 from models.images.noise import add_noise, check_sigma
-from models.images.symmetries import SYMMETRIES
+from models.images.self_ensemble import self_ensemble
 from models.methods import Method
 
 
@@ -85,21 +81,6 @@ def evaluate_folder(
                     yield Score(path.name, sigma, seed, *score, psnr(denoised, clean), ssim(denoised, clean))
                 else:
                     yield Score(path.name, sigma, seed, *score)
-
-
-def self_ensemble(restore: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
-    """Restore the eight flips and rotations of an image, undo the flips and rotations, and return the mean.
-
-    Args:
-        restore: Denoises or enlarges an image, (H, W), on the CPU.
-        image: (H, W), on the CPU.
-
-    Returns:
-        The mean, of the size that `restore` gives the image.
-    """
-    views = ((symmetry, np.ascontiguousarray(symmetry.apply(image.numpy()))) for symmetry in SYMMETRIES)
-    restored = [symmetry.undo(restore(torch.from_numpy(view)).numpy()) for symmetry, view in views]
-    return torch.from_numpy(np.mean(restored, axis=0))
 
 
 def mean_scores(scores: Sequence[Score]) -> dict[float, dict[str, float]]:

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.evaluation import self_ensemble
 from models.images.files import image_files, read_gray
 from models.images.metrics import plain_values, psnr, ssim
 from models.images.noise import add_noise
 from models.images.resize import enlarge, shrink
+from models.images.self_ensemble import self_ensemble
 from models.inference.denoiser import Denoiser
 from models.inference.device import DType, choose_device, choose_dtype, default_budget
 from models.methods import load_upscaler

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.evaluation import Score, evaluate_folder, mean_scores, report, self_ensemble
+from models.evaluation import Score, evaluate_folder, mean_scores, report
 from models.images.files import read_gray
 from models.images.metrics import psnr, ssim
+from models.images.self_ensemble import self_ensemble
 from models.inference.denoiser import Denoiser
 from tests.support.image_folders import gray_and_color
 
