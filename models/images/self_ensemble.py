@@ -19,6 +19,8 @@ def self_ensemble(restore: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
     Returns:
         The mean, of the size that `restore` gives the image.
     """
-    views = ((symmetry, np.ascontiguousarray(symmetry.apply(image.numpy()))) for symmetry in SYMMETRIES)
-    restored = [symmetry.undo(restore(torch.from_numpy(view)).numpy()) for symmetry, view in views]
-    return torch.from_numpy(np.mean(restored, axis=0))
+    total = np.zeros((), np.float32)
+    for symmetry in SYMMETRIES:
+        view = torch.from_numpy(np.ascontiguousarray(symmetry.apply(image.numpy())))
+        total = total + symmetry.undo(restore(view).numpy())
+    return torch.from_numpy(total / len(SYMMETRIES))

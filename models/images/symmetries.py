@@ -33,3 +33,8 @@ class Symmetry:
 
 SYMMETRIES = tuple(Symmetry(quarter_turns, flipped) for quarter_turns in range(4) for flipped in (False, True))
 IDENTITY = SYMMETRIES[0]
+
+
+def views(ensemble: bool) -> tuple[Symmetry, ...]:
+    """Return all eight symmetries for an ensemble, and the identity alone otherwise."""
+    return SYMMETRIES if ensemble else (IDENTITY,)

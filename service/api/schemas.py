@@ -29,6 +29,7 @@ Sigma = Annotated[
     Annotated[float, Field(ge=0, allow_inf_nan=False), PLAIN] | Literal["auto"],
     Field(description="Standard deviation of the noise on the 0-255 scale, or auto to estimate it."),
 ]
+Ensemble = Annotated[bool, Field(description="Average over all eight flips and rotations; takes eight times as long.")]
 OutputFormat = Annotated[
     Format | None,
     BeforeValidator(lambda name: FORMAT_ALIASES.get(name, name)),
@@ -82,7 +83,7 @@ class TreatmentOptions(BaseModel):
         Share | None, Field(description="Strength for color, which gray pictures do not have; by default that of strength.")
     ] = None
     detail: Annotated[Share, Field(description="How much of the structure that was removed with the noise is given back.")] = 0.0
-    ensemble: Annotated[bool, Field(description="Average over all eight flips and rotations; takes eight times as long.")] = False
+    ensemble: Ensemble = False
 
 
 class NoiseOptions(BaseModel):
@@ -107,7 +108,7 @@ class EvaluateOptions(BaseModel):
     ] = 0
     model: Annotated[Model, Field(description="Name of the model; /v1/models lists the available ones.")] = "n3net"
     color: Annotated[ColorMode, Field(description="gray converts color to gray, as the paper does; rgb keeps color.")] = "gray"
-    ensemble: Annotated[bool, Field(description="Average over all eight flips and rotations; takes eight times as long.")] = False
+    ensemble: Ensemble = False
 
 
 class DenoiseOptions(TreatmentOptions):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from service.api.schemas import PLAIN, FigurePair, Noise, OutputFormat, PlaneLevel, Warned
+from service.api.schemas import PLAIN, Ensemble, FigurePair, Noise, OutputFormat, PlaneLevel, Warned
 from service.imaging.metadata import Keep
 from service.imaging.picture import Depth
 
@@ -29,7 +29,7 @@ class UpscaleOptions(BaseModel):
             )
         ),
     ] = 0.0
-    ensemble: Annotated[bool, Field(description="Average over all eight flips and rotations; takes eight times as long.")] = False
+    ensemble: Ensemble = False
     format: OutputFormat = None
     depth: Annotated[Depth | None, Field(description="Depth of the result; by default that of the input.")] = None
     metadata: Annotated[Keep, Field(description="no-gps drops GPS data, keep also keeps GPS data, strip drops all metadata.")] = (

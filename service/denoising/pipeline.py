@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from models.images import color
 from models.images.noise_level import NoiseEstimate
 from models.images.photon_noise import PhotonNoise
-from models.images.symmetries import IDENTITY, SYMMETRIES
+from models.images.symmetries import views
 from models.neighbors.neighborhood import NeighborQuery
 from service.denoising.blending import Blend, blend
 from service.denoising.estimation import (
@@ -110,7 +110,7 @@ Passes = Generator[Pass, Plane, DenoisedPicture]
 def count_passes(picture: Picture | Header, options: DenoisingOptions, *, joint: bool = False) -> int:
     """Return how many passes of the network a picture of this kind needs at most; see `denoise_picture`."""
     planes = 1 if picture.rgb and (joint or options.color == "gray") else picture.channels
-    return planes * (8 if options.ensemble else 1)
+    return planes * len(views(options.ensemble))
 
 
 def denoise_picture(
@@ -153,7 +153,7 @@ def denoise_picture(
         sigmas = found.sigmas
     else:
         sigmas = _used(levels, ("rgb",) if joint else plane_names(noisy), scale.span, sigma_range)
-    count = sum(level is not None for level in levels) * (8 if options.ensemble else 1)
+    count = sum(level is not None for level in levels) * len(views(options.ensemble))
     if not (count and any(options.blend.strengths(rgb=noisy.rgb))):
         return DenoisedPicture(noisy, noisy, sigma, sigmas, estimate, warnings, model, cells)
 
@@ -252,7 +252,7 @@ def _denoise_plane(
     gain = np.float32(stretch)
     stretched = np.float32(0.5) + (plane - np.float32(0.5)) * gain if gain != 1 else plane
     total = np.zeros(plane.shape, np.float64 if ensemble else np.float32)
-    symmetries = SYMMETRIES if ensemble else (IDENTITY,)
+    symmetries = views(ensemble)
     for symmetry in symmetries:
         # A map turns with the picture. If the sides are no multiples of a cell, it ends up at most a cell away, and it is smooth.
         turned = fitting if isinstance(fitting, float) else np.ascontiguousarray(symmetry.apply(fitting))

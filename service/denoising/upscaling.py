@@ -14,7 +14,7 @@ from scipy.ndimage import distance_transform_edt
 from models.images import color
 from models.images.noise_level import NoiseEstimate
 from models.images.resize import enlarge_planes
-from models.images.symmetries import IDENTITY, SYMMETRIES
+from models.images.symmetries import views
 from service.denoising.estimation import FoundNoise, PlaneSigma, SigmaRange, plane_names
 from service.denoising.photographs import ModelChoice, find_noise
 from service.denoising.pipeline import NetworkView, Pass, network_view
@@ -69,7 +69,7 @@ Enlarging = Generator[Pass, Plane, UpscaledPicture]
 def count_enlarging_passes(picture: Picture | Header, options: UpscalingOptions) -> int:
     """Return how many passes of the network a picture of this kind needs at most; see `enlarge_picture`."""
     planes = 1 if picture.rgb and options.sigma == 0 else picture.channels
-    return planes * (8 if options.ensemble else 1)
+    return planes * len(views(options.ensemble))
 
 
 def enlarge_estimated(picture: Picture, options: UpscalingOptions, models: ModelChoice) -> Enlarging:
@@ -110,7 +110,7 @@ def enlarge_picture(
     levels = _told_levels(view, sigma_range)
     passing = [not (picture.rgb and index and level == 0) for index, level in enumerate(levels)]
     enlarged = np.empty((len(levels), factor * picture.height, factor * picture.width), np.float32)
-    indices, count = itertools.count(), sum(passing) * (8 if options.ensemble else 1)
+    indices, count = itertools.count(), sum(passing) * len(views(options.ensemble))
     for plane, level, passes, out in zip(view.planes, levels, passing, enlarged, strict=True):
         if passes:
             yield from _enlarge_plane(plane, level, options, indices, count, out)
@@ -128,7 +128,7 @@ def _enlarge_plane(
     plane: Plane, level: float, options: UpscalingOptions, indices: Iterator[int], count: int, out: Plane
 ) -> Generator[Pass, Plane, None]:
     """Enlarge one plane into `out`, averaged over its eight flips and rotations for an ensemble."""
-    symmetries = SYMMETRIES if options.ensemble else (IDENTITY,)
+    symmetries = views(options.ensemble)
     out[:] = 0
     for symmetry in symmetries:
         turned = np.ascontiguousarray(symmetry.apply(plane))
