@@ -13,9 +13,16 @@ import torch
 
 from benchmarks.gpu.smoke import smoke
 from benchmarks.gpu.training import train_session
+from models.networks.upscaling_net import FACTORS, UpscalingConfig
 from models.training.recipe import Recipe
+from models.weights.files import load_weights
 
 CUDA_TESTS = ("tests/models/inference/test_cuda.py", "tests/models/training/test_run.py")
+PYTEST_OPTIONS = (
+    *("-m", "cuda", "-rs", "--continue-on-collection-errors"),
+    *("--noconftest", "-p", "no:benchmark", "-p", "no:xdist", "-p", "no:cacheprovider"),  # whatever is installed there
+    *("-W", "default"),  # another version of PyTorch has warnings of its own, which are no failures
+)
 
 
 def main(words: list[str] | None = None) -> int:
@@ -25,8 +32,8 @@ def main(words: list[str] | None = None) -> int:
     command = commands.add_parser("smoke", help="compare inference and training with the CPU; print PASS or FAIL")
     command.add_argument("--device", default="cuda")
     command.add_argument("--seconds", type=float, default=60, help="time limit (default: 60)")
-    command = commands.add_parser("train", help="train an N3UNet; the same command resumes an interrupted run")
-    command.add_argument("images", type=Path, help="packed image set (.npz)")
+    command = commands.add_parser("train", help="train a network; the same command resumes an interrupted run")
+    command.add_argument("images", type=Path, nargs="+", help="packed image sets (.npz), or folders of images")
     command.add_argument("folder", type=Path, help="run folder; gets weights.safetensors every minute")
     command.add_argument("--device", default="cuda")
     command.add_argument("--minutes", type=float, default=9, help="time of the whole command (default: 9)")
@@ -35,6 +42,7 @@ def main(words: list[str] | None = None) -> int:
     command.add_argument("--from", dest="start", default="n3unet", help="weights to start from (default: n3unet)")
     command.add_argument("--crop", type=int, default=96)
     command.add_argument("--learning-rate", type=float, default=1e-3)
+    command.add_argument("--sigma-range", type=float, nargs=2, default=(0.0, 75.0), metavar=("LOW", "HIGH"))
     command.add_argument("--seed", type=int, default=0)
     command = commands.add_parser("measure", help="run the tests for a GPU and the benchmark")
     command.add_argument("--seconds", type=float, default=280, help="time limit of each of the two (default: 280)")
@@ -53,8 +61,14 @@ def main(words: list[str] | None = None) -> int:
         minutes=chosen.minutes,
         probe_seconds=chosen.probe_seconds,
         batches=sorted(chosen.batches),
-        # Weights that are trained already keep the statistics that inference uses.
-        recipe=Recipe(crop=chosen.crop, learning_rate=chosen.learning_rate, seed=chosen.seed, freeze_statistics=True),
+        recipe=Recipe(
+            crop=chosen.crop,
+            learning_rate=chosen.learning_rate,
+            sigma_range=tuple(chosen.sigma_range),
+            factors=FACTORS if isinstance(load_weights(chosen.start).config, UpscalingConfig) else (),
+            seed=chosen.seed,
+            freeze_statistics=True,  # weights that are trained already keep the statistics that inference uses
+        ),
     )
     state = "finished" if result.finished else "not finished: the same command resumes"
     print(f"{result.weights}: {state}, {result.progress.step} steps, {result.gain:+.2f} dB on training crops")
@@ -64,7 +78,10 @@ def main(words: list[str] | None = None) -> int:
 def measure(seconds: float) -> int:
     """Run the tests for a GPU and the benchmark, each for at most some seconds, and tell whether one failed."""
     failed = 0
-    for words in (("pytest", "-m", "cuda", "-rs", "--continue-on-collection-errors", *CUDA_TESTS), ("benchmarks.cuda",)):
+    for words in (
+        ("pytest", *PYTEST_OPTIONS, *CUDA_TESTS),
+        ("benchmarks.cuda",),
+    ):
         if importlib.util.find_spec(words[0]) is None:
             print(f"SKIP  {words[0]} is not installed", flush=True)
             continue

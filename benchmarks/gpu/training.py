@@ -1,6 +1,6 @@
 """Training for a few minutes on a GPU: a probe chooses the batch and whether to compile, and the run can be resumed.
 
-`python -m benchmarks.gpu.training IMAGES WEIGHTS RECIPE DEVICE` prints the crops per second with a compiled network.
+`python -m benchmarks.gpu.training WEIGHTS RECIPE DEVICE IMAGES...` prints the crops per second with a compiled network.
 """
 
 import json
@@ -32,7 +32,9 @@ SCHEDULE_SHARE = 0.97
 """Share of the time after the probe that the schedule fills. The rest is for reading the images and writing checkpoints."""
 
 
-def probe(images: Path, start: str, recipe: Recipe, device: str, seconds: float, batches: Sequence[int]) -> tuple[int, bool]:
+def probe(
+    images: Sequence[Path], start: str, recipe: Recipe, device: str, seconds: float, batches: Sequence[int]
+) -> tuple[int, bool]:
     """Choose the batch and whether to compile the network, in about the given seconds.
 
     Half of the time is for batches of increasing size. The rest is for compiling with the chosen batch; if compiling takes
@@ -57,12 +59,12 @@ def probe(images: Path, start: str, recipe: Recipe, device: str, seconds: float,
     return chosen, compiled > speeds[chosen]
 
 
-def compiled_crops_per_second(images: Path, start: str, recipe: Recipe, device: str, seconds: float) -> float:
+def compiled_crops_per_second(images: Sequence[Path], start: str, recipe: Recipe, device: str, seconds: float) -> float:
     """Return the speed of training with a compiled network, or 0 if compiling fails or takes too long.
 
     This runs in a process of its own, because only a process can be ended safely while it compiles.
     """
-    command = [sys.executable, "-m", "benchmarks.gpu.training", str(images), start, json.dumps(recipe.asdict()), device]
+    command = [sys.executable, "-m", "benchmarks.gpu.training", start, json.dumps(recipe.asdict()), device, *map(str, images)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=max(0.0, seconds), check=True)
     except subprocess.TimeoutExpired:
@@ -87,15 +89,15 @@ def crops_per_second(trainer: Trainer, seconds: float) -> float:
     return steps * trainer.recipe.batch / (time.monotonic() - begin)
 
 
-def _trainer(images: Path, start: str, recipe: Recipe, device: str) -> Trainer:
+def _trainer(images: Sequence[Path], start: str, recipe: Recipe, device: str) -> Trainer:
     weights = load_weights(start)
     network = fresh_network(weights.config.build, recipe.seed)
     network.load_state_dict(weights.state)
-    return Trainer(network, ImageSet.read([images], weights.config.channels), recipe, choose_device(device)[0])
+    return Trainer(network, ImageSet.read(images, weights.config.channels), recipe, choose_device(device)[0])
 
 
 def train_session(
-    images: Path,
+    images: Sequence[Path],
     folder: Path,
     *,
     start: str,
@@ -110,7 +112,7 @@ def train_session(
     The first session probes, sets the length of the schedule to nearly the time that remains, and stores its choices.
 
     Args:
-        images: A packed image set, or a folder of images where Pillow is installed.
+        images: Packed image sets, or folders of images where Pillow is installed.
         folder: The run folder.
         start: Weights to start from.
         device: The device that computes.
@@ -133,7 +135,7 @@ def train_session(
         max_minutes=chosen["minutes"], device=device, compiled=chosen["compiled"], checkpoint_minutes=1.0, log_steps=50
     )
     return train(
-        [images],
+        images,
         folder,
         replace(recipe, batch=chosen["batch"]),
         options,
@@ -153,8 +155,8 @@ def _report(at: TrainingProgress) -> None:
 
 def main() -> None:
     """Measure the speed with a compiled network, as `compiled_crops_per_second` asks for."""
-    images, start, recipe, device = sys.argv[1:]
-    trainer = _trainer(Path(images), start, Recipe.parse(json.loads(recipe)), device)
+    start, recipe, device, *images = sys.argv[1:]
+    trainer = _trainer([Path(source) for source in images], start, Recipe.parse(json.loads(recipe)), device)
     trainer.compile()
     print(crops_per_second(trainer, 1.0))
 

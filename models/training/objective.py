@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional
 
-from models.images.noise_map import measured_map
+from models.images.noise_map import channel_level, measured_map
 from models.networks.noise_level_net import LEAST_VARIANCE
 from models.training.recipe import LossKind
 
@@ -28,14 +28,26 @@ def denoising_loss(kind: LossKind, denoised: Tensor, clean: Tensor, sigma: Tenso
 
 
 def noise_level_loss(log_variances: Tensor, noise: Tensor) -> Tensor:
-    """Return the loss of estimated noise levels, a scalar: the Huber loss of their logarithms.
+    """Return the loss of estimated noise levels, a scalar: the Huber loss of their logarithms, of cells and of whole pictures.
 
     The true levels are those of the noise itself, smoothed over neighboring cells. Errors count by their ratio, and a cell where
-    texture hides the noise cannot outweigh the others.
+    texture hides the noise cannot outweigh the others. The mean level of a picture counts as much as its cells do together: an
+    estimate that is right for most cells can still be too high on average, because the mean is one of variances.
 
     Args:
         log_variances: Logarithm of the variances, (B, 2, h, w), see `NoiseLevelNet`.
         noise: The true noise, (B, 3, H, W).
     """
     truth = (measured_map(noise).square() + LEAST_VARIANCE).log()
+    return _huber(log_variances, truth) + _huber(_of_pictures(log_variances), _of_pictures(truth))
+
+
+def _huber(log_variances: Tensor, truth: Tensor) -> Tensor:
+    """Return the Huber loss of the logarithms of levels, which are half of those of variances."""
     return functional.huber_loss(log_variances / 2, truth / 2, delta=0.3)
+
+
+def _of_pictures(log_variances: Tensor) -> Tensor:
+    """Return the logarithm of the mean variance of a channel in each picture, (B,)."""
+    levels = (log_variances / 2).exp().transpose(0, 1)  # (2, B, h, w)
+    return channel_level(levels).square().mean((1, 2)).log()

@@ -14,7 +14,7 @@ from models.training.image_set import ImageSet
 from models.training.objective import denoising_loss, noise_level_loss
 from models.training.optimizer import Optimizer
 from models.training.recipe import Recipe, RecipeError
-from models.training.sampling import draw_batch
+from models.training.sampling import Batch, draw_batch
 from models.training.schedule import rate_factor
 from models.weights.files import load_weights
 
@@ -101,18 +101,20 @@ class Trainer:
         # On a GPU, launching the thousands of small kernels of a step takes most of the time; CUDA graphs avoid that.
         self.forward = torch.compile(self.network, mode="reduce-overhead" if self.device.type == "cuda" else None)
 
-    def step(self, progress: float) -> Step:
+    def step(self, progress: float, batch: Batch | None = None) -> Step:
         """Learn from one batch.
 
         Args:
             progress: Share of the schedule that is done, 0 to 1.
+            batch: The batch, on the device. None draws one as the recipe says.
 
         Raises:
             TrainingError: If more than `most_skipped` steps in a row had a loss or gradient that is not finite.
         """
         rate = rate_factor(self.recipe, self.steps, progress)
-        with self.autocast:  # for the estimator
-            batch = draw_batch(self.recipe, self.images, self.generator, self.estimator)
+        if batch is None:
+            with self.autocast:  # for the estimator
+                batch = draw_batch(self.recipe, self.images, self.generator, self.estimator)
         noisy = batch.noisy.contiguous(memory_format=torch.channels_last)
         self.network.zero_grad()
         told: tuple[Tensor | int, ...] = (batch.sigma, batch.factor) if self.recipe.factors else (batch.sigma,)

@@ -39,7 +39,7 @@ class Weights:
         sigma_range: Lowest and highest noise level that the network was trained for, on the 0-255 scale.
         facts: How it was trained: data, steps, hardware, license and so on.
         sha256: Digest of the configuration, the sigma range, the facts and the tensors.
-        state: The network's state dict, float32, with batch normalization as separate layers.
+        state: The network's state dict, float32 also if the file holds float16, with batch normalization as separate layers.
     """
 
     name: str
@@ -100,6 +100,7 @@ def load_weights(name_or_path: str | Path = "default") -> Weights:
     sha256 = _digest(metadata["header"], state)
     if metadata.get("sha256") != sha256:
         raise WeightsError(f"{path} is corrupt: its contents do not have the SHA-256 that it states")
+    state = {key: value.float() if value.dtype == torch.float16 else value for key, value in state.items()}
     weights = Weights(path.stem, config, (lowest, highest), facts, sha256, state)
     try:
         weights.network()
@@ -141,9 +142,12 @@ def save_weights(
 
 
 def without_denormals(tensor: Tensor) -> Tensor:
-    """Return a contiguous copy on the CPU with denormal numbers, which slow down every multiplication, set to zero."""
+    """Return a contiguous copy on the CPU with denormal numbers, which slow down every multiplication, set to zero.
+
+    Those of float16 stay, because they are normal numbers in float32.
+    """
     tensor = tensor.detach().cpu().contiguous().clone()
-    if tensor.is_floating_point():
+    if tensor.is_floating_point() and tensor.dtype != torch.float16:
         tensor[tensor.abs() < torch.finfo(tensor.dtype).tiny] = 0
     return tensor
 

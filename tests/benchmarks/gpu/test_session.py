@@ -89,21 +89,21 @@ def test_the_probe_prefers_the_smallest_batch_that_is_nearly_the_fastest(
             raise torch.OutOfMemoryError
         return speeds[trainer.recipe.batch]
 
-    def compiled_speed(images: Path, start: str, recipe: Recipe, device: str, seconds: float) -> float:
-        assert (images, start, recipe.batch, device) == (packed, str(weights), choice[0], "cpu")
+    def compiled_speed(images: list[Path], start: str, recipe: Recipe, device: str, seconds: float) -> float:
+        assert (images, start, recipe.batch, device) == ([packed], str(weights), choice[0], "cpu")
         assert 0 < seconds < 600
         return compiled
 
     monkeypatch.setattr(training, "crops_per_second", speed)
     monkeypatch.setattr(training, "compiled_crops_per_second", compiled_speed)
-    assert training.probe(packed, str(weights), Recipe(), "cpu", 600, [8, 16, 32, 64]) == choice
+    assert training.probe([packed], str(weights), Recipe(), "cpu", 600, [8, 16, 32, 64]) == choice
 
 
 def test_training_does_without_compiling_that_takes_too_long_or_fails(
     packed: Path, weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert training.compiled_crops_per_second(packed, str(weights), Recipe(), "cpu", 0) == 0
-    assert training.compiled_crops_per_second(packed, str(weights), Recipe(crop=31), "cpu", 300) == 0
+    assert training.compiled_crops_per_second([packed], str(weights), Recipe(), "cpu", 0) == 0
+    assert training.compiled_crops_per_second([packed], str(weights), Recipe(crop=31), "cpu", 300) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "probe: compiling takes too long"
     assert lines[1] == "probe: compiling failed"
@@ -113,7 +113,7 @@ def test_training_does_without_compiling_that_takes_too_long_or_fails(
 def session(images: Path, folder: Path, weights: Path, steps: int) -> TrainingResult:
     recipe = Recipe(crop=24, steps=steps)
     return training.train_session(
-        images, folder, start=str(weights), device="cpu", minutes=10, probe_seconds=0, batches=[2, 4], recipe=recipe
+        [images], folder, start=str(weights), device="cpu", minutes=10, probe_seconds=0, batches=[2, 4], recipe=recipe
     )
 
 

@@ -25,6 +25,16 @@ def test_the_loss_of_a_noise_level_is_smallest_at_the_truth() -> None:
     truth = 2 * torch.tensor([0.1 * level for level in WHITE]).log().view(1, 2, 1, 1).expand(2, -1, 32, 32)
     losses = [noise_level_loss(truth + 2 * math.log(factor), noise).item() for factor in (0.5, 0.95, 1.0, 1.05, 2.0)]
     assert min(losses) == losses[2] < 1e-3
-    expected = 0.3 * (math.log(2) - 0.15)  # Huber, far from the truth
+    expected = 2 * 0.3 * (math.log(2) - 0.15)  # Huber, far from the truth: of the cells, and of the picture
     assert losses[0] == pytest.approx(expected, rel=0.02)
     assert losses[4] == pytest.approx(expected, rel=0.02)
+
+
+def test_the_mean_level_of_a_picture_counts() -> None:
+    """An error in one direction in half of the cells, and in the other direction in the rest, leaves the mean level too high."""
+    noise = 0.1 * torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    truth = 2 * torch.tensor([0.1 * level for level in WHITE]).log().view(1, 2, 1, 1).expand(1, -1, 32, 32)
+    error = math.log(4) * (1 - 2 * (torch.arange(32) % 2))  # levels are halved or doubled
+    mean = math.log((1 / 4 + 4) / 2) / 2
+    expected = 0.3 * (math.log(2) - 0.15) + 0.3 * (mean - 0.15)
+    assert noise_level_loss(truth + error, noise).item() == pytest.approx(expected, rel=0.02)

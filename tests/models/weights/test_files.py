@@ -9,6 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from models.networks.n3net import N3NetConfig
+from models.weights.compact import compact
 from models.weights.files import (
     FOLDER,
     WeightsError,
@@ -55,6 +56,19 @@ def test_every_shipped_file_has_a_card_that_names_it() -> None:
         assert "CC BY 4.0" in text
     assert card("../README") is None
     assert {path.stem for path in FOLDER.glob("*.md")} == set(weights_names())
+
+
+def test_a_compact_file_holds_the_same_network_in_fewer_bytes(saved: Path) -> None:
+    target = saved.with_name("small.safetensors")
+    digest = compact(saved, target, {"hardware": "a better one"})
+    whole, small = load_weights(saved), load_weights(target)
+    assert small.sha256 == digest != whole.sha256
+    assert small.facts == {**FACTS, "hardware": "a better one"}
+    for key, tensor in whole.state.items():
+        assert small.state[key].dtype == tensor.dtype
+        torch.testing.assert_close(small.state[key], tensor, rtol=1 / 2048 if tensor.ndim > 1 else 0, atol=1e-7)
+    assert target.stat().st_size < saved.stat().st_size
+    assert compact(target, saved) == compact(target, saved.with_name("again.safetensors"))
 
 
 @pytest.mark.parametrize("place", [0.3, 0.6, 0.9])
