@@ -189,7 +189,7 @@ except the project's networks in bfloat16, which run on every size. float16 is n
 GPU = """\
 ## GPU
 
-This page has no figures of a GPU. `python -m benchmarks.cuda` measures them."""
+This page has no figures of a GPU. [cuda.md](cuda.md) has them, measured by `python -m benchmarks.cuda`."""
 
 
 def report(results: Results, strips: list[str], halves: list[str], size: Size, limit: float, command: str) -> str:

@@ -1,31 +1,57 @@
-"""The N3 block as one Triton kernel on a GPU: whether it can be used, and its call on a band of cells.
+"""The N3 block as one Triton kernel on a GPU: whether it can be used, a trial of it, and its call on a band of cells.
 
 Letters: C planes, K neighbors, n rows, W columns.
 """
 
 import importlib.util
+import logging
 from collections.abc import Generator
+from functools import cache
 
 import torch
 from torch import Tensor
 
 from models.inference.blocks import Span
-from models.inference.cell_band import CellBand
+from models.inference.cell_band import CellBand, CellGrid
 from models.inference.folding import FoldedBlock
-from models.networks.n3net import LOG_TEMPERATURE_OFFSET, N3BlockConfig
+from models.networks.n3net import LOG_TEMPERATURE_OFFSET, N3BlockConfig, grid_padding
 
 MOST_ITEMS = 512
 """Largest number of items (candidates of a tile of queries) that a program can hold in registers."""
 
 
 def unfused_reason(config: N3BlockConfig, device: torch.device, dtype: torch.dtype) -> str | None:
-    """Return why N3 blocks cannot use the fused kernel on this device, or None if they can."""
+    """Return why N3 blocks cannot use the fused kernel on this device, or None if they can, provided that a trial succeeds."""
     if device.type != "cuda":
         return "the fused N3 block needs a CUDA device"
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed"
     if tile_side(config, dtype) is None:
         return f"the fused N3 block has no room for a window of {config.window} patches"
+    return None
+
+
+@cache
+def trial_failure(config: N3BlockConfig, device: torch.device, dtype: torch.dtype) -> str | None:
+    """Run the fused kernel on a tiny map, and return why that fails, or None if it works.
+
+    Triton compiles the kernel when it is first called. What it accepts depends on its version and on the GPU, and it needs a C
+    compiler. A failure is also logged, once. Ask `unfused_reason` first.
+    """
+    side = config.smallest_map
+    band = CellBand(CellGrid.cover(side, side, config.stride, grid_padding(side, config.stride)), device)
+    band.put(torch.zeros(1, 2 * config.planes + 1, side, side, device=device))
+    band.fill(band.grid.h)
+    try:
+        fused_differences(config, band, slice(0, band.grid.h), 1.0, dtype).cpu()  # waits for the kernel
+    except Exception as error:  # Triton, the C compiler and the driver raise many types
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # the outer errors of Triton only say in which line of the kernel it happened
+            cause = cause.__cause__
+        message = next(iter(str(cause).strip().splitlines()), "")
+        reason = f"the fused N3 block fails on this device with {type(cause).__name__}: {message}"
+        logging.getLogger(__name__).warning("%s; the plain form is used, which is many times slower", reason)
+        return reason
     return None
 
 
@@ -125,7 +151,7 @@ def constants(config: N3BlockConfig, side: int, dtype: torch.dtype) -> dict[str,
         "WINDOW": config.window,
         "SIDE": side,
         "N": max(16, 1 << (items - 1).bit_length()),
-        "DEPTH": 16,
+        "DEPTH": 16,  # products on a GPU need at least 16 values at a time; Triton's interpreter accepts fewer
         "BLOCK": block if dtype.itemsize == 2 else 16,
         "PAPER": config.relaxation == "paper",
         "num_warps": 2 * side,

@@ -11,7 +11,7 @@ from models.images.noise import check_sigma
 from models.inference.cut_plan import BATCH, CUDA_BATCH, CUDA_STRIP_PIXELS, STRIP_PIXELS, Plan, least_budget, make_plan
 from models.inference.device import DType, choose_device, choose_dtype, default_budget, device_name
 from models.inference.footprint import footprint
-from models.inference.fused_block import unfused_reason
+from models.inference.fused_block import trial_failure, unfused_reason
 from models.model_info import ModelInfo
 from models.networks.config import AnyConfig
 from models.networks.correspondence_net import CorrespondenceConfig
@@ -77,6 +77,8 @@ class StreamedModel:
         self.weights, self.config, self.footprint = weights, weights.config, footprint(weights.config)
         self.device, self.dtype, self.memory_budget = device, dtype, memory_budget
         self.unfused_reason = unfused_reason(self.footprint.block, device, dtype)
+        if self.unfused_reason is None and self.footprint.blocks:
+            self.unfused_reason = trial_failure(self.footprint.block, device, dtype)
         self._name, self._fallback_reason = name or self.NAME, fallback_reason
         self._fold(weights.network())
 

@@ -71,7 +71,7 @@ def test_some_crops_come_with_an_estimate(pool: Pool, monkeypatch: pytest.Monkey
 def test_a_short_training_writes_both_weights(images: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(photographs, "LOG_STEPS", 1)
     recipe = Recipe(noise="photographs", batch=2, crop=SIDE, freeze_statistics=True)
-    starts = []
+    starts: list[str] = []
     for config in (NoiseLevelConfig(filters=4, features=4), N3UNetConfig(channels=3, noise_planes=2, features=8, planes=4)):
         starts.append(str(tmp_path / f"start-{len(starts)}.safetensors"))
         save_weights(starts[-1], config, fresh_network(config.build, 0).state_dict(), (0, 75), {})

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,15 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from models.inference import streamed_model, triton_kernel
 from models.inference.denoiser import Denoiser
-from models.inference.fused_block import constants, tile_side, unfused_reason
+from models.inference.footprint import footprint
+from models.inference.fused_block import constants, tile_side, trial_failure, unfused_reason
 from models.inference.triton_kernel import n3_block
 from models.networks.n3net import N3BlockConfig, N3NetConfig
 from models.networks.n3unet import N3UNetConfig
-from tests.support.networks import SMALL, random_weights
+from models.weights.files import load_weights
+from tests.support.networks import SMALL, random_image, random_weights
 from tests.support.paths import ROOT
 
 SHARED_MEMORY = 227 << 10
@@ -94,3 +98,69 @@ def test_a_tile_holds_its_items(config: N3BlockConfig) -> None:
     assert tile_side(config, torch.float32) == 4
     assert constants(config, 8, torch.float16)["N"] == 512
     assert unfused_reason(config, CUDA, torch.float16) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", ["n3net", "n3unet", "photo", "upscale"])
+def test_products_are_as_large_as_a_gpu_needs(name: str, dtype: torch.dtype) -> None:
+    """The interpreter accepts smaller ones, and so do some versions of the compiler."""
+    config = footprint(load_weights(name).config).block
+    side = tile_side(config, dtype)
+    assert side is not None
+    sizes = constants(config, side, dtype)
+    assert min(side**2, sizes["N"], sizes["DEPTH"], sizes["BLOCK"]) >= 16
+
+
+class Kernel:
+    """Stands for the compiled kernel, and counts its calls."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call, self.calls = call, 0
+
+    def __getitem__(self, tiles: tuple[int, int]) -> Callable[..., None]:
+        return self._launch
+
+    def _launch(self, *_: object, **__: object) -> None:
+        self.calls += 1
+        self._call()
+
+
+@pytest.fixture
+def no_trials() -> Iterator[None]:
+    trial_failure.cache_clear()
+    yield
+    trial_failure.cache_clear()
+
+
+def too_small() -> None:
+    try:
+        raise AssertionError("Input shapes should have K >= 16\nand more")
+    except AssertionError as error:
+        raise RuntimeError("at 73:23:\n    products = tl.dot(a, b)") from error
+
+
+@pytest.mark.usefixtures("no_trials")
+def test_a_kernel_that_fails_is_tried_once_and_the_plain_form_is_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kernel, noisy = Kernel(too_small), random_image(20, 24)
+    expected = Denoiser(random_weights(), CPU, torch.float32, 1 << 28).denoise(noisy, 0.1)
+    monkeypatch.setattr(triton_kernel, "n3_block", kernel)
+    monkeypatch.setattr(streamed_model, "unfused_reason", lambda *_: None)  # as on a GPU
+    denoisers = [Denoiser(random_weights(), CPU, torch.float32, 1 << 28) for _ in range(2)]
+    reason = "the fused N3 block fails on this device with AssertionError: Input shapes should have K >= 16"
+    assert [denoiser.unfused_reason for denoiser in denoisers] == [reason, reason]
+    (warning,) = caplog.records
+    assert warning.levelname == "WARNING"
+    assert reason in warning.getMessage()
+    torch.testing.assert_close(denoisers[0].denoise(noisy, 0.1), expected)
+    assert kernel.calls == 1
+
+
+@pytest.mark.usefixtures("no_trials")
+def test_a_kernel_that_works_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triton_kernel, "n3_block", kernel := Kernel(lambda: None))
+    assert trial_failure(N3UNetConfig(), CPU, torch.float16) is None
+    assert trial_failure(N3UNetConfig(), CPU, torch.bfloat16) is None
+    assert trial_failure(N3UNetConfig(), CPU, torch.bfloat16) is None
+    assert kernel.calls == 2
