@@ -1,4 +1,4 @@
-"""The loss over the training time, from the figures that training runs write.
+"""The loss over the crops that a network has seen, from the figures that training runs write.
 
 `python -m benchmarks.training.loss_curve RUN [RUN ...] --plot FILE.svg` takes the folders of runs that follow each other.
 """
@@ -18,12 +18,16 @@ WINDOW = 25
 
 
 def read_runs(folders: Sequence[Path]) -> list[tuple[float, float]]:
-    """Return the minutes since the first run began, and the loss, of all rows of the runs."""
+    """Return how many thousand crops the network had seen since the first run began, and the loss, of all rows of the runs."""
     rows: list[tuple[float, float]] = []
+    crops = 0.0
     for folder in folders:
-        before = rows[-1][0] if rows else 0.0
+        seconds = 0.0
         with (folder / SCALARS).open(newline="") as file:
-            rows += [(before + float(row["seconds"]) / 60, float(row["loss"])) for row in csv.DictReader(file)]
+            for row in csv.DictReader(file):
+                crops += (float(row["seconds"]) - seconds) * float(row["crops_per_second"]) / 1000
+                seconds = float(row["seconds"])
+                rows.append((crops, float(row["loss"])))
     return rows
 
 
@@ -42,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with svg_figure(options.plot, 6.4, 3.2) as figure:
         axes = figure.subplots()
         curve = smoothed(rows, min(WINDOW, len(rows)))
-        axes.plot([minutes for minutes, _ in curve], [loss for _, loss in curve])
-        axes.set(xlabel="minutes of training", ylabel=f"loss, mean of {WINDOW} rows")
+        axes.plot([crops for crops, _ in curve], [loss for _, loss in curve])
+        axes.set(xlabel="thousand crops", ylabel=f"loss, mean of {WINDOW} rows")
         axes.grid(alpha=0.3)
 
 

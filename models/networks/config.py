@@ -37,7 +37,7 @@ DEFAULT_CONFIGS: dict[str, AnyConfig] = {
     "n3unet-color": N3UNetConfig(channels=3),
     "photo": N3UNetConfig(channels=3, noise_planes=2),
     "noise-level": NoiseLevelConfig(),
-    "upscale": UpscalingConfig(position="none"),  # an N3 block costs time and gains nothing here, see decision 17
+    "upscale": UpscalingConfig(features=96, position="none"),  # an N3 block costs time and gains nothing here, see decision 17
     "upscale-early": EarlyUpscalingConfig(),
     "dncnn": N3NetConfig(blocks=0, depth=17, features=48),
 }

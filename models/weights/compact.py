@@ -1,10 +1,11 @@
 """Weights files of half the size, for weights that are shipped.
 
-`python -m models.weights.compact SOURCE TARGET` rewrites a weights file. Matrices and convolutions are stored as float16, and all else
-(biases, normalization and its statistics, which need the range) stays float32. Loaded weights are float32 in either case.
+`python -m models.weights.compact SOURCE TARGET` rewrites a weights file. Matrices and convolutions are stored as float16, and all
+else (biases, normalization and its statistics, which need the range) stays float32. Loaded weights are float32 in either case.
 """
 
 import argparse
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("source", help="name or path of the weights")
     parser.add_argument("target", type=Path, help="the file to write")
     chosen = parser.parse_args()
-    print(compact(chosen.source, chosen.target))
+    sys.stdout.write(f"{compact(chosen.source, chosen.target)}\n")
 
 
 if __name__ == "__main__":
