@@ -86,7 +86,12 @@ class Models:
 
 
 def as_white(method: Method, planes: Planes, sigma: float) -> Planes:
-    """Denoise luma and the color differences of a picture one by one; sigma is on the 0-255 scale."""
+    """Denoise a picture as one with white noise, with `color=rgb`; sigma is on the 0-255 scale.
+
+    A method without a network for RGB images denoises luma and the color differences one by one.
+    """
+    if method.info.color:
+        return method.denoise(torch.from_numpy(planes), min(sigma, 75) / 255).numpy()
     denoised = [
         method.denoise(torch.from_numpy(plane), min(sigma, 75) / 255 * float(factor)).numpy()
         for plane, factor in zip(color.separate(planes), color.NOISE, strict=True)
@@ -182,7 +187,7 @@ def page(figures: Figures, white: str, count: int) -> str:
             f"{count} clean color images. A simulated photograph is {SIDE} x {SIDE} pixels. Its noise is drawn as in training,",
             "with other seeds. The true noise level is the root mean square of the difference from the same picture",
             "without noise. PSNR is over all channels, clipped but not rounded. The model for white noise is",
-            f"`{white}` on luma and two color differences, told the best of {len(FACTORS)} multiples of the true level.",
+            f"`{white}` with `color=rgb`, told the best of {len(FACTORS)} multiples of the true level.",
         ),
         *("", "## Simulated photographs", ""),
         row_of("", "mean PSNR, dB", "gain, dB"),

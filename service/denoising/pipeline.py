@@ -207,7 +207,8 @@ def network_view(
         least, most = sigma_range
         if not (sigma >= least and sigma / scale.span <= most):
             raise SigmaOutOfRange(f"Sigma must be from {least:g} to {most:g}.", sigma_min=least, sigma_max=most)
-        levels = [sigma / scale.span / 255 * factor for factor in ([1.0] if joint else _noise_factors(picture))]
+        factors = [1.0] if joint else _noise_factors(picture)
+        levels = [sigma / scale.span / 255 * factor if factor else None for factor in factors]
     if scale.is_unit:
         scale = content_range(picture.planes, sigma / 255)
         levels = [level if level is None else level / scale.span for level in levels]
@@ -227,7 +228,13 @@ def _picture_planes(planes: NDArray[np.float32], picture: Picture, *, joint: boo
 
 
 def _noise_factors(picture: Picture) -> list[float]:
-    return [float(factor) for factor in color.NOISE] if picture.rgb else [1.0] * picture.channels
+    """Return the noise level of each plane that is denoised, in units of that of a channel."""
+    if not picture.rgb:
+        return [1.0] * picture.channels
+    red, green, blue = picture.planes[:3]
+    if np.array_equal(red, green) and np.array_equal(red, blue):
+        return [1.0, 0.0, 0.0]  # a gray picture: its channels have the same noise, which luma has too
+    return [float(factor) for factor in color.NOISE]
 
 
 def _used(levels: list[Level | None], names: tuple[str, ...], span: float, sigma_range: SigmaRange) -> tuple[PlaneSigma, ...]:

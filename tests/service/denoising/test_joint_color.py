@@ -13,6 +13,8 @@ from models.inference.denoiser import Denoiser
 from models.inference.gray_and_color import GrayAndColor
 from models.methods import load_method
 from models.model_info import ModelInfo
+from models.neighbors.neighborhood import NeighborQuery
+from models.steps import run_through
 from models.weights import files as weights
 from models.weights.files import save_weights
 from service.denoising.estimation import PlaneSigma
@@ -154,3 +156,27 @@ def test_only_a_gray_and_a_color_network_can_be_joined(color_weights: Path) -> N
     gray = Denoiser.load(color_weights / "n3unet.safetensors", device="cpu")
     with pytest.raises(AssertionError):
         GrayAndColor(gray, gray)
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_a_gray_picture_in_rgb_is_denoised_as_a_gray_one(color_weights: Path, joint: bool) -> None:
+    """Its channels have the same noise, which a network for RGB images underestimates, as would independent planes."""
+    gray = Denoiser.load(color_weights / "n3unet.safetensors", device="cpu", dtype="float32")
+    color = Denoiser.load(color_weights / "n3unet-color.safetensors", device="cpu", dtype="float32")
+    noisy = 0.5 + 0.1 * torch.randn(40, 33, generator=torch.Generator().manual_seed(0))
+    expected = gray.denoise(noisy, 0.1)
+    method = GrayAndColor(gray, color) if joint else gray
+    picture = Picture(noisy.expand(3, -1, -1).numpy(), rgb=True, depth="float", format="tiff")
+    passes = denoise_picture(picture, DenoisingOptions(25.5, "rgb"), RANGE, joint=joint)
+    done = denoise_with(passes, lambda each: method.denoise(torch.from_numpy(each.plane), sigma_of(each)).numpy())
+    for channel in done.picture.planes:
+        np.testing.assert_allclose(channel, expected, atol=1e-5)
+
+
+@pytest.mark.usefixtures("color_weights")
+def test_the_neighbors_of_a_gray_picture_are_those_of_the_gray_network() -> None:
+    gray, color = (Denoiser.load(name, device="cpu", dtype="float32") for name in ("n3unet", "n3unet-color"))
+    noisy, query = torch.rand(64, 64, generator=torch.Generator().manual_seed(0)), NeighborQuery(30, 31, 1)
+    expected = run_through(gray.neighbor_steps(noisy, 0.1, query))
+    tables = run_through(GrayAndColor(gray, color).neighbor_steps(noisy.expand(3, -1, -1), 0.1, query))
+    assert torch.equal(tables, expected)
