@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from models.networks.n3unet import N3UNetConfig
 from models.networks.noise_level_net import NoiseLevelConfig
@@ -38,7 +39,9 @@ def test_new_features_learn() -> None:
     """Nothing reads the new features at first, but the weights that could read them have gradients."""
     narrow, wide = (fresh_network(replace(NARROW, features=features).build, features) for features in (8, 12))
     widen(wide, narrow.state_dict())
-    weight = wide.heads["2"].weight
+    head = wide.heads["2"]
+    assert isinstance(head, nn.Conv2d)
+    weight = head.weight
     assert not weight[:, 8:].any()
     wide(torch.rand(1, 1, 16, 16), torch.tensor(0.1), 2).square().sum().backward()
     assert weight.grad is not None
