@@ -16,16 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.gpu.training import continued
 from models.images.noise_map import CELL, enlarge, measured_map
 from models.inference.device import choose_device
-from models.networks.config import NetworkConfig
 from models.networks.noise_level_net import NoiseLevelNet
 from models.training.image_set import ImageSet
 from models.training.photographs.degradation import degrade, source_side
 from models.training.recipe import Recipe
 from models.training.run import training_facts
 from models.training.sampling import EXACT_SHARE, Batch, draw_sigma
-from models.training.trainer import Trainer, fresh_network
 from models.weights.files import load_weights, save_weights
 
 SIDE = 192
@@ -103,13 +102,6 @@ class Pool:
         return Batch(clean, noisy, enlarge(cells, rows, columns), noise)
 
 
-def _trainer(start: str, images: ImageSet, recipe: Recipe, device: torch.device) -> tuple[Trainer, NetworkConfig]:
-    weights = load_weights(start)
-    network = fresh_network(weights.config.build, recipe.seed)
-    network.load_state_dict(weights.state)
-    return Trainer(network, images, recipe, device), weights.config
-
-
 def train_photographs(
     sources: Sequence[Path],
     folder: Path,
@@ -140,21 +132,16 @@ def train_photographs(
     for process in processes:
         process.start()
     device, _ = choose_device("auto")
-    (estimating, estimator_config), (denoising, denoiser_config) = (
-        _trainer(start, images, recipe, device) for start, recipe in zip(starts, recipes, strict=True)
-    )
+    weights = [load_weights(start) for start in starts]
+    estimating, denoising = (continued(start, images, recipe, device) for start, recipe in zip(weights, recipes, strict=True))
     assert isinstance(estimating.network, NoiseLevelNet)
     used = time.monotonic() - begin
     folder.mkdir(parents=True, exist_ok=True)
 
     def save() -> None:
-        for name, trainer, config, start in (
-            (ESTIMATOR, estimating, estimator_config, starts[0]),
-            (DENOISER, denoising, denoiser_config, starts[1]),
-        ):
-            facts = training_facts(trainer, load_weights(start), time.monotonic() - begin)
-            facts["pictures"] = str(pool.received)
-            save_weights(folder / f"{name}.safetensors", config, trainer.average, trainer.recipe.sigma_range, facts)
+        for name, trainer, start in zip((ESTIMATOR, DENOISER), (estimating, denoising), weights, strict=True):
+            facts = training_facts(trainer, start, time.monotonic() - begin) | {"pictures": str(pool.received)}
+            save_weights(folder / f"{name}.safetensors", start.config, trainer.average, trainer.recipe.sigma_range, facts)
 
     pool = Pool(device, pictures)
     pool.receive(8 * AT_ONCE)

@@ -20,7 +20,7 @@ from models.training.recipe import Recipe
 from models.training.run import TrainingOptions, TrainingResult, train
 from models.training.scalars import TrainingProgress
 from models.training.trainer import Trainer, fresh_network
-from models.weights.files import load_weights
+from models.weights.files import Weights, load_weights
 
 SETTINGS = "settings.json"
 """The file in the run folder with what the first session chose."""
@@ -46,7 +46,7 @@ def probe(
         if speeds and time.monotonic() - begin > seconds / 2:
             break
         try:
-            speeds[batch] = crops_per_second(_trainer(images, start, replace(recipe, batch=batch), device), seconds / 16)
+            speeds[batch] = crops_per_second(_trainer_of(images, start, replace(recipe, batch=batch), device), seconds / 16)
         except torch.OutOfMemoryError:
             print(f"probe: batch {batch} does not fit into the memory", flush=True)
             break
@@ -89,11 +89,16 @@ def crops_per_second(trainer: Trainer, seconds: float) -> float:
     return steps * trainer.recipe.batch / (time.monotonic() - begin)
 
 
-def _trainer(images: Sequence[Path], start: str, recipe: Recipe, device: str) -> Trainer:
+def _trainer_of(images: Sequence[Path], start: str, recipe: Recipe, device: str) -> Trainer:
     weights = load_weights(start)
+    return continued(weights, ImageSet.read(images, weights.config.channels), recipe, choose_device(device)[0])
+
+
+def continued(weights: Weights, images: ImageSet, recipe: Recipe, device: torch.device) -> Trainer:
+    """Return a trainer whose network starts with weights."""
     network = fresh_network(weights.config.build, recipe.seed)
     network.load_state_dict(weights.state)
-    return Trainer(network, ImageSet.read(images, weights.config.channels), recipe, choose_device(device)[0])
+    return Trainer(network, images, recipe, device)
 
 
 def train_session(
@@ -156,7 +161,7 @@ def _report(at: TrainingProgress) -> None:
 def main() -> None:
     """Measure the speed with a compiled network, as `compiled_crops_per_second` asks for."""
     start, recipe, device, *images = sys.argv[1:]
-    trainer = _trainer([Path(source) for source in images], start, Recipe.parse(json.loads(recipe)), device)
+    trainer = _trainer_of([Path(source) for source in images], start, Recipe.parse(json.loads(recipe)), device)
     trainer.compile()
     print(crops_per_second(trainer, 1.0))
 

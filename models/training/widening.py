@@ -34,8 +34,8 @@ def widen(network: nn.Module, state: Mapping[str, Tensor], inputs: Mapping[str, 
                 each.transpose(0, 1) if isinstance(module, nn.ConvTranspose2d) and each.ndim > 1 else each
                 for each in (values, state[parameter].to(values))
             )
-            target[: len(source)] = 0
             if source.ndim > 1:
+                target[: len(source)] = 0
                 target[: len(source), list(inputs.get(name, range(source.shape[1])))] = source
             else:
                 target[: len(source)] = source
