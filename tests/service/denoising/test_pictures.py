@@ -46,7 +46,9 @@ def expected(denoiser: Denoiser, samples: Array, rgb: bool, alpha: Array | None 
         result: Array = denoiser.denoise(torch.from_numpy(np.ascontiguousarray(plane, np.float32)), noise).numpy()
         return result.astype(np.float64)
 
-    if rgb:
+    if rgb and (planes == planes[0]).all():  # a gray picture: its channels have the same noise
+        result = np.stack([denoised(planes[0], SIGMA / 255)] * 3)
+    elif rgb:
         red, green, blue = planes
         luma = denoised((red + green + blue) / 3, SIGMA / 255 / 3**0.5)
         first = denoised((red - blue) / 2**0.5 + 0.5, SIGMA / 255) - 0.5
