@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from models.networks.convolutions import runs_in_one_pass
+
 
 @dataclass(frozen=True)
 class Convolution:
@@ -64,11 +66,3 @@ class Convolution:
             weight, self._padding, [self.stride, self.stride], [1, 1], 1
         )
         return packed
-
-
-def runs_in_one_pass(device: torch.device, dtype: torch.dtype) -> bool:
-    """Return whether oneDNN computes a convolution of this dtype and the operation after it together."""
-    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
-        return False
-    supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001
-    return dtype == torch.float32 or (dtype == torch.bfloat16 and supported)

@@ -88,7 +88,7 @@ def _n3unet(config: N3UNetConfig) -> Footprint:
         columns = _reach_of_block(config, block_reaches[-1]) + 1
     blocks = before + after
     band = config.stride * (2 * config.window + 16)  # rows that the skip connection around an N3 block holds
-    windows = 40 * config.levels * config.features  # values that convolutions keep; two rows of the input of each
+    windows = 20 * (config.features + sum(config.widths))  # values that convolutions keep; two rows of the input of each
     held = delay * 2 * config.features + blocks * (band * (config.features + config.planes) + 8 * config.embedding)
     factor = max(FACTORS) if isinstance(config, UpscalingConfig) else 1
     images = SHUFFLE**2 * config.channels * (1 + 3 * factor**2)  # the input, and the output in three forms

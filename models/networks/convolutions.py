@@ -28,8 +28,7 @@ class Convolutions(nn.Sequential):
 
     def _can_fold(self, maps: Tensor) -> bool:
         frozen = not any(isinstance(layer, nn.BatchNorm2d) and layer.training for layer in self)
-        supported = maps.device.type == "cpu" and torch.backends.mkldnn.is_available()
-        return frozen and supported and convolution_dtype(maps) != torch.float64
+        return frozen and runs_in_one_pass(maps.device, convolution_dtype(maps))
 
     def _folded(self, maps: Tensor) -> Tensor:
         dtype = convolution_dtype(maps)
@@ -62,6 +61,14 @@ class ConvolutionReLU(torch.autograd.Function):
             gradient, maps, weight, [len(weight)], ones, ones, ones, transposed, zeros, 1, wanted
         )
         return through
+
+
+def runs_in_one_pass(device: torch.device, dtype: torch.dtype) -> bool:
+    """Return whether oneDNN computes a convolution of this dtype and the operation after it together."""
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and supported)
 
 
 def convolution_dtype(maps: Tensor) -> torch.dtype:

@@ -183,7 +183,7 @@ class N3Block(nn.Module):
         config = self.config
         distances = dense_distances(to_cells(embedded, config.stride))  # (B, p, q, p, q)
         batch, p, q = distances.shape[:3]
-        logits = self.distance_norm(-distances.reshape(batch, 1, -1)).view(batch, p, q, p * q)
+        logits = self._normalized(-distances.reshape(batch, p, q, p * q))
         mean = functional.avg_pool2d(log_temperature, 2 * config.stride, config.stride)  # over each patch
         temperature = bounded_temperature(mean, config).view(batch, p, q, 1)
         mask = window_mask(p, q, config.window, distances.device).view(p, q, p * q)
@@ -193,6 +193,18 @@ class N3Block(nn.Module):
         else:
             weights = torch.stack(list(successive_weights(logits, temperature, config.k, config.relaxation)), 1)
         return weights.view(batch, config.k, p, q, p, q)
+
+    def _normalized(self, values: Tensor) -> Tensor:
+        """Return values (B, ...) after the normalization of the distances, which has one channel."""
+        norm = self.distance_norm
+        if norm.training:
+            normalized: Tensor = norm(values.reshape(len(values), 1, -1)).view_as(values)
+            return normalized
+        # Its statistics are constants. On a GPU, the gradient of a normalization with a single channel is slow.
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        return (values - norm.running_mean) * scale + norm.bias
 
 
 class N3Net(nn.Module):

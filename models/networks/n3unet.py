@@ -4,14 +4,14 @@ Letters: B batch, C image channels (1 or 3), H x W pixels, F features, P planes 
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from models.images.noise_map import WHITE
-from models.networks.convolutions import ConvolutionReLU, convolution_dtype
+from models.networks.convolutions import ConvolutionReLU, convolution_dtype, runs_in_one_pass
 from models.networks.n3net import N3Block, N3BlockConfig, reflect
 
 SHUFFLE = 2
@@ -30,8 +30,10 @@ class N3UNetConfig(N3BlockConfig):
         channels: Image channels, 1 (gray) or 3 (RGB).
         noise_planes: Planes that tell the noise level: 1 for white noise, or 2 for RGB images whose luma and color differences
             have noise of their own, see `models.images.noise_map`.
-        features: Features at the finest level. The coarser levels have two and three times as many.
+        features: Features at the finest level.
         levels: Number of resolutions, 2 or 3. Each level has half the resolution of the previous one.
+        coarse_features: Features at each coarser level, beginning with the finer one. Empty stands for two and three times as
+            many as at the finest level.
         position: Where an N3 block stands at the finest level: before the coarser levels ("encoder"), after them ("decoder"),
             in both places, or nowhere.
     """
@@ -41,7 +43,18 @@ class N3UNetConfig(N3BlockConfig):
     noise_planes: int = 1
     features: int = 64
     levels: int = 3
+    coarse_features: tuple[int, ...] = ()
     position: BlockPosition = "decoder"
+
+    @classmethod
+    def parse(cls, values: dict[str, Any]) -> Self:
+        """Make a configuration from plain values; see `StoredConfig.parse`."""
+        return super().parse({**values, "coarse_features": tuple(values.get("coarse_features", ()))})
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Features at each level, beginning with the finest."""
+        return (self.features, *(self.coarse_features or (factor * self.features for factor in range(2, self.levels + 1))))
 
     @property
     def multiple(self) -> int:
@@ -61,10 +74,12 @@ class N3UNetConfig(N3BlockConfig):
             ValueError: If a value is invalid.
         """
         super().check()
-        if type(self.features) is not int or self.features < 1:
-            raise ValueError("features must be a positive integer")
+        if not all(type(width) is int and width > 0 for width in self.widths):
+            raise ValueError("features must be positive integers")
         if self.channels not in (1, 3) or self.levels not in (2, 3):
             raise ValueError("channels must be 1 or 3, and levels 2 or 3")
+        if len(self.widths) != self.levels:
+            raise ValueError(f"coarse_features must name the features of {self.levels - 1} levels, or be empty")
         if self.noise_planes not in (1, 2) or (self.noise_planes == 2 and self.channels == 1):
             raise ValueError("noise_planes must be 1, or 2 for 3 channels")
         if self.position not in ("encoder", "decoder", "both", "none"):
@@ -91,7 +106,7 @@ class ResidualBlock(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Map (B, F, H, W) to (B, F, H, W)."""
         dtype = convolution_dtype(maps)
-        if maps.device.type == "cpu" and torch.backends.mkldnn.is_available() and dtype != torch.float64:
+        if runs_in_one_pass(maps.device, dtype):
             weight, bias = self.a.weight.to(dtype), self.a.bias.to(dtype)  # type: ignore[union-attr]
             inner: Tensor = ConvolutionReLU.apply(maps.to(dtype), weight, bias)  # type: ignore[no-untyped-call]
         else:
@@ -138,19 +153,19 @@ class N3Trunk(nn.Module):
         """
         super().__init__()
         self.config = config
-        features = config.features
+        features, middle, lowest = (*config.widths, 0)[:3]
         before, after = config.position in ("encoder", "both"), config.position in ("decoder", "both")
         self.first = nn.Conv2d(inputs, features, 3, padding=1)
         self.enc = _residual_blocks(features)
         self.enc_neighbors = N3Branch(config) if before else None
-        self.down = nn.Conv2d(features, 2 * features, 2, stride=2)
-        self.mid1 = _residual_blocks(2 * features)
+        self.down = nn.Conv2d(features, middle, 2, stride=2)
+        self.mid1 = _residual_blocks(middle)
         if config.levels == 3:
-            self.down2 = nn.Conv2d(2 * features, 3 * features, 2, stride=2)
-            self.low = _residual_blocks(3 * features)
-            self.up2 = nn.ConvTranspose2d(3 * features, 2 * features, 2, stride=2)
-        self.mid2 = _residual_blocks(2 * features)
-        self.up = nn.ConvTranspose2d(2 * features, features, 2, stride=2)
+            self.down2 = nn.Conv2d(middle, lowest, 2, stride=2)
+            self.low = _residual_blocks(lowest)
+            self.up2 = nn.ConvTranspose2d(lowest, middle, 2, stride=2)
+        self.mid2 = _residual_blocks(middle)
+        self.up = nn.ConvTranspose2d(middle, features, 2, stride=2)
         self.dec_neighbors = N3Branch(config) if after else None
         self.dec = _residual_blocks(features)
 

@@ -5,16 +5,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.training.muon import Muon
 from models.training.recipe import OptimizerKind
 
 
 class Optimizer:
     """Updates the parameters of a network.
 
-    Muon (Jordan et al. 2024) makes the momentum of each weight matrix nearly orthogonal, so that a step changes a
-    layer's output by the same amount in every direction. Its steps are scaled to the size of AdamW's (Liu et al. 2025), so one
-    learning rate serves both. The weight of a convolution is treated as a matrix (C_out, C_in * 9). Weights with a single output
-    plane, biases and normalizations are not matrices; AdamW updates them.
+    Muon makes the momentum of each weight matrix nearly orthogonal, so that a step changes a layer's output by the same amount
+    in every direction. Its steps have the size of AdamW's, so one learning rate serves both. The weight of a convolution is
+    treated as a matrix (C_out, C_in * 9). Weights with a single output plane, biases and normalizations are not matrices; AdamW
+    updates them.
     """
 
     def __init__(self, network: nn.Module, weight_decay: float, kind: OptimizerKind = "muon") -> None:
@@ -28,14 +29,12 @@ class Optimizer:
         parameters = list(network.parameters())
         weights = [parameter for parameter in parameters if parameter.ndim > 1]
         self._weights = [weight for weight in weights if len(weight) > 1 and kind == "muon"]
-        # PyTorch's Muon accepts matrices only. These share the memory of the weights.
+        # Muon accepts matrices only. These share the memory of the weights.
         self._matrices = [nn.Parameter(as_matrix(weight.detach())) for weight in self._weights]
         # `step` sets the learning rates.
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
         if self._matrices:
-            self._optimizers["muon"] = torch.optim.Muon(
-                self._matrices, weight_decay=weight_decay, momentum=0.95, adjust_lr_fn="match_rms_adamw"
-            )
+            self._optimizers["muon"] = Muon(self._matrices, weight_decay)
         groups = [
             {"params": [weight for weight in weights if len(weight) == 1 or kind == "adamw"], "weight_decay": weight_decay},
             {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},

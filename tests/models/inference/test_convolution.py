@@ -5,7 +5,8 @@ import torch
 from torch.nn import functional
 
 from models.inference import convolution as module
-from models.inference.convolution import Convolution, runs_in_one_pass
+from models.inference.convolution import Convolution
+from models.networks.convolutions import runs_in_one_pass
 
 CPU = torch.device("cpu")
 DTYPES = [torch.float32, torch.float64, torch.bfloat16]

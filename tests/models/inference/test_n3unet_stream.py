@@ -17,6 +17,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "both": {"position": "both"},
     "none, two levels": {"position": "none", "levels": 2},
     "color": {"channels": 3},
+    "wide coarse levels": {"coarse_features": (7, 20)},
 }
 
 

@@ -1,5 +1,6 @@
 """Tests of N3UNet: residual blocks against loops, noise level maps, gradients, configurations and training."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +43,16 @@ def test_every_variant_keeps_the_shape_and_trains_all_parameters(position: str, 
     # A softmax follows the batch normalization of the distances, so the shift of the normalization has no effect.
     untrained = {name for name, value in net.named_parameters() if value.grad is None or not value.grad.abs().sum() > 0}
     assert all(name.endswith("distance_norm.bias") for name in untrained)
+
+
+def test_coarser_levels_may_have_any_width() -> None:
+    config = N3UNetConfig.parse({**SMALL.asdict(), "coarse_features": [7, 9]})
+    assert config.widths == (6, 7, 9)
+    assert parse_config(json.loads(json.dumps(store_config(config)))) == config
+    net = network(config)
+    assert [layer.out_channels for layer in (net.first, net.down, net.down2, net.up)] == [6, 7, 9, 6]
+    assert net(image(), torch.tensor(0.1)).shape == image().shape
+    assert SMALL.widths == (6, 12, 18)
 
 
 def test_a_network_whose_last_convolution_is_zero_returns_its_input() -> None:
@@ -116,6 +127,9 @@ def test_stored_configurations_can_be_read() -> None:
         {"window": 2},
         {"depth": 6},
         {"features": 0},
+        {"coarse_features": [8]},
+        {"coarse_features": [8, 0]},
+        {"coarse_features": [8, 8, 8]},
     ],
 )
 def test_an_invalid_configuration_is_rejected(wrong: dict[str, object]) -> None:

@@ -1,6 +1,7 @@
 """Widening: a wider network starts with the function of the narrow one, and learns with its new features."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -15,11 +16,13 @@ from models.training.widening import widen
 NARROW = UpscalingConfig(features=8, position="none")
 
 
-@pytest.mark.parametrize("levels", [2, 3])
-def test_a_wide_network_starts_with_the_function_of_a_narrow_one(levels: int) -> None:
+@pytest.mark.parametrize(
+    ("levels", "changes"), [(2, {"features": 12}), (3, {"features": 12}), (3, {"coarse_features": (16, 40)})]
+)
+def test_a_wide_network_starts_with_the_function_of_a_narrow_one(levels: int, changes: dict[str, Any]) -> None:
     config = N3UNetConfig(features=8, planes=4, levels=levels, window=5, k=2)
     narrow = fresh_network(config.build, 0).eval()
-    wide = fresh_network(replace(config, features=12).build, 1).eval()
+    wide = fresh_network(replace(config, **changes).build, 1).eval()
     noisy, sigma = torch.rand(1, 1, 40, 48, generator=torch.Generator().manual_seed(0)), torch.tensor(0.1)
     assert not torch.allclose(wide(noisy, sigma), narrow(noisy, sigma), atol=1e-3)
     widen(wide, narrow.state_dict())
