@@ -14,11 +14,11 @@ from models.inference.photo import Photo
 from models.inference.upscaler import Upscaler
 from models.model_info import ModelInfo
 from models.neighbors.nlm import NonLocalMeans
-from models.weights.files import WeightsError, load_weights, weights_names
+from models.weights.files import DEFAULT_NAME, WeightsError, load_weights, weights_names
 
-METHODS = ("n3net", "n3unet", "photo", "dncnn", "nlm")
-"""The names of all methods: N3Net, the faster N3UNet, N3UNet for photographs, the convolution-only DnCNN, and classical non-local
-means."""
+METHODS = (DEFAULT_NAME, "n3net", "photo", "dncnn", "nlm")
+"""The names of all methods: N3UNet, N3Net as published, N3UNet for photographs, the convolution-only DnCNN, and classical
+non-local means."""
 NOISE_WEIGHTS = "noise-level"
 """The name of the weights that estimate noise level maps."""
 
@@ -60,7 +60,7 @@ def method_names() -> list[str]:
 
 
 def load_method(
-    name: str = "n3net",
+    name: str = DEFAULT_NAME,
     *,
     weights: str | Path = "default",
     device: str = "auto",
@@ -71,26 +71,30 @@ def load_method(
 
     Args:
         name: One of `METHODS`.
-        weights: For "n3net" only: the name of shipped weights or the path of a weights file.
+        weights: Weights that replace those of the default method: the name of shipped weights or the path of a weights file. Its
+            network for RGB images belongs to the shipped weights only. The other methods take no weights but their own.
         device: For networks only; non-local means always uses the CPU.
         dtype: For networks only.
         memory_budget: For networks only, in bytes.
 
     Raises:
-        ValueError: If there is no such method.
+        ValueError: If there is no such method, or if it does not take the weights.
         WeightsError: If the weights cannot be loaded.
     """
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}; known methods: {', '.join(METHODS)}")
+    own_weights = str(weights or "default") in ("default", name)
+    if not own_weights and name != DEFAULT_NAME:
+        raise ValueError(f"the weights {weights} cannot replace those of {name}, only those of the default model, {DEFAULT_NAME}")
     if name == "nlm":
         return NonLocalMeans()
     if name == "photo":
         color = Denoiser.load(name, device, dtype, memory_budget, name)
         return Photo(color, NoiseEstimator(load_weights(NOISE_WEIGHTS), color.device, color.dtype))
-    gray = Denoiser.load(weights if name == "n3net" else name, device, dtype, memory_budget, name)
+    gray = Denoiser.load(name if own_weights else weights, device, dtype, memory_budget, name)
     if gray.channels != 1:
         raise WeightsError(f"the weights {gray.weights.name} are for RGB pictures; {name} needs weights for gray pictures")
-    if f"{name}-color" not in weights_names():
+    if not own_weights or f"{name}-color" not in weights_names():
         return gray
     return GrayAndColor(gray, Denoiser.load(f"{name}-color", device, dtype, memory_budget, name))
 

@@ -2,13 +2,14 @@
 
 import hashlib
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
-DEFAULT_MODEL = "n3net"
+DEFAULT_MODEL: Final = "n3unet"
+"""The model for white noise, if the caller names none."""
 PHOTO_MODEL = "photo"
 """The model for the noise of photographs, whose network also estimates noise."""
 UPSCALE_MODEL = "upscale"
@@ -26,7 +27,11 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free port.")
 
     weights: str = Field(
-        "default", description="Weights of the model n3net: a name in models/weights or the path of a safetensors file."
+        "default",
+        description=(
+            "Weights of the default model, n3unet: a name in models/weights or the path of a safetensors file. Weights other "
+            "than its own also denoise color, as luma and two color differences."
+        ),
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Compute device: auto (CUDA if PyTorch finds a GPU, otherwise the CPU), cpu or cuda."

@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--sigma", type=float, nargs="+", default=[15, 25, 50], help="noise levels")
     parser.add_argument("--side", type=int, default=192, help="side of the square cut from the center of each image, in pixels")
     arguments = parser.parse_args()
-    denoiser = Denoiser.load()
+    denoiser = Denoiser.load("n3net")
 
     def denoise(plane: Plane, sigma: float) -> Plane:
         result: Plane = denoiser.denoise(torch.from_numpy(np.ascontiguousarray(plane, np.float32)), sigma).numpy()

@@ -60,7 +60,7 @@ def main() -> None:
     arguments = parser.parse_args()
     names = set(arguments.only.read_text().split()) if arguments.only else None
     files = [path for path in image_files(arguments.folder) if names is None or path.stem in names]
-    denoiser = Denoiser.load()
+    denoiser = Denoiser.load("n3net")
     print(f"{len(files)} images; mean absolute error / largest error; PSNR on {arguments.side} px from the center")
     print("| sigma | " + " | ".join(METHODS) + " | PSNR, true sigma | PSNR, auto |\n|" + " --- |" * (len(METHODS) + 3))
     for sigma in arguments.sigma:

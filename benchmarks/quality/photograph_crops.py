@@ -17,6 +17,7 @@ from PIL import Image
 from benchmarks.provenance import ROOT
 from benchmarks.quality.photographs import Models, unit
 from models.images.files import read_rgb8
+from models.weights.files import DEFAULT_NAME
 
 SIDE = 256
 GIVEN = 6
@@ -50,7 +51,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "photographs", help="folder of the pictures")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    models = Models("n3net")
+    models = Models(DEFAULT_NAME)
     for name, crop in CROPS.items():
         pixels = read_rgb8(Path(str(files(crop.package))) / crop.path)
         planes = unit(pixels)
@@ -62,7 +63,7 @@ def main() -> None:
         Image.fromarray(row).save(arguments.out / f"{name}.png", optimize=True)
         assert result.estimate is not None
         figures = f"sigma {result.sigma:.1f}, confidence {result.estimate.confidence:.2f}"
-        print(f"{name}: {figures}, {result.model or 'n3net'} {' '.join(result.warnings)}", flush=True)
+        print(f"{name}: {figures}, {result.model or DEFAULT_NAME} {' '.join(result.warnings)}", flush=True)
 
 
 def _cut(planes: NDArray[np.float32], crop: Crop) -> NDArray[np.uint8]:

@@ -20,6 +20,7 @@ from models.neighbors.neighborhood import NeighborQuery
 from models.networks.n3net import N3Net, N3NetConfig
 from models.networks.n3unet import N3UNet, N3UNetConfig
 from models.steps import run_through
+from models.weights.files import DEFAULT_NAME
 
 
 class Denoiser(StreamedModel):
@@ -29,7 +30,7 @@ class Denoiser(StreamedModel):
         network: The network on the device, in the form for inference.
     """
 
-    NAME = "n3net"
+    NAME = DEFAULT_NAME
     WEIGHTS = "default"
     CONFIGS = (N3NetConfig, N3UNetConfig)
     WORK = "denoise"

@@ -21,7 +21,7 @@ from models.atomic_write import atomic_write
 from models.networks.config import NetworkConfig, parse_config, store_config
 
 FORMAT = "n3denoise 1"
-DEFAULT_NAME = "n3net"
+DEFAULT_NAME = "n3unet"
 FOLDER = Path(__file__).parent
 
 

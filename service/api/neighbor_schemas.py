@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from service.api.schemas import Sigma
+from service.settings import DEFAULT_MODEL
 
 _DIGITS = re.compile(r"[0-9]+")
 
@@ -31,8 +32,8 @@ class NeighborOptions(BaseModel):
         int, Field(ge=1, description="Number of the N3 block, counted from 1. n3net has two, the other models have one."), _WHOLE
     ] = 1
     sigma: Sigma = "auto"
-    model: Annotated[Literal["n3net", "n3unet", "photo"], Field(description="Name of the model; only these have N3 blocks.")] = (
-        "n3net"
+    model: Annotated[Literal["n3unet", "n3net", "photo"], Field(description="Name of the model; only these have N3 blocks.")] = (
+        DEFAULT_MODEL
     )
 
 

@@ -9,8 +9,9 @@ from service.denoising.estimation import ColorMode
 from service.denoising.photon_counts import NoiseKind
 from service.imaging.metadata import Keep
 from service.imaging.picture import FORMAT_ALIASES, Depth, Format
+from service.settings import DEFAULT_MODEL
 
-Model = Literal["n3net", "n3unet", "photo", "dncnn", "nlm"]
+Model = Literal["n3unet", "n3net", "photo", "dncnn", "nlm"]
 _NUMBER = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 
 
@@ -72,7 +73,7 @@ class TreatmentOptions(BaseModel):
         Field(
             description=(
                 "Name of the model; /v1/models lists the available ones. auto takes photo if sigma is auto and the noise is not "
-                "white, and n3net otherwise."
+                "white, and n3unet otherwise."
             )
         ),
     ] = "auto"
@@ -106,7 +107,7 @@ class EvaluateOptions(BaseModel):
     seed: Annotated[
         int, Field(ge=0, le=2**63 - 1, description="Seed of the noise; the same seed gives the same noise."), PLAIN
     ] = 0
-    model: Annotated[Model, Field(description="Name of the model; /v1/models lists the available ones.")] = "n3net"
+    model: Annotated[Model, Field(description="Name of the model; /v1/models lists the available ones.")] = DEFAULT_MODEL
     color: Annotated[ColorMode, Field(description="gray converts color to gray, as the paper does; rgb keeps color.")] = "gray"
     ensemble: Ensemble = False
 
@@ -147,7 +148,12 @@ class Noise(BaseModel):
 class PlaneLevel(BaseModel):
     """The noise level that was used or estimated for one plane."""
 
-    plane: str = Field(description="gray; luma, red-blue or magenta-green for RGB; channel-1 and so on for unrelated channels.")
+    plane: str = Field(
+        description=(
+            "gray; for RGB, rgb if the model denoises the channels in one pass, otherwise luma, red-blue or magenta-green; "
+            "channel-1 and so on for unrelated channels."
+        )
+    )
     sigma: float | None = Field(
         description="Standard deviation of the noise of this plane, on the 0-255 scale; null if no network processed the plane."
     )

@@ -102,7 +102,7 @@ class DenoiserOptions:
 
     Attributes:
         model: Name of a model, or "auto".
-        weights: Name or path of the weights of n3net.
+        weights: Name or path of weights that replace those of the default model.
         device: Compute device.
         dtype: Precision of the convolutions.
         memory_budget: Working memory of the network in bytes; None for a share of the free memory.

@@ -78,12 +78,12 @@ def evaluate(
             "measure over all channels (rgb)."
         ),
     ] = "gray",
-    model: Model = "n3net",
+    model: Model = "n3unet",
     weights: Annotated[
         str,
         typer.Option(
-            help="Weights of the n3net model, or to upscale those for super-resolution: the name of shipped weights, or a "
-            ".safetensors file."
+            help="Weights that replace those of n3unet, or to upscale those for super-resolution: the name of shipped weights, "
+            "or a .safetensors file. Other models take none."
         ),
     ] = "default",
     device: Device = "auto",
@@ -97,7 +97,7 @@ def evaluate(
     """Add noise to clean images, or reduce them, restore them, and report PSNR, SSIM and time per image and on average."""
     if json_file and csv_file and json_file.resolve() == csv_file.resolve():
         raise typer.BadParameter("--json and --csv name the same file")
-    if task == "upscale" and (color == "rgb" or seeds > 1 or model != "n3net"):
+    if task == "upscale" and (color == "rgb" or seeds > 1 or model != "n3unet"):
         raise typer.BadParameter("--task upscale measures luma, and takes no --color, --seeds or --model")
     if task == "denoise" and factor:
         raise typer.BadParameter("--factor is for --task upscale")

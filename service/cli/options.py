@@ -82,21 +82,25 @@ Model = Annotated[
     str,
     typer.Option(
         "--model",
-        help="Model: n3net; n3unet, which is over three times as fast; photo, which is for photographs; or one to compare them "
-        "with: dncnn (convolutions only) or nlm (non-local means).",
+        help="Model: n3unet; n3net, the published network, which takes more than three times as long; photo, which is for "
+        "photographs; or one to compare them with: dncnn (convolutions only) or nlm (non-local means).",
     ),
 ]
 AutoModel = Annotated[
     str,
     typer.Option(
         "--model",
-        help="Model: auto takes photo if sigma is auto and the noise is not white, and n3net otherwise. n3net and n3unet, which "
-        "is over three times as fast, are for white noise; photo is for photographs; dncnn (convolutions only) and nlm "
-        "(non-local means) are there to compare with.",
+        help="Model: auto takes photo if sigma is auto and the noise is not white, and n3unet otherwise. n3unet and n3net, the "
+        "published network, which takes more than three times as long, are for white noise; photo is for photographs; dncnn "
+        "(convolutions only) and nlm (non-local means) are there to compare with.",
     ),
 ]
 Weights = Annotated[
-    str, typer.Option("--weights", help="Weights of the n3net model: the name of shipped weights, or a .safetensors file.")
+    str,
+    typer.Option(
+        "--weights",
+        help="Weights that replace those of n3unet: the name of shipped weights, or a .safetensors file. Other models take none.",
+    ),
 ]
 Device = Annotated[str, typer.Option("--device", help="Compute device: auto (CUDA if available), cpu or cuda.")]
 Precision = Annotated[

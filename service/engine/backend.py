@@ -65,13 +65,11 @@ class Backend:
             ValueError: If the weights cannot be loaded, or if the device or the dtype does not exist.
         """
         budget = None if settings.memory_budget_mib is None else settings.memory_budget_mib * MIB
-        load = partial(load_method, weights=settings.weights, memory_budget=budget)
+        load = partial(load_method, device=settings.device, dtype=settings.dtype, memory_budget=budget)
+        load_default = partial(load, DEFAULT_MODEL, weights=settings.weights)
         backend = cls(
-            [
-                load(name, device=settings.device, dtype=settings.dtype)
-                for name in dict.fromkeys((DEFAULT_MODEL, *method_names()))
-            ],
-            lambda: load(DEFAULT_MODEL, device="cpu", dtype="float32"),
+            [load_default(), *(load(name) for name in method_names() if name != DEFAULT_MODEL)],
+            lambda: load_default(device="cpu", dtype="float32"),
             on_device_error,
             load_upscaler(device=settings.device, dtype=settings.dtype, memory_budget=budget) if has_upscaler() else None,
         )

@@ -40,7 +40,7 @@ def test_a_picture_comes_with_the_figures_in_the_headers(service: Live, connect:
     denoised = connect(service).denoise(path, reference=clean, sigma=25.5, color="rgb", format="jpeg", ensemble=True)
     assert denoised.image == raw.content
     assert denoised.media_type == "image/jpeg"
-    assert (denoised.sigma, denoised.model, denoised.device) == (25.5, "n3net", "cpu")
+    assert (denoised.sigma, denoised.model, denoised.device) == (25.5, "n3unet", "cpu")
     assert denoised.psnr_gain == float(raw.headers["x-psnr-gain"])
     assert denoised.ssim_noisy == float(raw.headers["x-ssim-noisy"])
     assert denoised.weights_sha256 == raw.headers["x-weights-sha256"]

@@ -117,11 +117,11 @@ def test_requests_that_are_safe_are_sent_again_when_the_response_is_lost(
 def test_a_job_whose_response_was_lost_is_started_once(service: Live, connect: Connect) -> None:
     arrived, asked = losing(httpx2.ReadError, times=2)
     client = connect(service, arrived=arrived, sleep=lambda _: None)
-    before = service.metric("denoise_jobs_total", model="n3net", outcome="ok")
+    before = service.metric("denoise_jobs_total", model="n3unet", outcome="ok")
     job = client.create_job(png(), sigma=25)
     assert client.wait(job.id).status == "succeeded"
     assert asked[:3] == [f"PUT /v1/jobs/{job.id}"] * 3
-    assert service.metric("denoise_jobs_total", model="n3net", outcome="ok") == before + 1
+    assert service.metric("denoise_jobs_total", model="n3unet", outcome="ok") == before + 1
     client.delete_job(job.id)
 
 

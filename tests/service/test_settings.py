@@ -1,13 +1,20 @@
 """Settings come from the environment, have units in their names, and are refused with a clear message if invalid."""
 
 import hashlib
+import inspect
 
 import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
+from models.methods import method_names
+from models.weights.files import DEFAULT_NAME
 from service.__main__ import app
-from service.settings import Settings
+from service.api.neighbor_schemas import NeighborOptions
+from service.api.schemas import EvaluateOptions
+from service.cli.evaluate import evaluate
+from service.settings import DEFAULT_MODEL, Settings
+from tests.support.paths import ROOT
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,3 +63,12 @@ def test_names_contain_the_unit_and_every_setting_is_described() -> None:
         if field.annotation in (int, float, int | None) and name not in ("port", "web_concurrency"):
             assert name.endswith(units), name
         assert field.description, name
+
+
+def test_the_default_model_is_the_same_everywhere() -> None:
+    assert DEFAULT_MODEL == DEFAULT_NAME == method_names()[0]
+    for options in (EvaluateOptions, NeighborOptions):
+        assert options.model_fields["model"].default == DEFAULT_MODEL
+    assert inspect.signature(evaluate).parameters["model"].default == DEFAULT_MODEL
+    page = ROOT / "service" / "web" / "scripts" / "models.js"
+    assert f'DEFAULT_MODEL = "{DEFAULT_MODEL}";' in page.read_text(encoding="utf-8")

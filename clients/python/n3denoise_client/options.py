@@ -5,7 +5,7 @@ from typing import Literal, Required, TypedDict
 Color = Literal["gray", "rgb"]
 Format = Literal["png", "jpeg", "webp", "avif", "tiff", "bmp"]
 Depth = Literal["8", "16", "float"]
-Model = Literal["n3net", "n3unet", "photo", "dncnn", "nlm"]
+Model = Literal["n3unet", "n3net", "photo", "dncnn", "nlm"]
 
 
 Metadata = Literal["no-gps", "keep", "strip"]
@@ -79,7 +79,7 @@ class NeighborOptions(TypedDict, total=False):
     y: Required[int]
     block: int
     sigma: float | Literal["auto"]
-    model: Literal["n3net", "n3unet", "photo"]
+    model: Literal["n3unet", "n3net", "photo"]
 
 
 class ListOptions(TypedDict, total=False):

@@ -1,7 +1,7 @@
 // Pictures in the form that the browser draws, and crops of them.
 
 import { ask } from "./api.js";
-import { validSigma } from "./models.js";
+import { DEFAULT_MODEL, validSigma } from "./models.js";
 
 /**
  * Return a picture that browsers can show: the file, or a PNG of it from the service, which computes nothing for strength 0.
@@ -16,7 +16,7 @@ export async function original(picture, options) {
       // Not every browser reads HEIC or AVIF; the service says what is wrong with a damaged file.
     }
   }
-  const query = new URLSearchParams({ strength: 0, sigma: validSigma(), model: "n3net", color: "rgb", format: "png" });
+  const query = new URLSearchParams({ strength: 0, sigma: validSigma(), model: DEFAULT_MODEL, color: "rgb", format: "png" });
   const body = new FormData();
   body.append("image", picture.file);
   return load(await (await ask(`/v1/denoise?${query}`, { method: "POST", body, ...options })).blob());

@@ -3,6 +3,9 @@
 import { by } from "./dom.js";
 import { keyHeader } from "./key.js";
 
+/** The model for even noise. */
+export const DEFAULT_MODEL = "n3unet";
+
 let sigma = 25;
 
 /** Return a noise level that the default model takes. */
@@ -17,7 +20,7 @@ export async function setUpModels() {
       if (option.value !== "auto" && !names.includes(option.value)) option.remove();
     }
     by("enlarging").hidden = !names.includes("upscale");
-    const first = models.models.find((model) => model.name === "n3net");
+    const first = models.models.find((model) => model.name === DEFAULT_MODEL);
     if (first) sigma = Math.min(Math.max(sigma, first.sigma_min), first.sigma_max);
   }
   if (info) by("device").textContent = `Runs on ${info.device === "cuda" ? info.device_name : "the CPU"}.`;

@@ -6,10 +6,10 @@ import { by } from "./dom.js";
 export const events = new EventTarget();
 
 const MODELS = {
-  auto: "The photo network for the uneven noise of cameras, N3Net for even noise.",
+  auto: "The photo network for the uneven noise of cameras, N3UNet for even noise.",
   photo: "For photographs: finds out how strong the noise is everywhere in the picture.",
-  n3net: "For even noise of one level: looks for similar patches in the picture and averages them.",
-  n3unet: "For even noise, as good as N3Net nearly everywhere and more than three times as fast.",
+  n3unet: "For even noise of one level: looks for similar patches in the picture and averages them.",
+  n3net: "The published network for even noise: about as good as N3UNet, but it takes more than three times as long.",
   dncnn: "Convolutions only, without neighbors, to compare with.",
   nlm: "Non-local means, the classic method without a network, to compare with.",
 };

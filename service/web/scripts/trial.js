@@ -3,10 +3,9 @@
 import { ask } from "./api.js";
 import { by, enable, onPress, say } from "./dom.js";
 import { pngOf } from "./images.js";
+import { DEFAULT_MODEL } from "./models.js";
 import { current } from "./pictures.js";
 import { denoising } from "./settings.js";
-
-const FOR_EVEN_NOISE = "n3net";
 
 async function start() {
   const picture = current();
@@ -15,7 +14,7 @@ async function start() {
   const query = new URLSearchParams({
     sigma: by("trial-sigma").value,
     seed: by("trial-seed").value || 0,
-    model: model === "auto" ? FOR_EVEN_NOISE : model,
+    model: model === "auto" ? DEFAULT_MODEL : model,
     color,
     ensemble,
   });

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from models.networks.n3net import N3NetConfig
 from models.weights.compact import compact
 from models.weights.files import (
+    DEFAULT_NAME,
     FOLDER,
     WeightsError,
     card,
@@ -47,8 +48,7 @@ def test_a_saved_file_is_as_readable_as_any_new_file(saved: Path) -> None:
 
 
 def test_every_shipped_file_has_a_card_that_names_it() -> None:
-    assert "n3net" in weights_names()
-    assert load_weights("default").name == "n3net"
+    assert load_weights("default").name == DEFAULT_NAME == "n3unet"
     for name in weights_names():
         text = card(name)
         assert text is not None

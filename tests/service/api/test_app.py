@@ -65,7 +65,7 @@ def test_headers_tell_what_was_done(service: Live) -> None:
     answer = service.denoise(sigma=12.5)
     model = service.engine.model_info()
     assert answer.headers["x-sigma"] == "12.5"
-    assert answer.headers["x-model"] == "n3net"
+    assert answer.headers["x-model"] == "n3unet"
     assert answer.headers["x-device"] == "cpu"
     assert answer.headers["x-weights-sha256"] == model.weights_sha256
     stages = [part.split(";")[0] for part in answer.headers["server-timing"].split(", ")]
@@ -207,7 +207,7 @@ def test_an_option_given_twice_is_refused(service: Live) -> None:
 
 def test_models_and_info_describe_what_runs(service: Live) -> None:
     card = service.client.get("/v1/models").json()["models"][0]
-    assert (card["name"], card["sigma_min"], card["sigma_max"]) == ("n3net", 0, 75)
+    assert (card["name"], card["sigma_min"], card["sigma_max"]) == ("n3unet", 0, 75)
     info = service.client.get("/v1/info").json()
     assert (info["device"], info["dtype"]) == ("cpu", "float32")
     assert info["fallback_reason"] is None

@@ -65,9 +65,9 @@ def test_a_gray_picture_has_luma_only(service: Live) -> None:
     half = denoised(service, png(), strength=0.5)
     assert np.array_equal(denoised(service, png(), luma_strength=0.5, chroma_strength=0.1), half)
     assert np.array_equal(denoised(service, RGB, luma_strength=0.5), denoised(service, RGB, strength=0.5)), "color=gray"
-    before = service.metric("denoise_pixels_total", model="n3net", device="cpu")
+    before = service.metric("denoise_pixels_total", model="n3unet", device="cpu")
     assert np.array_equal(denoised(service, png(), luma_strength=0), decoded(png()))
-    assert service.metric("denoise_pixels_total", model="n3net", device="cpu") == before
+    assert service.metric("denoise_pixels_total", model="n3unet", device="cpu") == before
 
 
 def test_a_mask_says_where_to_denoise(service: Live) -> None:

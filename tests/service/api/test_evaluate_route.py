@@ -51,7 +51,7 @@ def test_it_is_a_row_of_the_table(service: Live) -> None:
         assert np.abs(levels - np.rint(np.clip(image.numpy(), 0, 1) * 255)).max() <= 1
 
 
-@pytest.mark.parametrize("model", ["n3unet", "dncnn", "nlm"])
+@pytest.mark.parametrize("model", ["n3net", "dncnn", "nlm"])
 def test_another_method_can_be_evaluated(service: Live, model: str) -> None:
     parameters: dict[str, str | int] = {"sigma": 30, "seed": 5, "model": model}
     answer = service.client.post("/v1/evaluate", content=png_of(clean_levels()), params=parameters, headers=JSON).json()
@@ -75,7 +75,7 @@ def test_the_picture_shows_clean_noisy_and_denoised(service: Live) -> None:
 def test_the_fallback_to_the_cpu_is_told(service: Live, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "x-device-fallback" not in service.client.post(path, content=png(), params={"sigma": 25}).headers
     models = service.engine.models
-    monkeypatch.setitem(models, "n3net", replace(models["n3net"], fallback_reason="no CUDA"))
+    monkeypatch.setitem(models, "n3unet", replace(models["n3unet"], fallback_reason="no CUDA"))
     for headers in ({}, JSON):
         answer = service.client.post(path, content=png(), params={"sigma": 25}, headers=headers)
         assert answer.headers["x-device-fallback"] == "no CUDA"

@@ -56,7 +56,7 @@ def test_an_exception_is_an_internal_error_and_the_service_lives_on(service: Liv
     assert answer.status_code == 500
     assert answer.json()["type"].endswith(":internal")
     assert "secret" not in answer.text
-    assert service.metric("denoise_jobs_total", model="n3net", outcome="internal") == 1
+    assert service.metric("denoise_jobs_total", model="n3unet", outcome="internal") == 1
     assert service.denoise(png(32, 40)).status_code == 200
 
 
@@ -72,7 +72,7 @@ def test_out_of_memory_is_tried_again_with_half_the_strip(service: Live, fault: 
     assert service.denoise(png(64, 32)).status_code == 200
     assert shrinks[:3] == [1, 1, 2]
     assert service.metric("denoise_device_errors_total", kind="out_of_memory") == 1
-    assert service.metric("denoise_jobs_total", model="n3net", outcome="ok") == 1
+    assert service.metric("denoise_jobs_total", model="n3unet", outcome="ok") == 1
 
 
 def test_the_memory_of_a_strip_that_ran_out_of_it_is_free_when_it_is_tried_again(service: Live, fault: Fault) -> None:
@@ -107,7 +107,7 @@ def test_out_of_memory_twice_is_the_answer(service: Live, fault: Fault, error: E
     assert answer.json()["type"].endswith(":device-out-of-memory")
     assert int(answer.headers["retry-after"]) > 0
     assert service.metric("denoise_device_errors_total", kind="out_of_memory") == 2
-    assert service.metric("denoise_jobs_total", model="n3net", outcome="device_error") == 1
+    assert service.metric("denoise_jobs_total", model="n3unet", outcome="device_error") == 1
     assert service.denoise(png(32, 40)).status_code == 200
 
 
@@ -204,7 +204,7 @@ def test_a_hang_turns_liveness_off_and_is_answered_at_the_deadline(weights: Path
         assert refused.status_code == 503
         answer = hanging.result(PATIENCE)
         assert answer.status_code == 504
-        assert service.metric("denoise_jobs_total", model="n3net", outcome="timeout") == 1
+        assert service.metric("denoise_jobs_total", model="n3unet", outcome="timeout") == 1
         gate.open(10)
         wait_for(lambda: service.client.get("/livez").status_code == 200)
         assert service.denoise(png(16, 40)).status_code == 200

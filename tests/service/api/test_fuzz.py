@@ -77,5 +77,5 @@ def test_bad_requests_are_never_the_service_s_fault(service: Live, bad: BadReque
 def test_all_kinds_of_refusal_were_seen_and_the_service_works(service: Live) -> None:
     assert {400, 406, 415, 422} <= STATUSES.keys()
     assert service.denoise(png()).status_code == 200
-    assert service.metric("denoise_jobs_total", model="n3net", outcome="internal") == 0
+    assert service.metric("denoise_jobs_total", model="n3unet", outcome="internal") == 0
     assert service.metric("denoise_queue_jobs") == 0

@@ -52,7 +52,7 @@ def test_a_client_that_closes_is_still_noticed(weights: Path) -> None:
         connection.sendall(post(png(32, 32)))
         gate.wait()
         connection.close()
-        wait_for(lambda: service.metric("denoise_jobs_total", model="n3net", outcome="cancelled") == 1)
+        wait_for(lambda: service.metric("denoise_jobs_total", model="n3unet", outcome="cancelled") == 1)
         gate.open(2)
         wait_for(lambda: not service.engine.busy)
 

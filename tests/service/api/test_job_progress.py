@@ -55,7 +55,7 @@ def test_a_canceled_job_ends_within_a_strip_and_frees_everything(weights: Path) 
         gate.open(1)
         assert ended(service, other["id"])["status"] == "succeeded"
         assert gate.strips == [160, 16], "the canceled job went on"
-        assert service.metric("denoise_jobs_total", model="n3net", outcome="cancelled") == 1
+        assert service.metric("denoise_jobs_total", model="n3unet", outcome="cancelled") == 1
         assert service.client.delete(job["links"]["self"]).status_code == 200
         assert service.client.get(job["links"]["self"]).status_code == 404
 

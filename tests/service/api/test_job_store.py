@@ -72,8 +72,8 @@ def test_each_job_is_counted_once(weights: Path) -> None:
         service.client.get(job["links"]["result"])
         assert create(service, b"no picture").status_code == 415
         wait_for(lambda: service.metric("denoise_background_jobs") == 0)
-        assert service.metric("denoise_jobs_total", model="n3net", outcome="ok") == 1
-        assert service.metric("denoise_jobs_total", model="n3net", outcome="client_error") == 1
+        assert service.metric("denoise_jobs_total", model="n3unet", outcome="ok") == 1
+        assert service.metric("denoise_jobs_total", model="n3unet", outcome="client_error") == 1
 
 
 @pytest.fixture(scope="module")

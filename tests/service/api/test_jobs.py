@@ -49,10 +49,10 @@ def test_one_computation_gives_files_of_every_format(service: Live, file_format:
     data = png(64, 48, 3)
     job = create(service, data, color="rgb").json()
     assert ended(service, job["id"])["status"] == "succeeded"
-    computed = service.metric("denoise_pixels_total", model="n3net", device="cpu")
+    computed = service.metric("denoise_pixels_total", model="n3unet", device="cpu")
     options = {"format": file_format} | ({"depth": depth} if depth else {})
     result = service.client.get(job["links"]["result"], params=options)
-    assert service.metric("denoise_pixels_total", model="n3net", device="cpu") == computed
+    assert service.metric("denoise_pixels_total", model="n3unet", device="cpu") == computed
     plain = service.denoise(data, color="rgb", **options)
     assert result.headers["content-type"] == plain.headers["content-type"] == f"image/{file_format}"
     if depth != "float":
@@ -69,13 +69,13 @@ def test_the_result_is_blended_with_the_input_without_another_computation(servic
     data = png(64, 48, 3)
     job = create(service, data, color="rgb", sigma=60).json()
     ended(service, job["id"])
-    computed = service.metric("denoise_pixels_total", model="n3net", device="cpu")
+    computed = service.metric("denoise_pixels_total", model="n3unet", device="cpu")
     whole = service.client.get(job["links"]["result"])
     for strength in (0.0, 0.4):
         result = service.client.get(job["links"]["result"], params={"strength": strength})
         blended = samples(data) + strength * (samples(whole.content).astype(float) - samples(data))
         np.testing.assert_allclose(samples(result.content), blended, atol=1)
-    assert service.metric("denoise_pixels_total", model="n3net", device="cpu") == computed
+    assert service.metric("denoise_pixels_total", model="n3unet", device="cpu") == computed
     untouched = service.client.get(job["links"]["result"], params={"strength": 0})
     np.testing.assert_array_equal(samples(untouched.content), samples(data))
 

@@ -273,7 +273,7 @@ def test_a_full_queue_refuses_before_the_body_is_read(weights: Path) -> None:
         assert service.server.config.limit_concurrency is None
         assert service.client.get("/livez").status_code == service.client.get("/readyz").status_code == 200
         assert service.metric("denoise_rejections_total", reason="queue-full") == 1
-        assert service.metric("denoise_jobs_total", model="n3net", outcome="rejected") == 1
+        assert service.metric("denoise_jobs_total", model="n3unet", outcome="rejected") == 1
         gate.open(2)
         assert first.result(PATIENCE).status_code == 200
 

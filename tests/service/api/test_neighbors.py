@@ -26,7 +26,7 @@ PNG = {"accept": "image/png"}
 
 @dataclass
 class Service:
-    """A server whose n3net is a small random network with two N3 blocks."""
+    """A server whose default model is a small random network with two N3 blocks."""
 
     live: Live
     weights: Path
@@ -81,7 +81,7 @@ def test_the_numbers_are_those_of_the_network(service: Service, block: int) -> N
     expected = {
         "width": 120,
         "height": 90,
-        "model": "n3net",
+        "model": "n3unet",
         "weights_sha256": load_weights(service.weights).sha256,
         "device": "cpu",
         "sigma": pytest.approx(25),
@@ -94,15 +94,16 @@ def test_the_numbers_are_those_of_the_network(service: Service, block: int) -> N
     assert {name: body[name] for name in expected} == expected
 
 
-@pytest.mark.parametrize("model", ["n3unet", "photo"])
-def test_other_models_have_one_block(service: Service, model: str) -> None:
+@pytest.mark.parametrize("model", ["n3net", "photo"])
+def test_other_models_are_loaded_too(service: Service, model: str) -> None:
     picture = levels()
     body = service.found(png_of(picture), x=50, y=60, sigma=30, model=model)
     noisy = torch.from_numpy(picture.astype(np.float32) / 255)
     method = load_method(model, device="cpu", dtype="float32")
     table = run_through(method.neighbor_steps(noisy, 30 / 255, NeighborQuery(50, 60, 1)))  # type: ignore[attr-defined]
     assert_same(body, Neighborhood.parse(table.numpy()))
-    assert (body["model"], body["block"], body["blocks"], body["patch_size"]) == (model, 1, 1, 12)
+    assert (body["model"], body["block"]) == (model, 1)
+    assert (body["blocks"], body["patch_size"]) == ((2, 10) if model == "n3net" else (1, 12))
 
 
 def test_color_is_converted_to_gray(service: Service) -> None:
@@ -111,7 +112,7 @@ def test_color_is_converted_to_gray(service: Service) -> None:
     assert service.found(png_of(color), x=5, y=6, sigma=25) == service.found(png_of(gray), x=5, y=6, sigma=25)
 
 
-@pytest.mark.parametrize("model", ["n3net", "photo"])
+@pytest.mark.parametrize("model", ["n3unet", "photo"])
 def test_the_noise_is_estimated_on_the_whole_picture_as_for_denoising(service: Service, model: str) -> None:
     noise = np.random.default_rng(1).normal(0, 20, (128, 128))
     file = png_of((np.linspace(60, 190, 128) + noise).clip(0, 255).astype(np.uint8))
@@ -181,7 +182,7 @@ def test_the_heat_map_has_the_size_of_the_picture_and_shows_the_heaviest_patch(s
         ({"x": "9" * 30, "y": 1}, ["x"]),
         ({"x": 1, "y": 1, "block": 0}, ["block"]),
         ({"x": 1, "y": 1, "block": 3}, ["block"]),
-        ({"x": 1, "y": 1, "block": 2, "model": "n3unet"}, ["block"]),
+        ({"x": 1, "y": 1, "block": 2, "model": "photo"}, ["block"]),
         ({"x": 1, "y": 1, "model": "dncnn"}, ["model"]),
         ({"x": 1, "y": 1, "model": "nlm"}, ["model"]),
         ({"x": 1, "y": 1, "sigma": "loud"}, ["sigma"]),
@@ -196,7 +197,7 @@ def test_bad_options_are_refused_in_words(service: Service, options: dict[str, o
     if names == ["x"] and options.get("x") == 40:
         assert problem["detail"] == "The pixel must lie inside the picture: x from 0 to 39."
     if options.get("block") == 3:
-        assert problem["detail"] == "block must be from 1 to 2 for the model n3net."
+        assert problem["detail"] == "block must be from 1 to 2 for the model n3unet."
 
 
 def test_a_network_without_blocks_is_refused_in_words(tmp_path: Path) -> None:
@@ -206,7 +207,7 @@ def test_a_network_without_blocks_is_refused_in_words(tmp_path: Path) -> None:
     with live(settings_for(path)) as running:
         answer = Service(running, path).ask(png(), x=1, y=1, sigma=25)
     assert answer.status_code == 422
-    assert answer.json()["detail"] == "The model n3net has no N3 block here, so it averages no patches."
+    assert answer.json()["detail"] == "The model n3unet has no N3 block here, so it averages no patches."
 
 
 def test_sigma_must_suit_the_model(service: Service) -> None:
@@ -226,7 +227,7 @@ def test_positions_follow_the_orientation_of_the_picture(service: Service) -> No
 
 
 def test_a_large_picture_costs_no_more_than_a_crop(service: Service) -> None:
-    before = service.live.metric("denoise_pixels_total", model="n3net", device="cpu")
+    before = service.live.metric("denoise_pixels_total", model="n3unet", device="cpu")
     service.found(png_of(levels(1500, 1600)), x=800, y=700, sigma=25)
     crop = service.denoiser().info.blocks[0].side ** 2
-    assert 0 < service.live.metric("denoise_pixels_total", model="n3net", device="cpu") - before <= crop
+    assert 0 < service.live.metric("denoise_pixels_total", model="n3unet", device="cpu") - before <= crop

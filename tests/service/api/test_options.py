@@ -23,7 +23,7 @@ def refusal(options: type[BaseModel], fields: Mapping[str, str]) -> tuple[str, o
     ("options", "name", "rule"),
     [
         (DenoiseOptions, "sigma", "a number of at least 0 or auto"),
-        (DenoiseOptions, "model", "auto, n3net, n3unet, photo, dncnn or nlm"),
+        (DenoiseOptions, "model", "auto, n3unet, n3net, photo, dncnn or nlm"),
         (DenoiseOptions, "color", "gray or rgb"),
         (DenoiseOptions, "strength", "a number from 0 to 1"),
         (DenoiseOptions, "luma_strength", "a number from 0 to 1"),

@@ -65,12 +65,12 @@ def test_noise_that_is_not_white_gets_the_model_for_photographs(
 
 def test_white_noise_gets_the_model_for_white_noise(service: Live, white: bytes) -> None:
     answer = service.denoise(white, sigma="auto", color="rgb")
-    assert answer.headers["x-model"] == "n3net"
+    assert answer.headers["x-model"] == "n3unet"
     assert float(answer.headers["x-sigma"]) == pytest.approx(20, rel=0.1)
 
 
 def test_a_sigma_that_is_given_gets_the_default_model(service: Live, soft: bytes) -> None:
-    assert service.denoise(soft, sigma=10, color="rgb").headers["x-model"] == "n3net"
+    assert service.denoise(soft, sigma=10, color="rgb").headers["x-model"] == "n3unet"
     assert service.denoise(soft, sigma=10, color="rgb", model="photo").headers["x-model"] == "photo"
 
 

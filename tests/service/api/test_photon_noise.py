@@ -116,7 +116,7 @@ def test_other_requests_have_no_photon_noise(service: Live) -> None:
 @pytest.mark.parametrize("model", ["auto", "n3net", "photo", "dncnn", "nlm"])
 def test_every_model_denoises_it(service: Live, model: str) -> None:
     answer = denoise(service, png16(counts()), model=model)
-    assert answer.headers["x-model"] == ("n3net" if model == "auto" else model)
+    assert answer.headers["x-model"] == ("n3unet" if model == "auto" else model)
     assert error(planes(answer)[0] * 65535) < 0.5 * error(counts())
 
 

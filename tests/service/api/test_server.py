@@ -123,7 +123,7 @@ def test_a_client_that_hangs_up_gives_its_place_back(weights: Path) -> None:
             gate.wait()
         wait_for(lambda: not service.engine.busy)
         gate.open()
-        wait_for(lambda: service.metric("denoise_jobs_total", model="n3net", outcome="cancelled") == 1)
+        wait_for(lambda: service.metric("denoise_jobs_total", model="n3unet", outcome="cancelled") == 1)
         assert service.denoise(png(16, 40)).status_code == 200
         assert gate.strips == [160]
 
@@ -187,11 +187,11 @@ def test_a_client_that_asks_first_is_refused_before_it_sends(service: Live) -> N
 
 
 def test_a_client_gone_amid_its_body_is_no_failure(service: Live) -> None:
-    before = service.metric("denoise_jobs_total", model="n3net", outcome="cancelled")
+    before = service.metric("denoise_jobs_total", model="n3unet", outcome="cancelled")
     with connect(service) as connection:
         connection.sendall(b"POST /v1/denoise?sigma=5 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
-    wait_for(lambda: service.metric("denoise_jobs_total", model="n3net", outcome="cancelled") > before)
-    assert service.metric("denoise_jobs_total", model="n3net", outcome="internal") == 0
+    wait_for(lambda: service.metric("denoise_jobs_total", model="n3unet", outcome="cancelled") > before)
+    assert service.metric("denoise_jobs_total", model="n3unet", outcome="internal") == 0
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_client_that_does_not_read_its_answer_is_cut_off(weights: Path, more: 
             connection.connect(("127.0.0.1", service.port))
             head = f"POST /v1/denoise?sigma=5&format=bmp HTTP/1.1\r\nHost: x\r\n{more}Content-Length: {len(body)}\r\n\r\n"
             connection.sendall(head.encode() + body + (b"" if more else b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"))
-            wait_for(lambda: service.metric("denoise_jobs_total", model="n3net", outcome="ok") == 1)
+            wait_for(lambda: service.metric("denoise_jobs_total", model="n3unet", outcome="ok") == 1)
             wait_for(lambda: not service.server.server_state.connections)
 
 

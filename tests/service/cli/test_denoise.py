@@ -161,3 +161,16 @@ def test_a_mask_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
         assert done.exit_code == 2
         assert "one input file" in " ".join(done.output.replace("│", " ").split())
     assert denoise(source, "-o", tmp_path / "out", "--mask", tmp_path / "missing.png").exit_code == 2
+
+
+@pytest.mark.parametrize("model", ["n3net", "nlm"])
+def test_weights_together_with_a_model_that_has_its_own_are_an_error(weights: Path, tmp_path: Path, model: str) -> None:
+    source = save(tmp_path / "noisy.png", picture())
+    command = ["denoise", str(source), "-o", str(tmp_path / "out"), "--sigma", "25", "--weights", str(weights)]
+    done = CliRunner().invoke(app, [*command, "--model", model])
+    assert done.exit_code == 2
+    assert f"cannot replace those of {model}, only those of the default model, n3unet" in done.output
+    assert not (tmp_path / "out").exists()
+    for allowed in ("auto", "n3unet"):
+        done = CliRunner().invoke(app, [*command, "--force", "--model", allowed])
+        assert done.exit_code == 0, done.output

@@ -66,6 +66,7 @@ def test_the_command_says_what_is_wrong(folder: Path, weights: Path) -> None:
         ([str(folder), "--weights", "nothing"], "no weights"),
         ([str(folder / "no"), "--weights", str(weights)], "not a folder"),
         ([str(folder), "--weights", str(weights), "--sigma", "90"], "between 0 and 75"),
+        ([str(folder), "--weights", str(weights), "--model", "n3net"], "cannot replace those of n3net"),
     ):
         done = CliRunner().invoke(app, ["evaluate", *arguments])
         assert done.exit_code == 2

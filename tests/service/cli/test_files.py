@@ -19,7 +19,7 @@ from service.denoising.pipeline import DenoisingOptions, Pass
 from service.imaging.picture import DecodeLimits, Format, Plane
 from tests.support.passes import sigma_of
 
-MODEL = ModelInfo("n3net", "n3net", "ab" * 32, {}, (0.0, 75.0), "cpu", "CPU", "float32", None)
+MODEL = ModelInfo("n3unet", "n3unet", "ab" * 32, {}, (0.0, 75.0), "cpu", "CPU", "float32", None)
 
 
 def half_as_bright(each: Pass, progress: Progress) -> Plane:
@@ -134,7 +134,7 @@ def test_the_command_does_a_folder_and_says_what_failed(folder: Path, tmp_path: 
     assert f"FAILED {folder / 'cut.png'}: The file is damaged or truncated." in result.output
     assert f"FAILED {folder / 'empty.jpg'}" in result.output
     assert np.allclose(pixels(out / "a.png"), 100, atol=6)
-    assert "model=n3net sigma=25 weights=sha256:" in opened(out / "a.png").info["Software"]
+    assert "model=n3unet sigma=25 weights=sha256:" in opened(out / "a.png").info["Software"]
 
 
 def test_the_command_reads_standard_input_and_writes_standard_output() -> None:

@@ -123,7 +123,7 @@ def test_its_weights_are_listed_but_do_nothing_else(stereo: tuple[Path, Path], t
     sha256 = load_weights("correspondences").sha256
     assert f"correspondences  matches of two pictures  sha256 {sha256}" in listed
     assert "correspondences" not in method_names()
-    denoise = ["denoise", str(stereo[0]), "-o", str(tmp_path / "out.png"), "--model", "n3net", "--weights", "correspondences"]
+    denoise = ["denoise", str(stereo[0]), "-o", str(tmp_path / "out.png"), "--model", "n3unet", "--weights", "correspondences"]
     train = ["train", str(stereo[0].parent), "-o", str(tmp_path / "run"), "--from", "correspondences", "--steps", "1"]
     for command, message in ((denoise, "classify matches and cannot denoise"), (train, "sees no images")):
         done = CliRunner().invoke(app, command)

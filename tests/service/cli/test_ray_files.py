@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 def options(weights: Path) -> DenoiserOptions:
     return DenoiserOptions(
-        "n3net",
+        "n3unet",
         str(weights),
         "cpu",
         "float32",

@@ -16,7 +16,7 @@ def test_list_and_show_name_the_shipped_weights() -> None:
     sha256 = load_weights().sha256
     listed = CliRunner().invoke(app, ["weights", "list"])
     assert listed.exit_code == 0
-    assert f"n3net  sigma 0 to 75  sha256 {sha256}" in listed.stdout
+    assert f"n3unet  sigma 0 to 75  sha256 {sha256}" in listed.stdout
     shown = json.loads(CliRunner().invoke(app, ["weights", "show"]).stdout)
     assert (shown["sha256"], shown["config"]["k"]) == (sha256, 7)
     assert CliRunner().invoke(app, ["weights", "show", "absent"]).exit_code == 2

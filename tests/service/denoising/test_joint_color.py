@@ -1,5 +1,6 @@
 """A network that denoises the three channels of an RGB picture together: what it sees, and what is reported."""
 
+import base64
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from models.model_info import ModelInfo
 from models.neighbors.neighborhood import NeighborQuery
 from models.steps import run_through
 from models.weights import files as weights
-from models.weights.files import save_weights
+from models.weights.files import load_weights, save_weights
 from service.denoising.estimation import PlaneSigma
 from service.denoising.evaluation_job import EvaluationJob
 from service.denoising.job import DenoisingJob, OutputOptions, run
@@ -28,6 +29,7 @@ from tests.support.passes import denoise_with, sigma_of
 
 RANGE = (0.0, 75.0)
 LIMITS = DecodeLimits(pixels=1 << 20)
+JSON = {"Accept": "application/json"}
 
 
 def rgb(height: int = 12, width: int = 9, noise: float = 0.0) -> Picture:
@@ -140,6 +142,41 @@ def test_the_service_answers_in_color_with_the_color_weights() -> None:
     assert hashes == [cards["n3unet"]["weights_sha256"], cards["n3unet"]["color_weights_sha256"]]
     assert cards["n3net"]["color_weights_sha256"] is None
     assert [answer.headers["x-model"] for answer in answers] == ["n3unet", "n3unet"]
+
+
+@pytest.mark.usefixtures("color_weights")
+def test_the_default_model_is_the_one_with_color_weights() -> None:
+    data = png(rgb(40, 44, noise=0.1))
+    with live(settings_for("default")) as service:
+        answers = [
+            service.client.post("/v1/denoise", content=data, params={"color": "rgb", "sigma": 25, **model}, headers=JSON).json()
+            for model in ({}, {"model": "n3unet"})
+        ]
+    assert answers[0] == answers[1]
+    assert [each["plane"] for each in answers[0]["sigmas"]] == ["rgb"]
+
+
+def test_other_weights_denoise_color_as_luma_and_differences(color_weights: Path, tmp_path: Path) -> None:
+    other, mine = random_unet(7), tmp_path / "mine" / "n3unet.safetensors"
+    mine.parent.mkdir()
+    save_weights(mine, other.config, other.state, other.sigma_range, {})
+    data = png(rgb(40, 44, noise=0.1))
+    with live(settings_for(mine)) as service:
+        answer = service.client.post("/v1/denoise", content=data, params={"color": "rgb", "sigma": 25}, headers=JSON).json()
+        cards = {card["name"]: card for card in service.client.get("/v1/models").json()["models"]}
+    assert (color_weights / "n3unet-color.safetensors").is_file()
+    assert cards["n3unet"]["color_weights_sha256"] is None
+    assert answer["weights_sha256"] == cards["n3unet"]["weights_sha256"] == load_weights(mine).sha256
+    assert [each["plane"] for each in answer["sigmas"]] == ["luma", "red-blue", "magenta-green"]
+    denoiser = Denoiser.load(mine, device="cpu", dtype="float32")
+
+    def denoise(each: Pass) -> Plane:
+        denoised: Plane = denoiser.denoise(torch.from_numpy(each.plane), sigma_of(each)).numpy()
+        return denoised
+
+    options = DenoisingOptions(25, "rgb")
+    expected = run(DenoisingJob(data, None, denoiser.info, options, OutputOptions("png"), LIMITS), denoise)
+    assert base64.b64decode(answer["image"]) == expected.file
 
 
 @pytest.mark.usefixtures("color_weights")

@@ -50,7 +50,7 @@ async def running(weights: Path, script: Callable[[Strip], object] = lambda _: N
     async with asyncio.timeout(PATIENCE):
         while engine.trouble is not None:  # noqa: ASYNC110, the compute thread sets no asyncio event
             await asyncio.sleep(0.001)
-    for model, value in (("n3net", 10_000), ("nlm", 100_000)):
+    for model, value in (("n3unet", 10_000), ("nlm", 100_000)):
         engine.throughput_of(model).best = None
         engine.throughput_of(model).start_again(1e9, 1e9 / value)
     try:

@@ -42,7 +42,7 @@ def backend(weights: Path, upscaler: Upscaler, errors: list[str] | None = None) 
 
 def test_it_is_one_of_the_models_and_can_be_timed(weights: Path, upscaling_weights: Path) -> None:
     loaded = backend(weights, Upscaler.load(upscaling_weights, "cpu", "float32"))
-    assert [*loaded.models] == ["n3net", UPSCALE_MODEL]
+    assert [*loaded.models] == ["n3unet", UPSCALE_MODEL]
     pixels, seconds = loaded.time_pass(UPSCALE_MODEL)
     assert pixels == USUAL_PIXELS
     assert seconds > 0

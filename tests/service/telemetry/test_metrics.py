@@ -79,7 +79,7 @@ def seen(weights: Path) -> Iterator[Seen]:
         gate.open()
         wait_for(lambda: service.metric("denoise_event_loop_lag_seconds_count"))
         service.engine.drain()
-        wait_for(lambda: service.metric("denoise_jobs_total", model="n3net", outcome="ok") == 2)
+        wait_for(lambda: service.metric("denoise_jobs_total", model="n3unet", outcome="ok") == 2)
         yield Seen(half_done, read(service.client.get("/metrics").text))
 
 
@@ -127,11 +127,11 @@ def test_the_queue_is_measured_while_it_exists(seen: Seen) -> None:
 
 def test_every_request_is_counted_under_its_labels(seen: Seen) -> None:
     for outcome, jobs in (("ok", 2), ("client_error", 1), ("device_error", 1), ("rejected", 1)):
-        assert seen.value("denoise_jobs_total", model="n3net", outcome=outcome) == jobs
+        assert seen.value("denoise_jobs_total", model="n3unet", outcome=outcome) == jobs
     assert seen.value("denoise_rejections_total", reason="queue-full") == 1
     assert seen.value("denoise_input_rejections_total", reason="unsupported-format") == 1
     assert seen.value("denoise_device_errors_total", kind="out_of_memory") == 2
-    assert seen.value("denoise_pixels_total", model="n3net", device="cpu") == 48 * 40 + 32 * 32
+    assert seen.value("denoise_pixels_total", model="n3unet", device="cpu") == 48 * 40 + 32 * 32
     small = 32 * 32  # 16 x 24 pixels, whose sides the limits count as 32
     assert seen.value("denoise_input_pixels_sum") == 2 * 48 * 40 + 32 * 32 + small
     noisy, denoised = (seen.value("denoise_psnr_decibels_sum", kind=kind) for kind in ("noisy", "denoised"))

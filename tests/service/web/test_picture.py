@@ -40,7 +40,7 @@ def test_a_picture_is_denoised_measured_and_downloaded(visited: Visit, service: 
     visited.page.set_input_files("#reference", tmp_path / "clean.png")
     apply(visited)
     figures = visited.page.locator("#figures")
-    for text in ("σ 40.0", "300 × 200", "PSNR", "SSIM", "n3net"):
+    for text in ("σ 40.0", "300 × 200", "PSNR", "SSIM", "n3unet"):
         expect(figures).to_contain_text(text)
     assert visited.page.locator("#after").evaluate("image => image.naturalWidth") == 300
     path = download(visited, tmp_path)
@@ -79,7 +79,7 @@ def test_a_picture_that_browsers_cannot_show_takes_one_computation(
     samples = np.random.default_rng(0).integers(80, 170, (64, 72, 3), dtype=np.uint8)
 
     def computed() -> float:
-        return service.metric("denoise_pixels_total", model="n3net", device="cpu")
+        return service.metric("denoise_pixels_total", model="n3unet", device="cpu")
 
     before = computed()
     service.denoise(png(64, 72, 3), color="rgb")
