@@ -165,7 +165,8 @@ def removed(file: PurePath) -> bool:
     """Tell whether the Dockerfile removes a file of an installed package."""
     top, sub = (*file.parts, "", "")[:2]
     in_torch = top == "torch" and sub in ("include", "test", "bin") and file.name != "torch_shm_manager"
-    return "tests" in file.parts[:-1] or in_torch
+    samples = (top, sub) == ("skimage", "data") and not file.suffix.startswith(".py")
+    return "tests" in file.parts[:-1] or in_torch or samples or file.suffix == ".pyx"
 
 
 def installed_bytes(name: str) -> int:
