@@ -242,6 +242,7 @@ def main() -> None:
     parser.add_argument("--white", default="n3unet", help="model for white noise to compare with")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the report")
     arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)  # at once, because the measurement takes long
     files = [path for path in image_files(arguments.folder) if not arguments.only or path.stem in arguments.only]
     images = [unit(read_rgb8(path)) for path in files]
     grays = [unit(read_rgb8(path))[:1] for path in image_files(arguments.gray)] if arguments.gray else []
