@@ -58,7 +58,7 @@ class RawUpload:
         """Split the body into its parts. A body that is not a form is the image, whatever its content type.
 
         Raises:
-            BadRequest: If the form is malformed, has no boundary or too many parts, or there is no image.
+            BadRequest: If the form is malformed, has no boundary or too many parts, there is no image, or a file is empty.
             InvalidParameter: If an option or a file is given twice.
         """
         media_type, parameters = parse_options_header(self.content_type)
@@ -81,6 +81,8 @@ class RawUpload:
             raise InvalidParameter("Give each option and file once, in the query or in the form.", parameters=twice)
         if not by_name.get("image"):
             raise BadRequest("Send the image as the body, or as the field image of a multipart form.")
+        if empty := [name for name, data in files if not data]:
+            raise BadRequest(f"The file {empty[0]} is empty.")
         return Upload(by_name["image"], by_name.get("reference"), by_name.get("mask"), fields)
 
 
@@ -103,7 +105,7 @@ async def read_body(request: Request, context: AppContext) -> RawUpload:
 
 
 def read_form(body: bytes, boundary: bytes, max_parts: int) -> list[tuple[str, bytes]]:
-    """Split a multipart form into its named parts, in order.
+    """Split a multipart form into its named parts, in order, without the files that were not chosen.
 
     Raises:
         BadRequest: If it is malformed, has too many parts, or a field other than a file is too long.
@@ -128,6 +130,7 @@ class _FormReader:
         self._header = b""
         self._value = b""
         self._name = ""
+        self._chosen = True
         self._data = bytearray()
 
     def callbacks(self) -> "MultipartCallbacks":
@@ -145,7 +148,7 @@ class _FormReader:
     def part_begin(self) -> None:
         if len(self.parts) >= self._max_parts:
             raise BadRequest(f"The limit is {self._max_parts} parts in a form.")
-        self._name, self._data = "", bytearray()
+        self._name, self._chosen, self._data = "", True, bytearray()
 
     def header_field(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]
@@ -155,7 +158,9 @@ class _FormReader:
 
     def header_end(self) -> None:
         if self._header.lower() == b"content-disposition":
-            self._name = parse_options_header(self._value)[1].get(b"name", b"").decode("utf-8", "replace")
+            parameters = parse_options_header(self._value)[1]
+            self._name = parameters.get(b"name", b"").decode("utf-8", "replace")
+            self._chosen = parameters.get(b"filename") != b""  # browsers send an empty part for a file that was not chosen
         self._header = self._value = b""
 
     def headers_finished(self) -> None:
@@ -168,7 +173,8 @@ class _FormReader:
         self._data += data[start:end]
 
     def part_end(self) -> None:
-        self.parts.append((self._name, bytes(self._data)))
+        if self._chosen or self._data:
+            self.parts.append((self._name, bytes(self._data)))
 
     def end(self) -> None:
         self.ended = True

@@ -200,6 +200,16 @@ def test_broken_forms_are_bad_requests(service: Live, body: bytes) -> None:
     problem(service.client.post("/v1/denoise", content=body, headers=headers), 400, "bad-request")
 
 
+@pytest.mark.parametrize("name", ["reference", "mask"])
+def test_an_empty_file_is_refused_but_one_that_was_not_chosen_is_not_there(service: Live, name: str) -> None:
+    answer = service.client.post("/v1/denoise", files={"image": png(), name: (f"{name}.png", b"")})
+    assert problem(answer, 400, "bad-request")["detail"] == f"The file {name} is empty."
+    form = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n' + png()
+    form += f'\r\n--b\r\nContent-Disposition: form-data; name="{name}"; filename=""\r\n\r\n\r\n--b--\r\n'.encode()
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    assert service.client.post("/v1/denoise", content=form, headers=headers).status_code == 200
+
+
 def test_an_option_given_twice_is_refused(service: Live) -> None:
     answer = service.client.post("/v1/denoise?sigma=5", files={"image": png()}, data={"sigma": "6"})
     problem(answer, 422, "invalid-parameter")
