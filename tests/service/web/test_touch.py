@@ -41,9 +41,7 @@ class Touched:
 
     def places(self, point: Point) -> Any:
         """Return which pixel of the denoised picture is at a point of the window, and the zoom, which both pictures share."""
-        found = self.page.evaluate(PLACE, point)
-        assert found, "both pictures are at the same place"
-        return found
+        return self.page.wait_for_function(PLACE, arg=point).json_value()  # the page draws them one after another
 
     def expect_at(self, point: Point, pixel: Point, zoom: int) -> None:
         expect(self.page.locator("#zoom")).to_have_text(f"{zoom} %")
