@@ -18,11 +18,12 @@ COPY requirements.lock ./
 # hadolint ignore=DL3013
 RUN pip install ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} "$(grep '^torch==' requirements.lock)"
 # Packages bring their own tests along, PyTorch also headers and test programs, scikit-image its sample pictures, and some packages
-# the sources of compiled modules. The service uses none of them.
+# the sources of compiled modules and stubs for type checkers. The service uses none of them.
 RUN find /opt/n3denoise -type d -name tests -prune -exec rm -r {} + \
  && find /opt/n3denoise/lib \( -path '*/torch/include/*' -o -path '*/torch/test/*' \
       -o -path '*/torch/bin/*' ! -name torch_shm_manager \
-      -o -path '*/skimage/data/*' -type f ! -name '*.py*' -o -name '*.pyx' \) -delete
+      -o -path '*/skimage/data/*' -type f ! -name '*.py*' -o -name '*.pyx' \
+      -o -path '*/torch/*.pyi' -o -path '*/numpy/*.pyi' \) -delete
 
 # A wheel, not an editable install, so that a missing weights file or page is noticed here. This downloads nothing.
 FROM packages AS build

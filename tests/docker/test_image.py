@@ -166,7 +166,8 @@ def removed(file: PurePath) -> bool:
     top, sub = (*file.parts, "", "")[:2]
     in_torch = top == "torch" and sub in ("include", "test", "bin") and file.name != "torch_shm_manager"
     samples = (top, sub) == ("skimage", "data") and not file.suffix.startswith(".py")
-    return "tests" in file.parts[:-1] or in_torch or samples or file.suffix == ".pyx"
+    stubs = top in ("torch", "numpy") and file.suffix == ".pyi"
+    return "tests" in file.parts[:-1] or in_torch or samples or stubs or file.suffix == ".pyx"
 
 
 def installed_bytes(name: str) -> int:
