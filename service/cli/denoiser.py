@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-import numpy as np
 import torch
 
 from models.images.noise import check_sigma
@@ -161,10 +160,7 @@ def is_gray(data: bytes, limits: DecodeLimits) -> bool:
         ServiceError: If the file is refused by its header or cannot be decoded.
     """
     image = codec.open_image(data, limits)
-    if not image.header.rgb:
-        return False
-    red, green, blue = image.decode().planes
-    return np.array_equal(red, green) and np.array_equal(green, blue)
+    return image.header.rgb and not image.decode().colored
 
 
 def pass_runner(method: Method, photo: Method | None = None) -> RunPass:

@@ -57,7 +57,7 @@ class DenoisingResult:
         file: The encoded picture.
         file_format: Its format.
         denoised: The picture before encoding, and how it was denoised.
-        model: The model that denoised it.
+        model: The model that denoised it, with the facts about the network that did.
         quality: Its quality, if there was a reference.
     """
 
@@ -222,7 +222,7 @@ class DenoisingJob:
         self._denoising, self._limits, self._photons = denoising, limits, photons
         self._runner = PassRunner[DenoisedPicture](stage)
         self._reference: Picture | None = None
-        self._choice = ModelChoice(model, photo, automatic) if photo else None
+        self._asked, self._choice = model, ModelChoice(model, photo, automatic) if photo else None
         self.header = self._image.header
         self.model = model.serving(rgb=self.header.rgb and denoising.color == "rgb")
         self.passes = count_passes(self.header, denoising, joint=self.model.channels == 3)
@@ -270,9 +270,8 @@ class DenoisingJob:
     def finish(self, denoised: Plane | None) -> DenoisingResult:
         """Take the last denoised plane, encode the picture with its metadata, and measure it."""
         result = self._runner.end(denoised)
-        model = self.model
-        if result.model and self._choice:
-            model = self._choice.photo.serving(rgb=result.noisy.rgb)
+        used = self._choice.photo if result.model and self._choice else self._asked
+        model = used.serving(rgb=result.noisy.colored)
         software = metadata.software_text(version(), model.name, result.sigma, model.weights_sha256)
         kept = metadata.prepared(result.picture.metadata, self.output.metadata, software)
         result = replace(result, picture=replace(result.picture, metadata=kept))

@@ -231,8 +231,7 @@ def _noise_factors(picture: Picture) -> list[float]:
     """Return the noise level of each plane that is denoised, in units of that of a channel."""
     if not picture.rgb:
         return [1.0] * picture.channels
-    red, green, blue = picture.planes[:3]
-    if np.array_equal(red, green) and np.array_equal(red, blue):
+    if not picture.colored:
         return [1.0, 0.0, 0.0]  # a gray picture: its channels have the same noise, which luma has too
     return [float(factor) for factor in color.NOISE]
 

@@ -188,3 +188,8 @@ class Picture:
     def width(self) -> int:
         """Pixels per row."""
         return int(self.planes.shape[2])
+
+    @property
+    def colored(self) -> bool:
+        """Whether it is RGB and its channels differ; RGB with equal channels is a gray picture."""
+        return self.rgb and not all(np.array_equal(self.planes[0], plane) for plane in self.planes[1:])

@@ -145,6 +145,23 @@ def test_the_service_answers_in_color_with_the_color_weights() -> None:
 
 
 @pytest.mark.usefixtures("color_weights")
+def test_the_weights_that_are_named_are_those_of_the_network_that_denoised() -> None:
+    """A gray picture in RGB is denoised by the network for gray pictures."""
+    colored = rgb(40, 44, noise=0.1)
+    gray = replace(colored, planes=np.repeat(colored.planes[:1], 3, axis=0))
+    with live(settings_for("default")) as service:
+        answers = [
+            service.client.post("/v1/denoise", content=png(picture), params={"model": "n3unet", "color": "rgb", "sigma": 25})
+            for picture in (colored, gray)
+        ]
+        cards = {card["name"]: card for card in service.client.get("/v1/models").json()["models"]}
+    expected = [cards["n3unet"][name] for name in ("color_weights_sha256", "weights_sha256")]
+    assert [answer.headers["x-weights-sha256"] for answer in answers] == expected
+    for answer, sha256 in zip(answers, expected, strict=True):
+        assert sha256 in Image.open(io.BytesIO(answer.content)).info["Software"]
+
+
+@pytest.mark.usefixtures("color_weights")
 def test_the_default_model_is_the_one_with_color_weights() -> None:
     data = png(rgb(40, 44, noise=0.1))
     with live(settings_for("default")) as service:
