@@ -14,6 +14,7 @@ from models.images.noise_level import WARNINGS as NOISE_WARNINGS
 from models.images.noise_level import NoiseEstimate, estimate_noise
 from models.images.photon_noise_level import WARNINGS as PHOTON_NOISE_WARNINGS
 from service.denoising.value_range import ValueRange, is_set_by_outliers, whole_range
+from service.errors import SigmaOutOfRange
 from service.imaging.codec import to_gray
 from service.imaging.picture import CONVERSIONS, Picture, Planes
 
@@ -74,6 +75,22 @@ class FoundNoise:
     model: str | None = None
     cells: NDArray[np.float64] | None = None
     share: float = 1.0
+
+
+def check_sigma(sigma: float, sigma_range: SigmaRange, span: float = 1.0) -> None:
+    """Check that a model was trained for a noise level that was given.
+
+    Args:
+        sigma: Standard deviation of the noise on the 0-255 scale.
+        sigma_range: Noise levels that the model was trained for, on this scale.
+        span: The range of the samples that the network sees as 0 to 1, which divides the noise.
+
+    Raises:
+        SigmaOutOfRange: If it was not.
+    """
+    least, most = sigma_range
+    if not (sigma >= least and sigma / span <= most):
+        raise SigmaOutOfRange(f"Sigma must be from {least:g} to {most:g}.", sigma_min=least, sigma_max=most)
 
 
 def noise_by_patches(picture: Picture, scale: ValueRange, sigma_range: SigmaRange, *, joint: bool) -> FoundNoise:

@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 
 from models.images.noise import noisy_planes
 from models.model_info import ModelInfo
+from service.denoising.estimation import check_sigma
 from service.denoising.job import PassRunner, Stage, untimed
 from service.denoising.pipeline import DenoisedPicture, DenoisingOptions, Pass, count_passes, denoise_picture
 from service.denoising.quality import Figures, figures
-from service.errors import SigmaOutOfRange
 from service.imaging import codec
 from service.imaging.picture import DecodeLimits, Metadata, Picture, Plane
 
@@ -61,9 +61,7 @@ class EvaluationJob:
             ServiceError: If the file is refused by its header.
         """
         assert denoising.sigma is not None
-        least, most = model.sigma_range
-        if not least <= denoising.sigma <= most:
-            raise SigmaOutOfRange(f"Sigma must be from {least:g} to {most:g}.", sigma_min=least, sigma_max=most)
+        check_sigma(denoising.sigma, model.sigma_range)
         self._image = codec.open_image(image, limits)
         self._denoising, self._sigma, self._seed = denoising, denoising.sigma, seed
         self._runner = PassRunner[DenoisedPicture](stage)

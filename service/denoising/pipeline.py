@@ -23,13 +23,13 @@ from service.denoising.estimation import (
     Level,
     PlaneSigma,
     SigmaRange,
+    check_sigma,
     estimated_planes,
     noise_by_patches,
     picture_warnings,
     plane_names,
 )
 from service.denoising.value_range import ValueRange, content_range, whole_range
-from service.errors import SigmaOutOfRange
 from service.imaging.codec import to_gray
 from service.imaging.picture import Header, Picture, Plane, Planes
 
@@ -204,9 +204,7 @@ def network_view(
         sigma, warnings, levels = found.estimate.sigma, found.estimate.warnings, [*found.levels]
     else:
         warnings = picture_warnings(picture, scale)
-        least, most = sigma_range
-        if not (sigma >= least and sigma / scale.span <= most):
-            raise SigmaOutOfRange(f"Sigma must be from {least:g} to {most:g}.", sigma_min=least, sigma_max=most)
+        check_sigma(sigma, sigma_range, scale.span)
         factors = [1.0] if joint else _noise_factors(picture)
         levels = [sigma / scale.span / 255 * factor if factor else None for factor in factors]
     if scale.is_unit:

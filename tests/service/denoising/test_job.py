@@ -160,7 +160,7 @@ def test_an_evaluation_adds_the_noise_of_its_seed() -> None:
 
 
 def test_an_evaluation_refuses_a_sigma_that_the_model_does_not_know() -> None:
-    with pytest.raises(SigmaOutOfRange):
+    with pytest.raises(SigmaOutOfRange, match="from 0 to 75"):
         EvaluationJob(encode(picture()), MODEL, DenoisingOptions(80), 0, LIMITS)
 
 
