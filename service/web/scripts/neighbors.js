@@ -4,7 +4,7 @@ import { ask } from "./api.js";
 import { by, element, enable, onPress, say } from "./dom.js";
 import { crop } from "./images.js";
 import { current, events } from "./pictures.js";
-import { denoising } from "./settings.js";
+import { denoising, events as settings } from "./settings.js";
 import { pixelAt, regionAround } from "./stage.js";
 import { noisyImage } from "./view.js";
 
@@ -16,6 +16,7 @@ const WITH_NEIGHBORS = ["n3unet", "n3net", "photo"];
 const SVG = "http://www.w3.org/2000/svg";
 let found = null; // the answer of the service, and where its crop begins
 let index = 0;
+let offered = null; // the model whose blocks are offered
 let controller = new AbortController();
 
 const on = () => by("neighbors").getAttribute("aria-pressed") === "true";
@@ -31,7 +32,9 @@ async function look(x, y) {
   by("neighbors-about").textContent = "Looking for the neighbors …";
   try {
     const region = regionAround(SIDE, { x, y }, STEP);
-    const query = new URLSearchParams({ x: x - region.x, y: y - region.y, block: by("neighbor-block").value, ...treatment() });
+    const { photons, ...options } = treatment();
+    offerBlocksOf(options.model);
+    const query = new URLSearchParams({ x: x - region.x, y: y - region.y, block: by("neighbor-block").value, ...options });
     const body = new FormData();
     body.append("image", await crop(image, region));
     const answer = await ask(`/v1/neighbors?${query}`, {
@@ -41,7 +44,7 @@ async function look(x, y) {
       headers: { Accept: "application/json" },
       onwait: (sentence) => { by("neighbors-about").textContent = sentence; },
     });
-    found = { ...(await answer.json()), left: region.x, top: region.y };
+    found = { ...(await answer.json()), left: region.x, top: region.y, photons };
     index = Math.min(index, found.neighbors.length - 1);
     offerBlocks(found.blocks);
     showNeighbor();
@@ -52,31 +55,42 @@ async function look(x, y) {
   }
 }
 
-/** Return the model and the noise level to look with: those of the result or, before there is one, those of the settings. */
+/**
+ * Return the model and the noise level to look with: those of the result or, before there is one, those of the settings. Also
+ * return whether the noise is that of photons, which the service does not take into account for neighbors.
+ */
 function treatment() {
-  const { figures } = current();
-  const { sigma, model } = denoising();
+  const figures = current()?.figures;
+  const { sigma, model, noise } = denoising();
   const used = model === "auto" && figures ? figures.model : model;
   return {
     model: WITH_NEIGHBORS.includes(used) ? used : WITH_NEIGHBORS[0],
     sigma: sigma === "auto" && figures && used !== "photo" ? figures.sigma : sigma, // the noise of a photograph has no single level
+    photons: noise === "poisson",
   };
+}
+
+/** Offer only the first block, which all models have, if the model has changed. Its first answer says how many it has. */
+function offerBlocksOf(model) {
+  if (model !== offered) offerBlocks(1);
+  offered = model;
 }
 
 function offerBlocks(count) {
   const select = by("neighbor-block");
   if (select.options.length === count) return;
+  const chosen = Math.min(select.value, count);
   select.replaceChildren(...Array.from({ length: count }, (_, block) => element("option", { value: block + 1, textContent: block + 1 })));
-  select.value = found.block;
+  select.value = chosen;
 }
 
 function showNeighbor() {
-  const { neighbors, temperature, sigma, block, patch_size: side, query, left, top } = found;
+  const { neighbors, temperature, sigma, block, patch_size: side, query, left, top, photons } = found;
   const { candidates } = neighbors[index];
   const strongest = candidates[0].weight;
   by("neighbors-about").textContent =
     `Neighbor ${index + 1} of ${neighbors.length} in block ${block}: a weighted mean of ${candidates.length} patches. ` +
-    `Temperature ${temperature.toPrecision(3)}, noise level ${sigma.toFixed(1)}.`;
+    `Temperature ${temperature.toPrecision(3)}, noise level ${sigma.toFixed(1)}.${photons ? " Photon noise is not taken into account here." : ""}`;
   enable(by("neighbor-back"), index > 0);
   enable(by("neighbor-next"), index < neighbors.length - 1);
   by("neighbor-weights").replaceChildren(
@@ -148,7 +162,14 @@ export function setUpNeighbors() {
     const { naturalWidth, naturalHeight } = noisyImage() || { naturalWidth: 1, naturalHeight: 1 };
     look(Math.min(by("neighbor-x").valueAsNumber, naturalWidth - 1), Math.min(by("neighbor-y").valueAsNumber, naturalHeight - 1));
   });
-  by("neighbor-block").addEventListener("input", () => found && look(by("neighbor-x").valueAsNumber, by("neighbor-y").valueAsNumber));
+  const lookAgain = () => found && look(by("neighbor-x").valueAsNumber, by("neighbor-y").valueAsNumber);
+  by("neighbor-block").addEventListener("input", lookAgain);
+  settings.addEventListener("computation", () => {
+    const { model } = treatment();
+    if (model === offered) return;
+    offerBlocksOf(model);
+    lookAgain();
+  });
   onPress(by("neighbor-back"), () => step(-1));
   onPress(by("neighbor-next"), () => step(1));
   events.addEventListener("selected", () => clear(hint));

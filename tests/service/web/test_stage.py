@@ -182,3 +182,54 @@ def test_the_position_of_a_pixel_can_be_typed(page: Page) -> None:
     expect(page.locator("#neighbors-about")).to_contain_text("Neighbor 1 of")
     left = int(page.locator("#scene-after .overlay .query").get_attribute("x") or "")
     assert 1400 - 20 < left <= 1400
+
+
+def look(page: Page, x: int, y: int) -> None:
+    page.locator("#neighbor-x").fill(str(x))
+    page.locator("#neighbor-y").fill(str(y))
+    page.keyboard.press("Enter")
+
+
+def test_another_model_is_looked_at_in_its_first_block(page: Page) -> None:
+    about, block = page.locator("#neighbors-about"), page.locator("#neighbor-block")
+    page.click("#neighbors")
+    page.select_option("#model", "n3net")
+    look(page, 700, 30)
+    expect(block.locator("option")).to_have_count(2)
+    page.select_option("#neighbor-block", "2")
+    expect(about).to_contain_text("in block 2")
+    with page.expect_response("**/v1/neighbors?*model=n3unet*") as answer:
+        page.select_option("#model", "n3unet")
+    assert answer.value.json()["block"] == 1
+    expect(about).to_contain_text("in block 1")
+    expect(block.locator("option")).to_have_count(1)
+    expect(block).to_have_value("1")
+    page.select_option("#model", "auto")
+
+
+def test_a_block_is_forgotten_with_its_model_before_the_next_look(page: Page) -> None:
+    about, block = page.locator("#neighbors-about"), page.locator("#neighbor-block")
+    page.select_option("#model", "n3net")
+    page.click("#neighbors")
+    look(page, 700, 30)
+    expect(block.locator("option")).to_have_count(2)
+    page.select_option("#neighbor-block", "2")
+    expect(about).to_contain_text("in block 2")
+    page.click("#neighbors")
+    page.select_option("#model", "auto")
+    page.click("#neighbors")
+    expect(block).to_have_value("1")
+    look(page, 700, 30)
+    expect(about).to_contain_text("in block 1")
+
+
+def test_the_page_says_that_neighbors_ignore_photon_noise(page: Page) -> None:
+    about = page.locator("#neighbors-about")
+    page.click("#neighbors")
+    look(page, 700, 30)
+    expect(about).to_contain_text("Neighbor 1 of")
+    expect(about).not_to_contain_text("Photon noise")
+    page.check("#photons")
+    look(page, 700, 30)
+    expect(about).to_contain_text("Photon noise is not taken into account")
+    page.check("#by-hand")
