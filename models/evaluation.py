@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,17 +47,42 @@ class Score:
         return plain_values(self)
 
 
+Measure = Callable[[Method, Path, float, int, bool], tuple[float, ...]]
+"""Adds noise to an image file, of a sigma on the 0-255 scale and from a seed, and measures the method, also with the ensemble if
+that is wanted. Returns the fields of a `Score` from `psnr_noisy` on."""
+
+
+def measure_gray(method: Method, path: Path, sigma: float, seed: int, ensemble: bool) -> tuple[float, ...]:
+    """Measure a method on an image, gray or color; `models.images.files.read_gray8` converts color to gray. See `Measure`."""
+    clean = read_gray(path)
+    noisy = add_noise(clean, sigma / 255, seed)
+    begin = time.perf_counter()
+    denoised = method.denoise(noisy, sigma / 255)
+    seconds = time.perf_counter() - begin
+    figures = (psnr(noisy, clean), psnr(denoised, clean), ssim(denoised, clean), seconds)
+    if not ensemble:
+        return figures
+    mean = self_ensemble(partial(method.denoise, sigma=sigma / 255), noisy)
+    return (*figures, psnr(mean, clean), ssim(mean, clean))
+
+
 def evaluate_folder(
-    method: Method, folder: Path | str, sigmas: Sequence[float], seeds: int = 1, ensemble: bool = False
+    method: Method,
+    folder: Path | str,
+    sigmas: Sequence[float],
+    seeds: int = 1,
+    ensemble: bool = False,
+    measure: Measure = measure_gray,
 ) -> Iterator[Score]:
     """Denoise every image of a folder at every noise level, with the noise of every seed.
 
     Args:
         method: The method to evaluate.
-        folder: Images, gray or color. `models.images.files.read_gray8` converts color to gray.
+        folder: The images.
         sigmas: Noise levels on the 0-255 scale.
         seeds: Number of draws of the noise.
         ensemble: Whether to also measure the mean over all eight flips and rotations, at eight times the cost.
+        measure: Measures one image.
 
     Yields:
         The scores, ordered by image name, then by noise level, then by seed.
@@ -68,19 +93,9 @@ def evaluate_folder(
     for sigma in sigmas:
         check_sigma(sigma, method.info.sigma_range)
     for index, path in enumerate(image_files(folder)):
-        clean = read_gray(path)
         for sigma in sigmas:
             for seed in range(seeds):
-                noisy = add_noise(clean, sigma / 255, seed + index)
-                begin = time.perf_counter()
-                denoised = method.denoise(noisy, sigma / 255)
-                seconds = time.perf_counter() - begin
-                score = (psnr(noisy, clean), psnr(denoised, clean), ssim(denoised, clean), seconds)
-                if ensemble:
-                    denoised = self_ensemble(partial(method.denoise, sigma=sigma / 255), noisy)
-                    yield Score(path.name, sigma, seed, *score, psnr(denoised, clean), ssim(denoised, clean))
-                else:
-                    yield Score(path.name, sigma, seed, *score)
+                yield Score(path.name, sigma, seed, *measure(method, path, sigma, seed + index, ensemble))
 
 
 def mean_scores(scores: Sequence[Score]) -> dict[float, dict[str, float]]:

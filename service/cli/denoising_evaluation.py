@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from rich.table import Table
 
-from models.evaluation import Score, evaluate_folder, mean_scores, report
+from models.evaluation import Score, evaluate_folder, mean_scores, measure_gray, report
 from models.methods import Method
-from service.cli.color_evaluation import evaluate_color_folder
+from service.cli.color_evaluation import measure_color
 
 _PAPER_SIGMAS = (25.0, 50.0, 70.0)
 _ENSEMBLE_COLUMNS = ("ensemble dB", "ensemble SSIM")
@@ -24,12 +24,12 @@ class DenoisingEvaluation:
         lowest, highest = method.info.sigma_range
         self._sigmas = sigmas or ([lowest] if lowest == highest else [*_PAPER_SIGMAS])
         self._method, self._seeds, self._ensemble = method, seeds, ensemble
-        self._evaluate = evaluate_folder if color == "gray" else evaluate_color_folder
+        self._measure = measure_gray if color == "gray" else measure_color
         self.per_image = len(self._sigmas) * seeds
 
     def scores(self, folder: Path) -> Iterator[Score]:
         """Measure the images of a folder."""
-        return self._evaluate(self._method, folder, self._sigmas, self._seeds, self._ensemble)
+        return evaluate_folder(self._method, folder, self._sigmas, self._seeds, self._ensemble, self._measure)
 
     def image_table(self, folder: str, scores: Sequence[Score]) -> Table:
         """Return a table with a row for each score."""
