@@ -8,7 +8,8 @@ from service.api.negotiation import Accepted
 from service.api.schemas import DenoiseOptions
 from service.api.upload import Upload
 from service.denoising.blending import Blend
-from service.denoising.job import DenoisingJob, DenoisingResult, OutputOptions
+from service.denoising.denoising_job import DenoisingJob, DenoisingResult
+from service.denoising.job import OutputOptions
 from service.denoising.photon_counts import photon_options
 from service.denoising.pipeline import DenoisingOptions
 from service.settings import AUTO, DEFAULT_MODEL, PHOTO_MODEL

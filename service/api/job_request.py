@@ -18,7 +18,7 @@ from service.api.upload import Upload
 from service.api.upscale_rendering import upscale_headers, upscaled_figures
 from service.api.upscale_schemas import UpscaleOptions
 from service.api.upscaling_request import note_upscaled, upscaling_job
-from service.denoising.job import DenoisingJob
+from service.denoising.denoising_job import DenoisingJob
 from service.denoising.upscaling_job import UpscalingJob, enlarged_header
 from service.imaging.picture import Depth, Header
 from service.jobs.result import reserved_bytes

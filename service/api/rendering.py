@@ -22,9 +22,9 @@ from service.api.schemas import (
     PlaneLevel,
     Warned,
 )
+from service.denoising.denoising_job import DenoisingResult
 from service.denoising.estimation import WARNINGS, PlaneSigma
 from service.denoising.evaluation_job import EvaluationResult
-from service.denoising.job import DenoisingResult
 from service.denoising.noise_job import NoiseResult
 from service.denoising.photographs import channel_levels
 from service.denoising.quality import Figures, gain

@@ -12,7 +12,8 @@ from models.inference.photo import Photo
 from models.methods import Method, load_method, method_names
 from models.model_info import ModelInfo
 from service.cli.files import Progress, RunPass, estimate_notes, run_passes, suffix_of
-from service.denoising.job import DenoisingJob, DenoisingResult, OutputOptions
+from service.denoising.denoising_job import DenoisingJob, DenoisingResult
+from service.denoising.job import OutputOptions
 from service.denoising.photon_counts import PhotonOptions
 from service.denoising.pipeline import DenoisingOptions, Pass
 from service.imaging import codec

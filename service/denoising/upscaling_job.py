@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from models.model_info import ModelInfo
 from service import version
-from service.denoising.job import OutputOptions, PassRunner, Stage, untimed
+from service.denoising.job import OutputOptions, PictureJob, Stage, untimed
 from service.denoising.photographs import ModelChoice
 from service.denoising.pipeline import DenoisingOptions, Pass
 from service.denoising.quality import Quality
@@ -46,13 +46,8 @@ class UpscalingResult:
         return self.upscaled.picture
 
 
-class UpscalingJob:
-    """Enlarge a picture, and measure the result against a reference if there is one. Making the job reads the headers only.
-
-    Attributes:
-        header: The header of the image.
-        output: What to write; may be changed until the job starts.
-    """
+class UpscalingJob(PictureJob[UpscaledPicture]):
+    """Enlarge a picture, and measure the result against a reference if there is one. Making the job reads the headers only."""
 
     def __init__(
         self,
@@ -80,14 +75,9 @@ class UpscalingJob:
         Raises:
             ServiceError: If a file is refused by its header, or the enlarged image has too many pixels.
         """
-        self._image = codec.open_image(image, limits)
-        self._reference_file = codec.open_image(reference, limits) if reference else None
-        self.model, self.output = model, output
-        self._upscaling, self._limits = upscaling, limits
-        self._runner = PassRunner[UpscaledPicture](stage)
-        self._reference: Picture | None = None
+        super().__init__(image, reference, output, limits, stage)
+        self.model, self._upscaling = model, upscaling
         self._choice = ModelChoice(model, photo, automatic=False) if photo else None
-        self.header = self._image.header
         enlarged = enlarged_header(self.header, upscaling.factor)
         if enlarged.counted_pixels > limits.pixels:
             raise TooManyPixels(
@@ -99,11 +89,6 @@ class UpscalingJob:
         self.network_pixels = self.passes * model.network_pixels(self.header.height, self.header.width)
         headers = [self.header, enlarged, *([self._reference_file.header] if self._reference_file else [])]
         self.held_pixels = sum(header.counted_pixels for header in headers)
-
-    @property
-    def default_format(self) -> Format:
-        """The format of the result unless another one is asked for."""
-        return self.header.output_format
 
     def start(self) -> Pass | None:
         """Decode the files, and return the first pass of the network.
@@ -121,14 +106,6 @@ class UpscalingJob:
             if self._choice and self._choice.estimates(picture, DenoisingOptions(self._upscaling.sigma)):
                 return self._runner.begin(enlarge_estimated(picture, self._upscaling, self._choice))
             return self._runner.begin(enlarge_picture(picture, self._upscaling, self.model.sigma_range))
-
-    def estimated(self, levels: Plane) -> Pass | None:
-        """Take the noise level map that the first pass asked for; return the next pass."""
-        return self._runner.estimated(levels)
-
-    def resume(self, denoised: Plane) -> Pass:
-        """Take the enlarged plane of a pass that is not the last and return the next pass."""
-        return self._runner.resume(denoised)
 
     def finish(self, denoised: Plane | None) -> UpscalingResult:
         """Take the last enlarged plane, encode the picture with its metadata, and measure it."""

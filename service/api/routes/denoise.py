@@ -16,7 +16,7 @@ from service.api.routes.jobs import accept_job
 from service.api.run_job import run_job
 from service.api.schemas import Denoised, DenoiseOptions
 from service.api.upload import Upload
-from service.denoising.job import DenoisingJob, DenoisingResult
+from service.denoising.denoising_job import DenoisingJob, DenoisingResult
 from service.imaging.picture import MEDIA_TYPES
 from service.settings import DEFAULT_MODEL
 from service.telemetry.request_record import current_record

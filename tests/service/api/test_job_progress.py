@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from service.api.job_clock import COMPUTING_SHARE
-from service.denoising.job import DenoisingJob
+from service.denoising.denoising_job import DenoisingJob
 from service.jobs.result import JobResult
 from tests.support.faulty import Gate, scripted
 from tests.support.jobs import create, ended, read_events, state_of

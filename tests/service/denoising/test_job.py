@@ -9,8 +9,9 @@ import pytest
 
 from models.model_info import ModelInfo
 from service.denoising.blending import Blend
+from service.denoising.denoising_job import DenoisingJob
 from service.denoising.evaluation_job import EvaluationJob
-from service.denoising.job import DenoisingJob, OutputOptions, run
+from service.denoising.job import OutputOptions, run
 from service.denoising.noise_job import NoiseJob
 from service.denoising.pipeline import DenoisingOptions, Pass
 from service.errors import InvalidParameter, MaskMismatch, ReferenceMismatch, SigmaOutOfRange, TooManyPixels, UnsupportedMode

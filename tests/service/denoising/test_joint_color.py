@@ -18,9 +18,10 @@ from models.neighbors.neighborhood import NeighborQuery
 from models.steps import run_through
 from models.weights import files as weights
 from models.weights.files import load_weights, save_weights
+from service.denoising.denoising_job import DenoisingJob
 from service.denoising.estimation import PlaneSigma
 from service.denoising.evaluation_job import EvaluationJob
-from service.denoising.job import DenoisingJob, OutputOptions, run
+from service.denoising.job import OutputOptions, run
 from service.denoising.pipeline import DenoisingOptions, Pass, count_passes, denoise_picture
 from service.imaging.picture import DecodeLimits, Picture, Plane
 from tests.support.live import live, settings_for

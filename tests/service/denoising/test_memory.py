@@ -18,7 +18,8 @@ import numpy as np
 import psutil
 from models.model_info import ModelInfo
 from service.denoising.blending import Blend
-from service.denoising.job import DenoisingJob, OutputOptions, run
+from service.denoising.denoising_job import DenoisingJob
+from service.denoising.job import OutputOptions, run
 from service.denoising.photon_counts import PhotonOptions
 from service.denoising.pipeline import DenoisingOptions
 from service.imaging.picture import DecodeLimits
@@ -76,7 +77,8 @@ import numpy as np
 import psutil
 import torch
 from models.inference.denoiser import Denoiser
-from service.denoising.job import DenoisingJob, OutputOptions, run
+from service.denoising.denoising_job import DenoisingJob
+from service.denoising.job import OutputOptions, run
 from service.denoising.pipeline import DenoisingOptions
 from service.imaging.codec import encode
 from service.imaging.picture import DecodeLimits, Picture
