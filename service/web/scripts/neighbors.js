@@ -3,6 +3,7 @@
 import { ask } from "./api.js";
 import { by, element, enable, onPress, say } from "./dom.js";
 import { crop } from "./images.js";
+import { drawOutlines, eraseOutlines, percent } from "./outlines.js";
 import { current, events } from "./pictures.js";
 import { denoising, events as settings } from "./settings.js";
 import { pixelAt, regionAround } from "./stage.js";
@@ -11,9 +12,7 @@ import { noisyImage } from "./view.js";
 const SIDE = 768; // pixels of the crop that is sent: more than the networks look at for one pixel
 const STEP = 120; // a multiple of the strides of all networks: with it, a crop has the same patches as the whole picture
 const LISTED = 8;
-const LABELED = 3;
 const WITH_NEIGHBORS = ["n3unet", "n3net", "photo"];
-const SVG = "http://www.w3.org/2000/svg";
 let found = null; // the answer of the service, and where its crop begins
 let index = 0;
 let offered = null; // the model whose blocks are offered
@@ -85,7 +84,7 @@ function offerBlocks(count) {
 }
 
 function showNeighbor() {
-  const { neighbors, temperature, sigma, block, patch_size: side, query, left, top, photons } = found;
+  const { neighbors, temperature, sigma, block, left, top, photons } = found;
   const { candidates } = neighbors[index];
   const strongest = candidates[0].weight;
   by("neighbors-about").textContent =
@@ -98,38 +97,15 @@ function showNeighbor() {
       element("li", {}, element("meter", { value: weight / strongest, "aria-hidden": "true" }), `${percent(weight)} at ${x + left}, ${y + top}`),
     ),
   );
-  for (const overlay of document.querySelectorAll(".overlay")) {
-    const outlines = candidates.filter(({ weight }) => weight > strongest / 50).reverse();
-    overlay.replaceChildren(
-      ...outlines.map((each) => outline(each, side, { left, top }, "neighbor", each.weight / strongest)),
-      outline(query, side, { left, top }, "query", 1),
-    );
-    overlay.nextElementSibling.replaceChildren(...candidates.slice(0, LABELED).map((each) => label(each, { left, top })));
-  }
+  drawOutlines(found, candidates);
 }
-
-function outline({ x, y }, side, { left, top }, name, opacity) {
-  const box = document.createElementNS(SVG, "rect");
-  const attributes = { x: x + left, y: y + top, width: side, height: side, class: name };
-  for (const [attribute, value] of Object.entries(attributes)) box.setAttribute(attribute, value);
-  box.style.opacity = 0.15 + 0.85 * opacity;
-  return box;
-}
-
-function label({ x, y, weight }, { left, top }) {
-  const made = element("span", { textContent: percent(weight) });
-  Object.assign(made.style, { left: `${x + left}px`, top: `${y + top}px` });
-  return made;
-}
-
-const percent = (weight) => `${(weight * 100).toFixed(weight < 0.1 ? 1 : 0)} %`;
 
 function clear(text) {
   found = null;
   index = 0;
   by("neighbors-about").textContent = text;
   by("neighbor-weights").replaceChildren();
-  for (const drawn of document.querySelectorAll(".overlay, .labels")) drawn.replaceChildren();
+  eraseOutlines();
   for (const id of ["neighbor-back", "neighbor-next"]) enable(by(id), false);
 }
 
