@@ -130,6 +130,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--read-noises", type=int, nargs="+", default=READ_NOISES, help="in electrons")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the report")
     arguments = parser.parse_args(words)
+    arguments.out.mkdir(parents=True, exist_ok=True)  # at once, because the measurement takes long
     images = [center(read_gray(path).numpy().astype(np.float64)) for path in image_files(arguments.folder)]
     lines = [
         "# Photon noise",

@@ -30,7 +30,7 @@ def measured_map(noise: Tensor) -> Tensor:
     Returns:
         (B, 2, H / CELL, W / CELL).
     """
-    variances = _cell_variances(noise)
+    variances = cell_variances(noise)
     reach = math.ceil(3 * BLUR)
     weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=noise.device) / BLUR) ** 2)
 
@@ -44,7 +44,7 @@ def measured_map(noise: Tensor) -> Tensor:
     return (smoothed(variances) / smoothed(torch.ones_like(variances))).sqrt()
 
 
-def _cell_variances(noise: Tensor) -> Tensor:
+def cell_variances(noise: Tensor) -> Tensor:
     """Return the mean square of noise in each cell.
 
     Args:

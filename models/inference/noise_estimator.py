@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.images.noise_map import CELL
-from models.networks.noise_level_net import CONTEXT_MULTIPLE, CONTEXT_REACH, LOCAL_REACH, NoiseLevelNet
+from models.networks.noise_level_net import CONTEXT_MULTIPLE, CONTEXT_REACH, NoiseLevelNet
 from models.weights.files import Weights, WeightsError
 
 TILE = 512
@@ -36,7 +36,8 @@ class NoiseEstimator:
             raise WeightsError(f"the weights {weights.name} are not those of a network that estimates noise")
         self.weights, self.device = weights, device
         self._network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._network.filters.to(dtype)
+        for part in (self._network.start, self._network.blocks, self._network.filters, self._network.separated):
+            part.to(dtype)
 
     def steps(self, noisy: Tensor) -> Generator[float, None, Tensor]:
         """Estimate the noise of a picture tile by tile.
@@ -72,7 +73,7 @@ class NoiseEstimator:
 
     def _local(self, noisy: Tensor, row: int, column: int, side: int) -> Tensor:
         """Return the features of a tile of cells, (F, h, w)."""
-        around = ceil(LOCAL_REACH / CELL)
+        around = ceil(self._network.config.local_reach / CELL)
         rows, columns = (
             _around(start, side, around, ceil(size / CELL)) for start, size in zip((row, column), noisy.shape[1:], strict=True)
         )

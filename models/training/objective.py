@@ -4,7 +4,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.images.noise_map import channel_level, measured_map
-from models.networks.noise_level_net import LEAST_VARIANCE
+from models.networks.noise_level_net import LEAST_VARIANCE, NoiseEstimate
 from models.training.recipe import LossKind
 
 LOSS_FLOOR = 1e-6  # a quarter of a gray level, squared; without it, log(MSE) would reward removing errors that nobody can see
@@ -27,19 +27,29 @@ def denoising_loss(kind: LossKind, denoised: Tensor, clean: Tensor, sigma: Tenso
     return (mse + floor).log().mean()
 
 
-def noise_level_loss(log_variances: Tensor, noise: Tensor) -> Tensor:
+SEPARATION = 0.1
+"""Weight of the separated noise in `noise_level_loss`."""
+
+
+def noise_level_loss(estimate: NoiseEstimate, noise: Tensor) -> Tensor:
     """Return the loss of estimated noise levels, a scalar: the Huber loss of their logarithms, of cells and of whole pictures.
 
     The true levels are those of the noise itself, smoothed over neighboring cells. Errors count by their ratio, and a cell where
     texture hides the noise cannot outweigh the others. The mean level of a picture counts as much as its cells do together: an
     estimate that is right for most cells can still be too high on average, because the mean is one of variances.
 
+    The noise of each pixel is a target too, with the loss of a denoiser up to a constant. It says far more than the levels do
+    about what is noise and what is texture.
+
     Args:
-        log_variances: Logarithm of the variances, (B, 2, h, w), see `NoiseLevelNet`.
+        estimate: What the network returned.
         noise: The true noise, (B, 3, H, W).
     """
     truth = (measured_map(noise).square() + LEAST_VARIANCE).log()
-    return _huber(log_variances, truth) + _huber(_of_pictures(log_variances), _of_pictures(truth))
+    levels = _huber(estimate.log_variances, truth) + _huber(_of_pictures(estimate.log_variances), _of_pictures(truth))
+    strength = noise.square().mean((1, 2, 3)).sqrt()
+    error = (estimate.noise - noise).square().mean((1, 2, 3))
+    return levels + SEPARATION * (error / (LOSS_FLOOR + SOFTENING * strength)).log1p().mean()
 
 
 def _huber(log_variances: Tensor, truth: Tensor) -> Tensor:

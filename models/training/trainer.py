@@ -85,7 +85,7 @@ class Trainer:
             for module in self.network.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 (the base class has no other name)
                     module.eval()
-        self.forward: Callable[..., Tensor] = self.network
+        self.forward: Callable[..., Any] = self.network
         self.estimator = _load_estimator(recipe.estimator, device) if recipe.estimator else None
         self._estimates_noise = isinstance(network, NoiseLevelNet)
         self.images, self.recipe, self.device = images.to(device), recipe, device

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from models.images.noise import in_sigma_range
 from models.images.noise_level import NoiseEstimate
+from models.images.noise_map import CELL
 from models.model_info import ModelInfo
 from service.denoising.estimation import (
     WARNINGS,
@@ -20,17 +21,24 @@ from service.denoising.estimation import (
 from service.denoising.pipeline import DenoisingOptions, Pass, Passes, denoise_picture
 from service.denoising.value_range import ValueRange, whole_range
 from service.imaging.codec import to_gray
-from service.imaging.picture import Header, Picture, Plane
+from service.imaging.picture import Header, Picture, Plane, Planes
 
 LEAST_SIDE = 32
 """Smaller pictures do not show enough noise for a map."""
 
-# On the 0-255 scale: weaker noise is hard to see, and hard to tell from texture and grain, so the picture counts as clean. Up to
-# the second level, the share of the noise that is removed rises to all of it.
-_CLEAN, _CERTAIN = 2.2, 5.0
+# On the 0-255 scale, for gray and for RGB pictures: weaker noise is hard to see, and hard to tell from texture, so the picture
+# counts as clean. Up to the second level, the share of the noise that is removed rises to all of it. Gray pictures are often
+# scans of old photographs, whose grain belongs to them.
+_CLEAN = {False: 2.5, True: 1.2}
+_CERTAIN = {False: 5.0, True: 3.0}
+# A camera makes noise everywhere. If a tenth of the cells that could show it has less than this, on the 0-255 scale, what the
+# network found in the others is texture.
+_CLEAN_SHARE, _CLEAN_CELL = 0.1, 0.5
+_CLIPPED = 0.03  # closer than this to black or white, noise is cut off
+_LEAST_CELLS = 8  # with fewer cells that can show noise, all are counted
 _WHITE = (0.8, 1.3)  # for white noise, the estimates of the network and from patches have a ratio within this range
 _VARIES = 2.0  # in a map of white noise, nine tenths of the cells differ by less than this factor from the rest
-_LEAST_WHITE = _CLEAN  # white noise that is weaker is left to the network
+_LEAST_WHITE = 2.2  # white noise that is weaker is left to the network
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,7 @@ def find_noise(noisy: Picture, models: ModelChoice) -> Generator[Pass, Plane, Fo
     scale = whole_range(noisy.planes)
     planes = scale.to_unit(noisy.planes)
     levels = yield Pass(np.ascontiguousarray(planes if noisy.rgb else planes[0]), None, 0, 1, models.photo.name)
+    visible = _shows_noise(planes)
     del planes
     if not noisy.rgb:
         levels = np.stack((levels[0], np.zeros_like(levels[0])))  # equal channels have no noise in their differences
@@ -92,10 +101,12 @@ def find_noise(noisy: Picture, models: ModelChoice) -> Generator[Pass, Plane, Fo
         uneven = {"not-white", "signal-dependent"} & {*patches.estimate.warnings}
         if not uneven and _is_white(255 * channel_levels(levels, rgb=noisy.rgb), patches.estimate.sigma / scale.span):
             return patches
-    return noise_by_network(noisy, levels, scale, models)
+    return noise_by_network(noisy, levels, scale, models, visible)
 
 
-def noise_by_network(noisy: Picture, levels: Plane, scale: ValueRange, models: ModelChoice) -> FoundNoise:
+def noise_by_network(
+    noisy: Picture, levels: Plane, scale: ValueRange, models: ModelChoice, visible: NDArray[np.bool_]
+) -> FoundNoise:
     """Return the noise of a picture according to its noise level map.
 
     Args:
@@ -103,23 +114,27 @@ def noise_by_network(noisy: Picture, levels: Plane, scale: ValueRange, models: M
         levels: The map (2, h, w), see `models.images.noise_map`.
         scale: The range of the samples of the picture.
         models: The models. If the one for photographs is not taken, the planes get the mean levels of the map.
+        visible: Which cells can show noise, (h, w).
     """
     luma, difference = (float(level) for level in np.sqrt(np.square(levels, dtype=np.float64).mean((1, 2))))
-    sigma = float(np.sqrt(np.square(255 * channel_levels(levels, rgb=noisy.rgb)).mean()))
-    clean = sigma < _CLEAN
+    of_cells = 255 * channel_levels(levels, rgb=noisy.rgb)
+    sigma = float(np.sqrt(np.square(of_cells).mean()))
+    least, most = _CLEAN[noisy.rgb], _CERTAIN[noisy.rgb]
+    quietest = float(np.quantile(of_cells[visible] if visible.sum() >= _LEAST_CELLS else of_cells, _CLEAN_SHARE))
+    clean = sigma < least or quietest < _CLEAN_CELL
     photo = not clean and (models.automatic or models.asks_photo)
     codes = {*picture_warnings(noisy, scale)}
     if clean:
         codes.add("looks-clean")
-    elif sigma < _CERTAIN:
+    elif sigma < most:
         codes.add("weak-noise")
     elif not in_sigma_range(sigma, models.asked.sigma_range):
         codes.add("out-of-range")
     if not (clean or photo):
         codes.add("not-white")
     ordered = tuple(code for code in WARNINGS if code in codes)
-    share = min(max((sigma - _CLEAN) / (_CERTAIN - _CLEAN), 0.0), 1.0)
-    estimate = NoiseEstimate(sigma * scale.span, _confidence(sigma), ordered)
+    share = 0.0 if clean else min((sigma - least) / (most - least), 1.0)
+    estimate = NoiseEstimate(sigma * scale.span, _confidence(sigma, least if clean else None), ordered)
     names, each = (("luma", "red-blue", "magenta-green"), (luma, difference, difference)) if noisy.rgb else (("gray",), (luma,))
     sigmas = tuple(PlaneSigma(name, 255 * level * scale.span) for name, level in zip(names, each, strict=True))
     joint = models.asked.serving(rgb=noisy.rgb).channels == 3
@@ -147,10 +162,18 @@ def _is_white(levels: NDArray[np.float64], sigma: float) -> bool:
     return bool(sigma >= _LEAST_WHITE and least <= middle / sigma <= most and high < _VARIES * low)
 
 
-def _confidence(sigma: float) -> float:
-    """Return the confidence in an estimate of this level.
+def _shows_noise(planes: Planes) -> NDArray[np.bool_]:
+    """Tell which cells of a picture (C, H, W) can show noise, (h, w): they are not of one color, and neither black nor white."""
+    rows, columns = (np.arange(0, size, CELL) for size in planes.shape[1:])
+    low = np.minimum.reduceat(np.minimum.reduceat(planes, rows, axis=1), columns, axis=2)
+    high = np.maximum.reduceat(np.maximum.reduceat(planes, rows, axis=1), columns, axis=2)
+    return np.asarray(((low < high) & (high > _CLIPPED) & (low < 1 - _CLIPPED)).any(0))
 
-    It is 1 minus the usual relative error, as measured on simulated photographs. For a picture that counts as clean, it falls
-    from 1 to a half as the level rises to that of the weakest noise.
+
+def _confidence(sigma: float, clean: float | None) -> float:
+    """Return the confidence in an estimate of this level, or that a picture is clean, as most below `clean` are.
+
+    For an estimate, it is 1 minus the usual relative error, as measured on simulated photographs. For a clean picture, it falls
+    from 1 to a half as the level rises.
     """
-    return 1 - sigma / (2 * _CLEAN) if sigma < _CLEAN else 1 - 1 / (1 + 0.5 * sigma)
+    return max(1 - sigma / (2 * clean), 0.5) if clean else 1 - 1 / (1 + 0.5 * sigma)

@@ -5,7 +5,7 @@ picture again with noise, and also without noise, so that the difference of the 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -23,8 +23,10 @@ Origin = Literal["camera", "white", "rounded", "varying", "clean"]
 """Where noise comes from: a camera; white noise, unclipped; white noise, rounded and perhaps compressed; white noise whose level
 varies over the picture; or nowhere."""
 
-SHARES: Mapping[Origin, float] = {"camera": 0.5, "white": 0.2, "rounded": 0.12, "varying": 0.06, "clean": 0.12}
+SHARES: Mapping[Origin, float] = {"camera": 0.56, "white": 0.12, "rounded": 0.16, "varying": 0.06, "clean": 0.1}
 """How often training draws each origin."""
+FRAMED = 0.08
+"""Share of the pictures to which training gives a frame of one color, or bars at some of their sides."""
 MARGIN = 8
 """Pixels around a crop that `degrade` needs, so that no filter sees the edge of the picture and blocks may begin anywhere."""
 LARGEST_REDUCTION = 1.5
@@ -35,6 +37,7 @@ _SCALED_SHARE = 0.4  # are scaled down, before the noise or after it
 _ROUNDED_SHARE = 0.25  # are rounded to 8 bits and not compressed
 _DEMOSAICKING: tuple[Demosaicking | None, ...] = ("bilinear", "gradient", "gradient", None)
 _WEAKER = (0.1, 1.0)  # rounded and varying noise is weaker than white noise by a factor in this range, as in most pictures
+_WIDEST_FRAME = 0.35  # of the side of the picture
 _RESTORED = 2.0  # times the error of the compression: from this much noise on, the target is the picture before compression
 
 
@@ -59,7 +62,9 @@ def source_side(side: int) -> int:
     return math.ceil((side + 2 * MARGIN) * LARGEST_REDUCTION)
 
 
-def degrade(source: Planes, side: int, rng: np.random.Generator, sigma: float, origin: Origin | None = None) -> Degraded:
+def degrade(
+    source: Planes, side: int, rng: np.random.Generator, sigma: float, origin: Origin | None = None, framed: float = 0.0
+) -> Degraded:
     """Make a noisy picture.
 
     Args:
@@ -69,6 +74,7 @@ def degrade(source: Planes, side: int, rng: np.random.Generator, sigma: float, o
         sigma: Standard deviation of white noise on the [0, 1] scale, if that is what is drawn. Noise of the origins "rounded" and
             "varying" is weaker by a random factor.
         origin: Where the noise comes from; None draws it with `SHARES`.
+        framed: Probability of a frame.
     """
     origin = origin or rng.choice(get_args(Origin), p=[SHARES[each] for each in get_args(Origin)])
     factor = float(rng.uniform(1 / LARGEST_REDUCTION, 1)) if rng.random() < _SCALED_SHARE else 1.0
@@ -82,6 +88,8 @@ def degrade(source: Planes, side: int, rng: np.random.Generator, sigma: float, o
     noisy, twin = _MAKERS[origin](source, sigma, rng)
     if later:
         noisy, twin = (_center(downscale(each, factor), kept) for each in (noisy, twin))
+    if framed and rng.random() < framed:
+        noisy, twin = _framed((noisy, twin), rng)
     if gray:
         noisy, twin = _to_gray(noisy), _to_gray(twin)
     if origin in ("white", "varying"):  # neither rounded nor clipped
@@ -143,6 +151,18 @@ _MAKERS: Mapping[Origin, Callable[[Planes, float, np.random.Generator], tuple[Pl
     "varying": _varying,
     "clean": _clean,
 }
+
+
+def _framed(pictures: Sequence[Planes], rng: np.random.Generator) -> list[Planes]:
+    """Paint the same frame over pictures. A frame has no noise, which says nothing about the rest of the picture."""
+    height, width = pictures[0].shape[1:]
+    color = np.float32(rng.integers(2)) if rng.random() < 0.5 else rng.random((3, 1, 1), np.float32)
+    top, bottom, left, right = (
+        int(size * rng.uniform(0, _WIDEST_FRAME)) if rng.random() < 0.6 else 0 for size in (height, height, width, width)
+    )
+    inside = np.zeros((height, width), bool)
+    inside[top : height - bottom, left : width - right] = True
+    return [np.where(inside, picture, color) for picture in pictures]
 
 
 def _compression(rng: np.random.Generator) -> Callable[[Planes], Planes]:

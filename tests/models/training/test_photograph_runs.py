@@ -15,7 +15,7 @@ from models.weights.files import load_weights
 
 RECIPE = Recipe(crop=32, batch=2, steps=4, noise="photographs", warmup_steps=2, seed=5)
 UNET = N3UNetConfig(channels=3, noise_planes=2, features=6, planes=5, embedding=5, window=5, k=3)
-ESTIMATOR = NoiseLevelConfig(filters=6, features=6)
+ESTIMATOR = NoiseLevelConfig(filters=6, features=6, blocks=1)
 
 
 @pytest.fixture(scope="module")

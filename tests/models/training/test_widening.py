@@ -30,12 +30,12 @@ def test_a_wide_network_starts_with_the_function_of_a_narrow_one(levels: int, ch
 
 
 def test_inputs_may_have_other_places() -> None:
-    """The cells of this network have its filters first and then the three channels."""
+    """The cells of this network have its filters first, then the energies of the noise, and the three channels."""
     narrow = fresh_network(NoiseLevelConfig(filters=4, features=8).build, 0)
     wide = fresh_network(NoiseLevelConfig(filters=6, features=12).build, 1)
-    widen(wide, narrow.state_dict(), {"first.0.0": [0, 1, 2, 3, 6, 7, 8]})
+    widen(wide, narrow.state_dict(), {"first.0.0": [0, 1, 2, 3, 6, 7, 8, 9, 10]})
     picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(wide(picture), narrow(picture), atol=1e-5, rtol=0)
+    torch.testing.assert_close(wide(picture).log_variances, narrow(picture).log_variances, atol=1e-5, rtol=0)
 
 
 def test_new_features_learn() -> None:

@@ -127,9 +127,9 @@ def test_a_clean_picture_stays_as_it_is(models: ModelChoice, channels: int) -> N
 
 
 def test_a_noisy_picture_never_looks_clean_with_confidence() -> None:
-    for sigma in (3, 5, 20, 50):
+    for sigma in (2, 3, 5, 20, 50):
         assert "looks-clean" not in run(picture(sigma, soft=True), AUTO, white(sigma))[1].warnings
-    faint = run(picture(2, soft=True), AUTO, white(2))[1]
+    faint = run(picture(1.1, soft=True), AUTO, white(1.1))[1]
     assert "looks-clean" in faint.warnings
     assert faint.estimate is not None
     assert faint.estimate.confidence < 0.6
@@ -139,12 +139,40 @@ def test_a_noisy_picture_never_looks_clean_with_confidence() -> None:
     assert 0 < values[0] < values[-1] < 1
 
 
-@pytest.mark.parametrize(("sigma", "share"), [(2.3, 0.0357), (3.6, 0.5), (4.9, 0.964), (5.1, 1.0)])
+@pytest.mark.parametrize(("sigma", "share"), [(1.3, 0.056), (2.1, 0.5), (2.9, 0.944), (3.1, 1.0)])
 def test_of_weak_noise_only_a_share_is_removed(sigma: float, share: float) -> None:
     noisy = picture(sigma, soft=True)
     result = run(noisy, AUTO, white(sigma))[1]
     np.testing.assert_allclose(result.picture.planes, (1 - share) * noisy.planes, atol=1e-3)
     assert result.warnings == (("weak-noise",) if share < 1 else ())
+
+
+@pytest.mark.parametrize(("sigma", "share"), [(2.4, 0.0), (3.75, 0.5), (5.1, 1.0)])
+def test_more_of_the_grain_of_a_gray_picture_stays(sigma: float, share: float) -> None:
+    noisy = picture(sigma, 1, soft=True)
+    result = run(noisy, AUTO, level_map(sigma, 0))[1]
+    np.testing.assert_allclose(result.picture.planes, (1 - share) * noisy.planes, atol=1e-3)
+
+
+def test_noise_that_is_missing_from_many_cells_is_texture() -> None:
+    levels = level_map(8, 12)
+    levels[:, :2] = 0.3 / 255  # a sixth of the cells
+    result = run(picture(8, soft=True), AUTO, levels)[1]
+    assert result.warnings == ("looks-clean",)
+    assert result.picture is result.noisy
+    assert result.estimate is not None
+    assert result.estimate.confidence == 0.5
+
+
+@pytest.mark.parametrize("value", [0.0, 0.4, 1.0])
+def test_a_frame_says_nothing_about_the_noise(value: float) -> None:
+    """A frame of one color, or of what is nearly black or white, has no noise."""
+    noisy, levels = picture(8, soft=True), level_map(8, 12)
+    noisy.planes[:, :24] = value
+    if value != 0.4:
+        noisy.planes[:, :24] += np.random.default_rng(0).uniform(-0.01, 0.01, (24, SIDE)).astype(np.float32)
+    levels[:, :3] = 0.3 / 255
+    assert run(noisy, AUTO, levels)[1].model == "photo"
 
 
 def test_a_gray_picture_has_no_noise_in_color_differences() -> None:

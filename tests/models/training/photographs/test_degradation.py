@@ -89,3 +89,20 @@ def test_strong_noise_is_compared_with_the_picture_before_compression(photograph
         np.testing.assert_allclose(medium, strong, atol=1e-6)
         differences.append(np.abs(weak - strong).mean() * 255)
     assert np.median(differences) > 1  # a gray level, which compression changed
+
+
+@pytest.mark.parametrize("origin", ["camera", "white"])
+def test_a_frame_has_one_color_and_no_noise(photographs: list[NDArray[np.float32]], origin: Origin) -> None:
+    def edges(planes: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        return [planes[:, 0], planes[:, -1], planes[:, :, 0], planes[:, :, -1]]
+
+    frames = 0
+    for seed in range(20):
+        plain, framed = (degrade(photographs[0], SIDE, np.random.default_rng(seed), 0.1, origin, share) for share in (0.0, 1.0))
+        assert all(edge.any() for edge in edges(plain.noise))
+        clear = [not edge.any() for edge in edges(framed.noise)]
+        frames += any(clear)
+        assert framed.noise.any()
+        for edge, is_clear in zip(edges(framed.clean), clear, strict=True):
+            assert not is_clear or np.ptp(edge, axis=1).max() < 0.1
+    assert frames >= 12
