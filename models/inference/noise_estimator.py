@@ -91,7 +91,7 @@ class NoiseEstimator:
             _around(start, CONTEXT_TILE, around, size) for start, size in zip((row, column), cells.shape[1:], strict=True)
         )
         tile = cells[None, :, rows, columns].contiguous(memory_format=torch.channels_last)
-        levels: Tensor = (self._network.context(tile)[0] / 2).exp()
+        levels: Tensor = self._network.noise_levels(self._network.context(tile))[0]
         return levels[:, row - rows.start :, column - columns.start :][:, :CONTEXT_TILE, :CONTEXT_TILE]
 
 

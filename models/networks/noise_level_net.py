@@ -23,6 +23,9 @@ SHUFFLE = 2
 """Pixels of the picture along each side of a pixel of the filters."""
 LEAST_VARIANCE = (0.25 / 255) ** 2
 """Variances are estimated down to this value. Pictures that are rounded to 8 bits vary by more."""
+TEXTURE_VARIANCE = 1.25 / 255**2
+"""Variance that the estimate of a clean picture has left on average, because of its texture. It is subtracted from all estimates;
+those of visible noise hardly change."""
 CONTEXT_REACH = 20
 """Cells around a cell that can influence its noise level."""
 CONTEXT_MULTIPLE = 4
@@ -114,7 +117,12 @@ class NoiseLevelNet(nn.Module):
     @torch.no_grad()
     def estimate(self, noisy: Tensor) -> Tensor:
         """Return noise level maps, (B, 2, h, w), see `models.images.noise_map`; the input is that of `forward`."""
-        return (self.forward(noisy).log_variances / 2).exp()
+        return self.noise_levels(self.forward(noisy).log_variances)
+
+    @staticmethod
+    def noise_levels(log_variances: Tensor) -> Tensor:
+        """Return the levels that estimated variances stand for, both (B, 2, h, w), without what texture adds to them."""
+        return (log_variances.exp() - TEXTURE_VARIANCE).clamp(min=LEAST_VARIANCE).sqrt()
 
     def local(self, noisy: Tensor) -> Tensor:
         """Return the features of each cell, (B, F, h, w), which `context` takes."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models.images.noise_map import CELL, cell_variances
-from models.networks.noise_level_net import LEAST_VARIANCE, NoiseLevelConfig, NoiseLevelNet
+from models.networks.noise_level_net import LEAST_VARIANCE, TEXTURE_VARIANCE, NoiseLevelConfig, NoiseLevelNet
 from models.training.trainer import fresh_network
 
 
@@ -24,7 +24,15 @@ def test_an_estimate_has_a_level_for_each_cell_and_the_noise_of_each_pixel(block
     assert estimate.log_variances.shape == (1, 2, 6, 8)
     assert estimate.noise.shape == noisy.shape
     assert estimate.log_variances.exp().min() >= 0.99 * LEAST_VARIANCE
-    torch.testing.assert_close(network(blocks).estimate(noisy), (estimate.log_variances / 2).exp())
+    torch.testing.assert_close(network(blocks).estimate(noisy), network(blocks).noise_levels(estimate.log_variances))
+
+
+def test_what_texture_adds_is_not_noise() -> None:
+    variances = torch.tensor([TEXTURE_VARIANCE, TEXTURE_VARIANCE + (2 / 255) ** 2, (20 / 255) ** 2])
+    levels = 255 * NoiseLevelNet.noise_levels(variances.log())
+    assert levels[0].item() == pytest.approx(255 * LEAST_VARIANCE**0.5)
+    assert levels[1].item() == pytest.approx(2, rel=1e-4)
+    assert levels[2].item() == pytest.approx(20, rel=0.002)
 
 
 @pytest.mark.parametrize("blocks", [0, 1, 3])
