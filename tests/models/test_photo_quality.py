@@ -77,6 +77,16 @@ def check_simulated(photo: Photo, pictures: list[Degraded]) -> None:
     assert np.mean(np.abs(np.array(ratios) - 1) < 0.25) > 0.75
 
 
+@pytest.mark.parametrize("color", [0.0, 0.6])
+def test_a_frame_does_not_hide_the_noise(photo: Photo, color: float) -> None:
+    for made in simulated(8):
+        truth = float(np.sqrt(np.square(made.noise).mean())) * 255
+        framed = np.pad(made.noisy, ((0, 0), (32, 32), (32, 32)), constant_values=color)
+        if truth > 5:
+            inside = photo.estimate(torch.from_numpy(framed))[:, 4:-4, 4:-4]
+            assert mean_level(inside) > 0.5 * truth
+
+
 @pytest.mark.parametrize("sigma", [10, 25, 50])
 def test_white_noise_is_estimated_and_removed(photo: Photo, sigma: int) -> None:
     clean = sources()[1]
