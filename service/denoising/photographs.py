@@ -90,9 +90,13 @@ def find_noise(noisy: Picture, models: ModelChoice) -> Generator[Pass, Plane, Fo
     """
     scale = whole_range(noisy.planes)
     planes = scale.to_unit(noisy.planes)
-    levels = yield Pass(np.ascontiguousarray(planes if noisy.rgb else planes[0]), None, 0, 1, models.photo.name)
     visible = _shows_noise(planes)
-    del planes
+    rows, columns = _without_frame(visible)
+    content = planes[:, CELL * rows.start : CELL * rows.stop, CELL * columns.start : CELL * columns.stop]
+    levels = yield Pass(np.ascontiguousarray(content if noisy.rgb else content[0]), None, 0, 1, models.photo.name)
+    del planes, content
+    ends = [(part.start, size - part.stop) for part, size in zip((rows, columns), visible.shape, strict=True)]
+    levels = np.pad(levels, ((0, 0), *ends), mode="edge")
     if not noisy.rgb:
         levels = np.stack((levels[0], np.zeros_like(levels[0])))  # equal channels have no noise in their differences
     if not models.asks_photo:
@@ -168,6 +172,22 @@ def _shows_noise(planes: Planes) -> NDArray[np.bool_]:
     low = np.minimum.reduceat(np.minimum.reduceat(planes, rows, axis=1), columns, axis=2)
     high = np.maximum.reduceat(np.maximum.reduceat(planes, rows, axis=1), columns, axis=2)
     return np.asarray(((low < high) & (high > _CLIPPED) & (low < 1 - _CLIPPED)).any(0))
+
+
+def _without_frame(visible: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Return the rows and columns of cells that a frame leaves, given which cells can show noise, (h, w).
+
+    The network could take a frame, which has no noise, as a sign that the picture inside has none. If hardly any rows or columns
+    would be left, all of them are returned.
+    """
+    rows, columns = (_extent(visible.any(axis)) for axis in (1, 0))
+    return rows, columns
+
+
+def _extent(visible: NDArray[np.bool_]) -> slice:
+    found = np.flatnonzero(visible)
+    enough = len(found) > 0 and (found[-1] + 1 - found[0]) * CELL >= LEAST_SIDE
+    return slice(int(found[0]), int(found[-1]) + 1) if enough else slice(0, len(visible))
 
 
 def _confidence(sigma: float, clean: float | None) -> float:

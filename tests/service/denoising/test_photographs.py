@@ -165,13 +165,30 @@ def test_noise_that_is_missing_from_many_cells_is_texture() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 0.4, 1.0])
-def test_a_frame_says_nothing_about_the_noise(value: float) -> None:
-    """A frame of one color, or of what is nearly black or white, has no noise."""
-    noisy, levels = picture(8, soft=True), level_map(8, 12)
-    noisy.planes[:, :24] = value
+def test_a_frame_is_hidden_from_the_network(value: float) -> None:
+    """A frame of one color, or of what is nearly black or white, has no noise. It gets the level of the cells beside it."""
+    noisy = picture(8, soft=True)
+    noisy.planes[:, :24] = noisy.planes[:, :, 88:] = value
     if value != 0.4:
         noisy.planes[:, :24] += np.random.default_rng(0).uniform(-0.01, 0.01, (24, SIDE)).astype(np.float32)
-    levels[:, :3] = 0.3 / 255
+    levels = level_map(8, 12)[:, 3:, :-1]
+    levels[0, 0] *= 2
+    passes, result = run(noisy, AUTO, levels)
+    np.testing.assert_array_equal(passes[0].plane, noisy.planes[:, 24:, :88])
+    assert result.model == "photo"
+    assert passes[1].plane.shape == (3, SIDE, SIDE)
+    np.testing.assert_array_equal(np.asarray(passes[1].sigma), np.pad(levels, ((0, 0), (3, 0), (0, 1)), mode="edge"))
+
+
+def test_a_picture_of_one_color_is_shown_whole() -> None:
+    passes, _ = run(Picture(np.full((3, SIDE, SIDE), 0.4, np.float32), rgb=True), AUTO, level_map(0.3, 0.3))
+    assert passes[0].plane.shape == (3, SIDE, SIDE)
+
+
+def test_a_bar_within_the_picture_does_not_count() -> None:
+    noisy, levels = picture(8, soft=True), level_map(8, 12)
+    noisy.planes[:, 40:64] = 0.4
+    levels[:, 5:8] = 0.3 / 255
     assert run(noisy, AUTO, levels)[1].model == "photo"
 
 
