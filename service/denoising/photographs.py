@@ -180,7 +180,7 @@ def _without_frame(visible: NDArray[np.bool_]) -> tuple[slice, slice]:
     The network could take a frame, which has no noise, as a sign that the picture inside has none. If hardly any rows or columns
     would be left, all of them are returned.
     """
-    rows, columns = (_extent(visible.any(axis)) for axis in (1, 0))
+    rows, columns = (_extent(np.asarray(visible.any(axis))) for axis in (1, 0))
     return rows, columns
 
 
