@@ -43,7 +43,7 @@ ray: .venv/rayed ## kill, update and scale replicas on Ray, and resume a batch; 
 	$(BIN)/python -m benchmarks.serving.ray_serve
 	$(BIN)/python -m benchmarks.serving.ray_batch
 
-studies: .venv/tested ## run the studies; writes docs/studies/
+studies: .venv/tested ## run the studies, except that of correspondences; writes docs/studies/
 	$(BIN)/python -m studies
 
 lock: .venv/bin/pip ## write docker/requirements.lock, the versions and hashes for the container, from requirements.lock

@@ -31,8 +31,9 @@ def commit(*changed: str) -> str:
 
 def provenance() -> str:
     """Return date, commit and machine in one line."""
-    cores = len(os.sched_getaffinity(0))
-    return f"{datetime.now(UTC):%Y-%m-%d}, commit {commit()}, {cores} cores of {cpu_name()}, Python {platform.python_version()}"
+    count = len(os.sched_getaffinity(0))
+    cores = "1 core" if count == 1 else f"{count} cores"
+    return f"{datetime.now(UTC):%Y-%m-%d}, commit {commit()}, {cores} of {cpu_name()}, Python {platform.python_version()}"
 
 
 def _git(*words: str) -> str:

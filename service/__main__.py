@@ -31,7 +31,7 @@ def n3denoise(
         typer.Option("--version", metavar=FLAG, is_eager=True, callback=_print_version, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    """Remove noise from images with N3Net: as a web service or on the command line."""
+    """Remove noise from images and enlarge them, with neural nearest neighbors: as a web service or on the command line."""
 
 
 app.command()(serve)

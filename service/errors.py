@@ -204,7 +204,7 @@ class Refused(ServiceError):
 
 
 class UploadsFull(Refused):
-    status, code, title = 429, "uploads-full", "Too many request bodies are being received"
+    status, code, title = 429, "uploads-full", "Too many bytes of requests and unread responses are held"
 
 
 class QueueFull(Refused):

@@ -47,9 +47,9 @@ class Settings(BaseSettings):
         None,
         ge=1,
         description=(
-            "Working memory for denoising in MiB, not counting the images; by default a quarter of the free memory, at "
-            "most 1 GiB on a CPU and 4 GiB on a GPU. The service refuses to start with a budget that would make the network many "
-            "times slower; the message names the smallest budget that works."
+            "Working memory for denoising in MiB, not counting the images; by default a quarter of the free memory, from "
+            "256 MiB to 1 GiB on a CPU and at most 4 GiB on a GPU. The service refuses to start with a budget that would make "
+            "the network many times slower; the message names the smallest budget that works."
         ),
     )
 
@@ -207,7 +207,7 @@ class Settings(BaseSettings):
 
     @property
     def max_uploads_bytes(self) -> int:
-        """Maximum size in bytes of all request bodies held at the same time."""
+        """Maximum size in bytes of all request bodies and unread responses that are held at the same time."""
         return int(self.max_uploads_mib * MIB)
 
     @property

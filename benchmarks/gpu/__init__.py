@@ -1,1 +1,1 @@
-"""What to run when a GPU is at hand. Everything here needs PyTorch, NumPy, safetensors and Triton only."""
+"""What to run on a machine with a GPU. It needs PyTorch, NumPy, safetensors and Triton, and `photographs` SciPy and Pillow."""

@@ -1,4 +1,4 @@
-"""The three commands for the day when a GPU is at hand, in this order: `smoke`, `train`, `measure`.
+"""The three commands for a machine with a GPU, in this order: `smoke`, `train`, `measure`.
 
 `PYTHONPATH=. python -m benchmarks.gpu.session COMMAND --help` tells the options of each. Run it in the root of the repository.
 """

@@ -26,6 +26,7 @@ from benchmarks.serving.bad_inputs import BadRequest, bad_requests
 from benchmarks.serving.load_client import client, picture, post
 from benchmarks.serving.servers import Running, serving
 from benchmarks.serving.tiny_weights import tiny_weights
+from service.settings import DEFAULT_MODEL
 
 SIZES = ((64, 64), (96, 128), (128, 128), (200, 150), (256, 256), (512, 512))
 SHARES = (30, 20, 20, 15, 12, 3)
@@ -113,7 +114,7 @@ def soak(count: int) -> dict[str, Any]:
     with serving() as service:
         began = time.monotonic()
         asyncio.run(run(service))
-    return {"rows": rows, "seconds": time.monotonic() - began, **slope(rows)}
+    return {"model": DEFAULT_MODEL, "rows": rows, "seconds": time.monotonic() - began, **slope(rows)}
 
 
 def slope(rows: list[tuple[int, int, int, int]]) -> dict[str, float]:
@@ -130,7 +131,7 @@ def slope(rows: list[tuple[int, int, int, int]]) -> dict[str, float]:
 
 def terminations(count: int) -> dict[str, Any]:
     """Terminate a server under load, again and again."""
-    return {"rows": [terminate(number) for number in range(count)]}
+    return {"model": DEFAULT_MODEL, "rows": [terminate(number) for number in range(count)]}
 
 
 def terminate(number: int) -> dict[str, Any]:
@@ -199,6 +200,7 @@ def page(results: dict[str, Any]) -> str:
                 f"{outcomes['200']} requests were answered with a result and {outcomes['503']} with 503 (draining);",
                 f"{outcomes['refused']} could not connect any more; {lost} were lost. In {seen} of the runs, a readiness check",
                 f"was answered with 503. Exit codes: {', '.join(map(str, sorted({row['exit'] for row in ended['rows']})))}.",
+                f"The model is `{ended['model']}`.",
             ),
         ]
     if soaked := results.get("soak"):
@@ -211,6 +213,7 @@ def page(results: dict[str, Any]) -> str:
                 f"{last[1] / 1024:.0f} MiB ({last[1] - first[1]:+d} KiB;",
                 f"{soaked['slope_kib']:+.3f} ± {soaked['slope_error_kib']:.3f} KiB per request),",
                 f"the number of threads from {first[2]} to {last[2]}, and the number of open files from {first[3]} to {last[3]}.",
+                f"The model is `{soaked['model']}`.",
             ),
             *("", "![Resident memory](endurance-soak.svg)"),
         ]

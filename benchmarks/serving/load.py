@@ -16,6 +16,7 @@ from benchmarks.provenance import RESULTS, provenance
 from benchmarks.serving.load_client import MEAN_PIXELS, Answer, client, closed_loop, open_loop, picture, post, probe
 from benchmarks.serving.load_report import write_report
 from benchmarks.serving.servers import Running, quantile, serving
+from service.settings import DEFAULT_MODEL
 
 LEVELS = (0.5, 0.8, 1.0, 1.5, 3.0)
 """Levels of load, as multiples of the capacity."""
@@ -34,6 +35,7 @@ def main() -> None:
     arguments = parser.parse_args()
     results: dict[str, Any] = {
         "when": provenance(),
+        "model": DEFAULT_MODEL,
         "seconds": arguments.seconds,
         "seed": SEED,
         "timeout_seconds": TIMEOUT_SECONDS,

@@ -16,6 +16,7 @@ from benchmarks.serving.load_client import MEAN_PIXELS, Answer, closed_loop, ope
 from benchmarks.serving.monitoring_report import write_report
 from benchmarks.serving.prometheus import DOCKER, Prometheus, prometheus, wait_until
 from benchmarks.serving.servers import serving
+from service.settings import DEFAULT_MODEL
 
 ALERT = "N3denoiseOverloaded"
 LOAD = 3.0
@@ -59,6 +60,7 @@ def measure(url: str, monitor: Prometheus, capacity: float) -> dict[str, Any]:
     ended = time.time() + STEP_SECONDS
     return {
         "when": provenance(),
+        "model": DEFAULT_MODEL,
         "alert": ALERT,
         "load": LOAD,
         "capacity": capacity,

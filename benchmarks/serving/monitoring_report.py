@@ -31,7 +31,7 @@ def page(results: dict[str, Any]) -> str:
             f"A real Prometheus {results['version']}, with the configuration and the alerts in `docker/`, scrapes the service",
             f"every 15 s. Requests arrive at {results['load']:g} times the capacity ({results['capacity'] / 1e6:.2g} MP/s), as",
             "in [load.md](load.md), until the alert fires. Then they stop. Times are in minutes from the first request, to",
-            f"within 15 s. {results['remark']}",
+            f"within 15 s. The model is `{results['model']}`. {results['remark']}",
         ),
         "",
         "![Overload](monitoring.svg)",

@@ -22,6 +22,7 @@ from benchmarks.provenance import RESULTS, provenance
 from benchmarks.serving.load_client import MEAN_PIXELS, Answer, closed_loop, open_loop
 from benchmarks.serving.ray_cluster import cluster, deploy, deployed, replica_processes, replicas, wait_for_replicas
 from benchmarks.serving.ray_report import write_report
+from service.settings import DEFAULT_MODEL
 
 REPLICAS = 3
 LOAD = 0.7
@@ -36,7 +37,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=180, help="duration of the arrivals in each measurement")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the report")
     arguments = parser.parse_args()
-    results: dict[str, Any] = {"when": provenance(), "seconds": arguments.seconds, "replicas": REPLICAS, "load": LOAD}
+    results: dict[str, Any] = {
+        "when": provenance(),
+        "model": DEFAULT_MODEL,
+        "seconds": arguments.seconds,
+        "replicas": REPLICAS,
+        "load": LOAD,
+    }
     with tempfile.TemporaryDirectory(prefix="r") as folder, cluster(Path(folder), cores=REPLICAS) as metrics:
         fixed: dict[str, Any] = {"settings": SETTINGS, "min_replicas": REPLICAS, "max_replicas": REPLICAS}
         with deployed(**fixed) as url:

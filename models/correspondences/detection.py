@@ -1,12 +1,11 @@
 """Putative matches of two pictures: points that look alike, found by scikit-image. Many of them are wrong."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Detector = Literal["sift", "orb"]
-DETECTORS: tuple[Detector, ...] = get_args(Detector)
 LONGEST_SIDE = 1024
 """Pictures with a longer side are reduced to it in which points are found. The positions are those in the picture itself."""
 MOST_POINTS = 3000

@@ -69,7 +69,10 @@ WARNINGS = {
         "The model photo suits such pictures better."
     ),
     "signal-dependent": "The noise differs between dark and bright parts, so one sigma does not fit the whole picture.",
-    "out-of-range": "The noise is outside the range that the model was trained for; the nearest end of the range is used.",
+    "out-of-range": (
+        "The noise is outside the range that the model was trained for. A model for white noise sees the picture with its "
+        "contrast scaled until the noise fits, as far as possible; photo and upscale use the nearest end of their range."
+    ),
 }
 
 

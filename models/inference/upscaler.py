@@ -66,14 +66,6 @@ class Upscaler(StreamedModel):
         height, width = noisy.shape
         return self._steps(noisy, sigma, factor, self.plan(height, width, shrink))
 
-    def planned_steps(self, noisy: Tensor, sigma: float, factor: int, plan: Plan) -> Generator[float, None, Tensor]:
-        """Enlarge one image like `steps`, but with a given plan. The result does not depend on the plan, except for rounding.
-
-        The plan must be one for an image of this size, see `plan`.
-        """
-        self._check(noisy, sigma, factor)
-        return self._steps(noisy, sigma, factor, plan)
-
     def _check(self, noisy: Tensor, sigma: float, factor: int) -> None:
         self._check_image(noisy)
         self._check_sigma(sigma)

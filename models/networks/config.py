@@ -41,7 +41,8 @@ DEFAULT_CONFIGS: dict[str, AnyConfig] = {
     "upscale-early": EarlyUpscalingConfig(),
     "dncnn": N3NetConfig(blocks=0, depth=17, features=48),
 }
-"""The networks that can be trained, by name, with their default geometry. The depth of dncnn is that of Zhang et al. (2017)."""
+"""The networks that can be trained, by name, with their default geometry. The shipped n3unet, n3unet-color, photo and noise-level
+are wider. The depth of dncnn is that of Zhang et al. (2017)."""
 
 STORED_NAMES: dict[str, type[AnyConfig]] = {
     "n3net": N3NetConfig,

@@ -19,9 +19,9 @@ _SEED = 1  # any fixed seed; the generator of the run is not touched
 def psnr_gain(trainer: Trainer, network: nn.Module) -> float:
     """Return by how many dB the averaged weights improve the PSNR of noisy training crops.
 
-    The crops have noise of the middle noise level of the recipe. For super-resolution, they are compared with bicubically
-    enlarged ones. A negative gain means that the weights do harm, as after too few steps. The state of the run stays as it is.
-    For a network that only estimates noise, the result is not a number.
+    Eight crops get white noise of the middle level of the recipe. For super-resolution, the crops are a batch as in training, and
+    the result is compared with their bicubic enlargement. A negative gain means that the weights do harm, as after too few steps.
+    The state of the run stays as it is. For a network that only estimates noise, the result is not a number.
 
     Args:
         trainer: The state of the run.

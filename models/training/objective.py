@@ -9,6 +9,8 @@ from models.training.recipe import LossKind
 
 LOSS_FLOOR = 1e-6  # a quarter of a gray level, squared; without it, log(MSE) would reward removing errors that nobody can see
 SOFTENING = 1 / 20  # times sigma on the [0, 1] scale; about four times the MSE of a photograph after denoising
+SEPARATION = 0.1
+"""Weight of the separated noise in `noise_level_loss`."""
 
 
 def denoising_loss(kind: LossKind, denoised: Tensor, clean: Tensor, sigma: Tensor) -> Tensor:
@@ -25,10 +27,6 @@ def denoising_loss(kind: LossKind, denoised: Tensor, clean: Tensor, sigma: Tenso
         return mse.mean()
     floor = LOSS_FLOOR + SOFTENING * sigma.flatten() * (kind == "softened_log_mse")
     return (mse + floor).log().mean()
-
-
-SEPARATION = 0.1
-"""Weight of the separated noise in `noise_level_loss`."""
 
 
 def noise_level_loss(estimate: NoiseEstimate, noise: Tensor) -> Tensor:

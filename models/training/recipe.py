@@ -30,8 +30,8 @@ class Recipe:
     Attributes:
         crop: Side of a training crop in pixels. 80 pixels are 15 x 15 patches, a whole search window.
         batch: Number of crops in a step, with repetitions counted.
-        antithetic: Whether a step uses each crop twice, with the same noise added and subtracted. Most of the noise's effect on a
-            gradient is odd in the noise and cancels.
+        antithetic: For white noise: whether a step uses each crop twice, with the same noise added and subtracted. Most of the
+            noise's effect on a gradient is odd in the noise and cancels. Other training ignores it.
         steps: Length of the schedule; None makes the schedule follow the time budget.
         noise: "white" adds white noise, whose sigma the network is told; "photographs" simulates photographs
             (`models.training.photographs`) and tells the network a noise level map.

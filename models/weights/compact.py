@@ -22,16 +22,15 @@ def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def compact(source: str | Path, target: Path, facts: Mapping[str, str] | None = None) -> str:
+def compact(source: str | Path, target: Path) -> str:
     """Rewrite a weights file, and return the SHA-256 digest that the new one states.
 
     Args:
         source: The name or path of the weights.
         target: The file to write.
-        facts: Facts about the training that take the place of those with the same names.
     """
     weights = load_weights(source)
-    return save_weights(target, weights.config, halved(weights.state), weights.sigma_range, {**weights.facts, **(facts or {})})
+    return save_weights(target, weights.config, halved(weights.state), weights.sigma_range, weights.facts)
 
 
 def main() -> None:

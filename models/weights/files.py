@@ -61,12 +61,6 @@ def weights_names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.safetensors"))
 
 
-def card(name: str) -> str | None:
-    """Return the model card of shipped weights as Markdown, or None if they have none."""
-    path = FOLDER / f"{DEFAULT_NAME if name == 'default' else name}.md"
-    return path.read_text(encoding="utf-8") if path.parent == FOLDER and path.is_file() else None
-
-
 def load_weights(name_or_path: str | Path = "default") -> Weights:
     """Load and verify weights.
 

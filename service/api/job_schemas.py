@@ -48,7 +48,7 @@ class ListOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     limit: Annotated[int, Field(ge=1, le=100, description="Maximum number of jobs in the response.")] = 20
-    after: Annotated[str | None, Field(description="The value of `next` in the response before.")] = None
+    after: Annotated[str | None, Field(description="The value of `next` in the previous response.")] = None
 
 
 class JobLinks(BaseModel):

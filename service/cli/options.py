@@ -82,7 +82,7 @@ Model = Annotated[
     str,
     typer.Option(
         "--model",
-        help="Model: n3unet; n3net, the published network, which takes more than three times as long; photo, which is for "
+        help="Model: n3unet; n3net, the published network, which takes about three times as long; photo, which is for "
         "photographs; or one to compare them with: dncnn (convolutions only) or nlm (non-local means).",
     ),
 ]
@@ -91,7 +91,7 @@ AutoModel = Annotated[
     typer.Option(
         "--model",
         help="Model: auto takes photo if sigma is auto and the noise is not white, and n3unet otherwise. n3unet and n3net, the "
-        "published network, which takes more than three times as long, are for white noise; photo is for photographs; dncnn "
+        "published network, which takes about three times as long, are for white noise; photo is for photographs; dncnn "
         "(convolutions only) and nlm (non-local means) are there to compare with.",
     ),
 ]

@@ -84,7 +84,8 @@ class DenoisedPicture:
     Attributes:
         picture: The denoised picture, neither rounded nor clipped.
         noisy: The picture that was denoised: the input, in gray if gray was asked for.
-        sigma: The noise level of a channel on the 0-255 scale: the one that was given, or the estimate, averaged over the planes.
+        sigma: The noise level of a channel on the 0-255 scale: the one that was given, or the estimate, as the root of the mean
+            variance over the channels and the picture.
         sigmas: The noise level that was used for each plane.
         estimate: The estimated noise, on the 0-255 scale, if sigma was not given.
         warnings: How the picture was converted, and reasons to doubt the estimate or the result: codes from `WARNINGS`.

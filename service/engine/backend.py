@@ -1,4 +1,4 @@
-"""The loaded models. This is the only module of the service that imports torch, and it runs on the compute thread."""
+"""The loaded models. This module runs on the compute thread; apart from it, only a few commands of the service import torch."""
 
 import time
 from collections.abc import Callable, Generator, Sequence

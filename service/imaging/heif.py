@@ -25,10 +25,10 @@ from service.imaging.tiff_directory import holds_too_much
 
 _FORMATS: dict[bytes, InputFormat] = {b"av01": "avif", b"hvc1": "heic"}
 _PROFILES = (b"prof", b"rICC")
-# Code points of ITU-T H.273 that mean sRGB, or what programs show like it, or nothing.
 _LONGEST_SIDE, _MOST_PIXELS = 1 << 15, 1 << 28  # that the decoders accept
 _PLANES = (b"colr", struct.pack(">4sHHHB", b"nclx", 1, 13, 0, 0x80))  # colors that are not converted to RGB
 _BLOCK = 8  # smaller than every block of HEVC that may be missing
+# Code points of ITU-T H.273 that mean sRGB, or what programs show like it, or nothing.
 _SRGB_PRIMARIES, _SRGB_TRANSFERS = {1, 2, 5, 6}, {1, 2, 6, 13, 14, 15}
 
 

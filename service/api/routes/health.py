@@ -22,7 +22,7 @@ async def livez(request: Request) -> Health:
 
 @router.get("/readyz", response_description="New work is accepted.", responses=problems(NotReady, Draining, DeviceLost))
 async def readyz(request: Request) -> Health:
-    """Tell whether new work is accepted: 503 with the reason while loading, while draining, or after the device is lost."""
+    """Tell whether new work is accepted: 503 with the reason while loading, draining or hanging, or after the device is lost."""
     if trouble := context_of(request).trouble:
         raise trouble
     return Health()

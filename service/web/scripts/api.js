@@ -4,7 +4,7 @@ import { keyHeader, wantKey } from "./key.js";
 import { pause } from "./dom.js";
 
 /** What the service says is wrong (application/problem+json). */
-export class Problem extends Error {
+class Problem extends Error {
   constructor(status, { title = `Error ${status}`, detail = "" }) {
     super(detail ? `${title}. ${detail}` : title);
     this.status = status;

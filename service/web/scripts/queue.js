@@ -58,7 +58,7 @@ function discard(picture) {
 }
 
 /** Download one result with the chosen format and strength. */
-export async function save(picture) {
+async function save(picture) {
   try {
     const blob = picture.trial ? picture.trial.denoised : await kept(picture);
     saveAs(blob, resultName(picture.name, blob.type, picture.trial ? 1 : picture.job.options.factor));

@@ -9,7 +9,7 @@ const MODELS = {
   auto: "The photo network for the uneven noise of cameras, N3UNet for even noise.",
   photo: "For photographs: finds out how strong the noise is everywhere in the picture.",
   n3unet: "For even noise of one level: looks for similar patches in the picture and averages them.",
-  n3net: "The published network for even noise: about as good as N3UNet, but it takes more than three times as long.",
+  n3net: "The published network for even noise: about as good as N3UNet, but it takes about three times as long.",
   dncnn: "Convolutions only, without neighbors, to compare with.",
   nlm: "Non-local means, the classic method without a network, to compare with.",
 };

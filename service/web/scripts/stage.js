@@ -32,13 +32,13 @@ export function setSize(width, height) {
 }
 
 /** Show the whole picture. */
-export function fit() {
+function fit() {
   moveTo(fitScale(), size.width / 2, size.height / 2);
   fitted = true;
 }
 
 /** Zoom so that a pixel of the picture is in the middle of the stage. */
-export function moveTo(toScale, x, y) {
+function moveTo(toScale, x, y) {
   for (const zoom of zooms) zoom.setOptions({ minScale: Math.min(fitScale(), 1), maxScale: MOST });
   const { width, height } = pane().getBoundingClientRect();
   // Panzoom moves the picture, by pixels of the picture, and then scales it around its middle.

@@ -11,7 +11,7 @@ const ADVICE = {
   "not-white": `The noise is not even: it was smoothed or compressed, or is stronger in some places. Choose the network for photographs, or ${BY_HAND}.`,
   "weak-noise": `The noise is weak and hard to tell from fine texture, so only a part of it was removed. To remove all of it, ${BY_HAND}.`,
   "signal-dependent": `The noise differs between dark and bright parts, so no single level fits the whole picture. If one part is still noisy, ${BY_HAND}.`,
-  "out-of-range": `The noise is stronger or weaker than the model was trained for, so the nearest level of its range was used. To try another one, ${BY_HAND}.`,
+  "out-of-range": `The noise is stronger or weaker than the model was trained for, so it was removed only as well as the range of the model allows. To try another level, ${BY_HAND}.`,
   "not-photon-noise": `The noise does not grow with the brightness as photon noise does. Denoise the picture as a photograph, or ${BY_HAND}.`,
   "outliers": `A few samples lie far outside the range of all others, so the whole picture was denoised at very low contrast. Replace these samples, which may be hot pixels, and send the picture again.`,
 };
@@ -31,7 +31,7 @@ export function confidence(value) {
   return `${word} (${Math.round(value * 100)} %)`;
 }
 
-export function duration(seconds) {
+function duration(seconds) {
   if (seconds < 60) return `${Math.max(1, Math.round(seconds))} s`;
   const minutes = Math.floor(seconds / 60);
   return minutes < 60 ? `${minutes} min ${Math.round(seconds % 60)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;

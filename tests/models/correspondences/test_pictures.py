@@ -1,5 +1,7 @@
 """Putative matches of pictures, and pictures of matches."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -7,7 +9,7 @@ from skimage import data
 from skimage.transform import AffineTransform, warp
 
 from models.correspondences import detection
-from models.correspondences.detection import DETECTORS, Detector, putative_matches
+from models.correspondences.detection import Detector, putative_matches
 from models.correspondences.drawing import CORRECT, MOST_LINES, WRONG, draw_matches
 
 MOTION = AffineTransform(rotation=0.1, translation=(14.5, -9))
@@ -17,7 +19,7 @@ def textured() -> NDArray[np.float32]:
     return np.asarray(data.gravel()[:140, :160] / 255, np.float32)
 
 
-@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.parametrize("detector", get_args(Detector))
 @pytest.mark.parametrize("longest_side", [detection.LONGEST_SIDE, 120])
 def test_a_moved_picture_matches_where_it_was_moved(
     detector: Detector, longest_side: int, monkeypatch: pytest.MonkeyPatch
@@ -39,7 +41,7 @@ def test_a_stricter_ratio_keeps_fewer() -> None:
     assert 0 < strict < every
 
 
-@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.parametrize("detector", get_args(Detector))
 @pytest.mark.parametrize("shape", [(64, 64), (1, 1), (3, 500)])
 def test_pictures_without_points_have_no_matches(detector: Detector, shape: tuple[int, int]) -> None:
     assert putative_matches(np.full(shape, 0.5, np.float32), textured(), detector).shape == (0, 4)

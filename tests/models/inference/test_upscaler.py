@@ -49,7 +49,7 @@ def test_strips_of_any_height_give_the_dense_result(size: tuple[int, int], varia
         reference = model.weights.network()(noisy[None, None], torch.tensor(SIGMA), factor)[0, 0]
     panels = model.plan(*size).panels
     for rows, side, batch in ((1, 1, 1), (7, 4, 3), (1000, 8, 8)):
-        assert_same(run_through(model.planned_steps(noisy, SIGMA, factor, Plan(panels, rows, side, batch))), reference)
+        assert_same(run_through(model._steps(noisy, SIGMA, factor, Plan(panels, rows, side, batch))), reference)
 
 
 @pytest.mark.slow
@@ -59,7 +59,7 @@ def test_long_pictures_do_not_depend_on_the_strips(size: tuple[int, int], factor
     model, noisy = upscaler(), random_image(*size)
     panels = model.plan(*size).panels
     one, many = (
-        run_through(model.planned_steps(noisy, SIGMA, factor, Plan(panels, rows, side, batch)))
+        run_through(model._steps(noisy, SIGMA, factor, Plan(panels, rows, side, batch)))
         for rows, side, batch in ((1 << 20, 8, 8), (1, 4, 1))
     )
     assert_same(many, one)
@@ -73,7 +73,7 @@ def test_panels_give_the_whole_result(variant: str, factor: int) -> None:
     for widest in (1, 220):
         panels = tuple(cut_panels(model.footprint, columns, widest))
         assert len(panels) > 1
-        assert_same(run_through(model.planned_steps(noisy, SIGMA, factor, Plan(panels, 9, 8, 4))), whole)
+        assert_same(run_through(model._steps(noisy, SIGMA, factor, Plan(panels, 9, 8, 4))), whole)
 
 
 def test_a_cut_reaches_as_far_as_the_plan_says_and_not_much_farther() -> None:
@@ -113,7 +113,7 @@ def test_the_result_is_not_clipped_and_stays_on_the_cpu_in_float32() -> None:
 def test_progress_rises_to_one_in_many_steps() -> None:
     model = upscaler()
     plan = make_plan(model.footprint, 30, 50, 1, strip_pixels=100)
-    fractions = list(model.planned_steps(random_image(60, 100), SIGMA, 2, plan))
+    fractions = list(model._steps(random_image(60, 100), SIGMA, 2, plan))
     assert fractions == sorted(set(fractions))
     assert fractions[-1] == 1
     assert max(after - before for before, after in zip([0.0, *fractions], fractions, strict=False)) < 0.05

@@ -14,7 +14,6 @@ from models.weights.files import (
     DEFAULT_NAME,
     FOLDER,
     WeightsError,
-    card,
     load_weights,
     save_weights,
     weights_names,
@@ -50,20 +49,18 @@ def test_a_saved_file_is_as_readable_as_any_new_file(saved: Path) -> None:
 def test_every_shipped_file_has_a_card_that_names_it() -> None:
     assert load_weights("default").name == DEFAULT_NAME == "n3unet"
     for name in weights_names():
-        text = card(name)
-        assert text is not None
+        text = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
         assert load_weights(name).sha256 in text
         assert "CC BY 4.0" in text
-    assert card("../README") is None
     assert {path.stem for path in FOLDER.glob("*.md")} == set(weights_names())
 
 
 def test_a_compact_file_holds_the_same_network_in_fewer_bytes(saved: Path) -> None:
     target = saved.with_name("small.safetensors")
-    digest = compact(saved, target, {"hardware": "a better one"})
+    digest = compact(saved, target)
     whole, small = load_weights(saved), load_weights(target)
     assert small.sha256 == digest != whole.sha256
-    assert small.facts == {**FACTS, "hardware": "a better one"}
+    assert small.facts == FACTS
     for key, tensor in whole.state.items():
         assert small.state[key].dtype == tensor.dtype
         torch.testing.assert_close(small.state[key], tensor, rtol=1 / 2048 if tensor.ndim > 1 else 0, atol=1e-7)
