@@ -36,15 +36,15 @@ class GrayAndColor:
 
     def steps(self, noisy: Tensor, sigma: float | Tensor, *, shrink: int = 1) -> Generator[float, None, Tensor]:
         """Denoise an image as `Denoiser.steps` does, with the network that its channels ask for."""
-        if noisy.ndim > 2 and not _equal_channels(noisy):
+        if noisy.ndim > 2 and not equal_channels(noisy):
             return self.color.steps(noisy, sigma, shrink=shrink)
         if noisy.ndim > 2:
-            return _three_times(self.gray.steps(noisy[0], sigma, shrink=shrink))
+            return three_times(self.gray.steps(noisy[0], sigma, shrink=shrink))
         return self.gray.steps(noisy, sigma, shrink=shrink)
 
     def neighbor_steps(self, noisy: Tensor, sigma: float | Tensor, query: NeighborQuery) -> Generator[float, None, Tensor]:
         """Find the neighbors of a pixel of an image as `Denoiser.neighbor_steps` does, with the network for its channels."""
-        if noisy.ndim > 2 and not _equal_channels(noisy):
+        if noisy.ndim > 2 and not equal_channels(noisy):
             return self.color.neighbor_steps(noisy, sigma, query)
         return self.gray.neighbor_steps(noisy[0] if noisy.ndim > 2 else noisy, sigma, query)
 
@@ -53,10 +53,11 @@ class GrayAndColor:
         return run_through(self.steps(noisy, sigma))
 
 
-def _three_times(steps: Generator[float, None, Tensor]) -> Generator[float, None, Tensor]:
+def three_times(steps: Generator[float, None, Tensor]) -> Generator[float, None, Tensor]:
     """Return the image that the steps return as three equal channels."""
     return (yield from steps).expand(3, -1, -1).contiguous()
 
 
-def _equal_channels(image: Tensor) -> bool:
+def equal_channels(image: Tensor) -> bool:
+    """Tell whether the channels of an image (3, H, W) are equal."""
     return torch.equal(image[0], image[1]) and torch.equal(image[0], image[2])

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from models.images.noise_map import CELL
 from models.inference.denoiser import Denoiser
+from models.inference.gray_and_color import equal_channels, three_times
 from models.inference.noise_estimator import NoiseEstimator
 from models.model_info import ModelInfo
 from models.neighbors.neighborhood import NeighborQuery
@@ -18,7 +19,8 @@ from models.steps import run_through
 class Photo:
     """A denoising method for images (H, W) and (3, H, W), whose noise need not be white.
 
-    A gray image is denoised as an RGB image with equal channels.
+    The network sees a gray image as an RGB image with equal channels, which have no noise in their differences. An RGB image with
+    equal channels is denoised as a gray image.
     """
 
     def __init__(self, denoiser: Denoiser, estimator: NoiseEstimator) -> None:
@@ -45,12 +47,18 @@ class Photo:
             sigma: Standard deviation of white noise, or a noise level map (2, h, w), see `models.images.noise_map`.
             shrink: See `Denoiser.steps`.
         """
-        steps = self.denoiser.steps(*_in_color(noisy, sigma), shrink=shrink)
-        return steps if noisy.ndim > 2 else self._gray_steps(steps)
+        if noisy.ndim > 2 and equal_channels(noisy):
+            return three_times(self._gray_steps(noisy[0], sigma, shrink))
+        if noisy.ndim > 2:
+            return self.denoiser.steps(noisy, sigma, shrink=shrink)
+        return self._gray_steps(noisy, sigma, shrink)
 
     def neighbor_steps(self, noisy: Tensor, sigma: float | Tensor, query: NeighborQuery) -> Generator[float, None, Tensor]:
         """Find the neighbors of a pixel of an image (H, W) or (3, H, W), see `Denoiser.neighbor_steps`."""
-        return self.denoiser.neighbor_steps(*_in_color(noisy, sigma), query)
+        if noisy.ndim > 2 and not equal_channels(noisy):
+            return self.denoiser.neighbor_steps(noisy, sigma, query)
+        gray = noisy[0] if noisy.ndim > 2 else noisy
+        return self.denoiser.neighbor_steps(gray.expand(3, -1, -1), _map(gray, sigma), query)
 
     def estimate_steps(self, noisy: Tensor) -> Generator[float, None, Tensor]:
         """Estimate the noise level map (2, h, w) of an image (H, W) or (3, H, W); see `NoiseEstimator.steps`."""
@@ -64,17 +72,14 @@ class Photo:
         """Return the noise level map (2, h, w) of an image; see `estimate_steps`."""
         return run_through(self.estimate_steps(noisy))
 
-    def _gray_steps(self, steps: Generator[float, None, Tensor]) -> Generator[float, None, Tensor]:
-        denoised = yield from steps
+    def _gray_steps(self, noisy: Tensor, sigma: float | Tensor, shrink: int) -> Generator[float, None, Tensor]:
+        denoised = yield from self.denoiser.steps(noisy.expand(3, -1, -1), _map(noisy, sigma), shrink=shrink)
         return denoised.mean(0)
 
 
-def _in_color(noisy: Tensor, sigma: float | Tensor) -> tuple[Tensor, float | Tensor]:
-    """Return an image with three channels and its noise level, given one with one or three."""
-    if noisy.ndim > 2:
-        return noisy, sigma
-    if not isinstance(sigma, Tensor):
-        # Equal channels have no noise in their differences.
-        cells = [ceil(side / CELL) for side in noisy.shape]
-        sigma = torch.tensor([sigma, 0.0]).view(2, 1, 1).expand(2, *cells)
-    return noisy.expand(3, -1, -1), sigma
+def _map(gray: Tensor, sigma: float | Tensor) -> Tensor:
+    """Return the noise level map of equal channels, given the map or the level of a gray image."""
+    if isinstance(sigma, Tensor):
+        return sigma
+    cells = [ceil(side / CELL) for side in gray.shape]
+    return torch.tensor([sigma, 0.0]).view(2, 1, 1).expand(2, *cells)

@@ -67,6 +67,7 @@ class FoundNoise:
         model: Name of the model to denoise with; None for the one that was asked for.
         cells: The noise level map (2, h, w), if a network estimated one, on the 0-255 scale.
         share: Share of the noise that is removed.
+        kept: Cells (h, w) in which the picture stays as it is; None for none.
     """
 
     estimate: NoiseEstimate
@@ -75,6 +76,7 @@ class FoundNoise:
     model: str | None = None
     cells: NDArray[np.float64] | None = None
     share: float = 1.0
+    kept: NDArray[np.bool_] | None = None
 
 
 def check_sigma(sigma: float, sigma_range: SigmaRange, span: float = 1.0) -> None:

@@ -1,7 +1,7 @@
 """The noise of photographs: the estimate of the network for it, and the choice of a model that suits it."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from models.images.noise import in_sigma_range
 from models.images.noise_level import NoiseEstimate
 from models.images.noise_map import CELL
 from models.model_info import ModelInfo
+from service.denoising.cells import LEAST_SIDE, PictureCells, picture_cells
 from service.denoising.estimation import (
     WARNINGS,
     FoundNoise,
@@ -20,11 +21,9 @@ from service.denoising.estimation import (
 )
 from service.denoising.pipeline import DenoisingOptions, Pass, Passes, denoise_picture
 from service.denoising.value_range import ValueRange, whole_range
+from service.imaging.alpha import without_hidden_colors
 from service.imaging.codec import to_gray
-from service.imaging.picture import Header, Picture, Plane, Planes
-
-LEAST_SIDE = 32
-"""Smaller pictures do not show enough noise for a map."""
+from service.imaging.picture import Header, Picture, Plane
 
 # On the 0-255 scale, for gray and for RGB pictures: weaker noise is hard to see, and hard to tell from texture, so the picture
 # counts as clean. Up to the second level, the share of the noise that is removed rises to all of it. Gray pictures are often
@@ -34,10 +33,10 @@ _CERTAIN = {False: 5.0, True: 3.0}
 # A camera makes noise everywhere. If a tenth of the cells that could show it has less than this, on the 0-255 scale, what the
 # network found in the others is texture.
 _CLEAN_SHARE, _CLEAN_CELL = 0.1, 0.5
-_CLIPPED = 0.03  # closer than this to black or white, noise is cut off
 _LEAST_CELLS = 8  # with fewer cells that can show noise, all are counted
 _WHITE = (0.8, 1.3)  # for white noise, the estimates of the network and from patches have a ratio within this range
-_VARIES = 2.0  # in a map of white noise, nine tenths of the cells differ by less than this factor from the rest
+_VARIES = 2.0  # in a map of white noise, the 90th percentile is less than this many times the 10th
+_COLORED = (1.2, 2.5)  # in a map of white noise, the color differences have about the root of three times the level of luma
 _LEAST_WHITE = 2.2  # white noise that is weaker is left to the network
 
 
@@ -88,14 +87,15 @@ def find_noise(noisy: Picture, models: ModelChoice) -> Generator[Pass, Plane, Fo
     Returns:
         What was found; its model is the one for photographs if that shall denoise the picture.
     """
+    noisy = without_hidden_colors(noisy)
     scale = whole_range(noisy.planes)
     planes = scale.to_unit(noisy.planes)
-    visible = _shows_noise(planes)
-    rows, columns = _without_frame(visible)
+    cells = picture_cells(planes, noisy.alpha)
+    rows, columns = cells.rows, cells.columns
     content = planes[:, CELL * rows.start : CELL * rows.stop, CELL * columns.start : CELL * columns.stop]
     levels = yield Pass(np.ascontiguousarray(content if noisy.rgb else content[0]), None, 0, 1, models.photo.name)
     del planes, content
-    ends = [(part.start, size - part.stop) for part, size in zip((rows, columns), visible.shape, strict=True)]
+    ends = [(part.start, size - part.stop) for part, size in zip((rows, columns), cells.visible.shape, strict=True)]
     levels = np.pad(levels, ((0, 0), *ends), mode="edge")
     if not noisy.rgb:
         levels = np.stack((levels[0], np.zeros_like(levels[0])))  # equal channels have no noise in their differences
@@ -103,14 +103,12 @@ def find_noise(noisy: Picture, models: ModelChoice) -> Generator[Pass, Plane, Fo
         joint = models.asked.serving(rgb=noisy.rgb).channels == 3
         patches = noise_by_patches(noisy, scale, models.asked.sigma_range, joint=joint)
         uneven = {"not-white", "signal-dependent"} & {*patches.estimate.warnings}
-        if not uneven and _is_white(255 * channel_levels(levels, rgb=noisy.rgb), patches.estimate.sigma / scale.span):
-            return patches
-    return noise_by_network(noisy, levels, scale, models, visible)
+        if not uneven and _is_white(255 * levels, patches.estimate.sigma / scale.span, colored=noisy.colored):
+            return replace(patches, cells=levels * np.float64(255 * scale.span), kept=cells.kept)
+    return noise_by_network(noisy, levels, scale, models, cells)
 
 
-def noise_by_network(
-    noisy: Picture, levels: Plane, scale: ValueRange, models: ModelChoice, visible: NDArray[np.bool_]
-) -> FoundNoise:
+def noise_by_network(noisy: Picture, levels: Plane, scale: ValueRange, models: ModelChoice, cells: PictureCells) -> FoundNoise:
     """Return the noise of a picture according to its noise level map.
 
     Args:
@@ -118,13 +116,15 @@ def noise_by_network(
         levels: The map (2, h, w), see `models.images.noise_map`.
         scale: The range of the samples of the picture.
         models: The models. If the one for photographs is not taken, the planes get the mean levels of the map.
-        visible: Which cells can show noise, (h, w).
+        cells: What the cells of the picture show.
     """
-    luma, difference = (float(level) for level in np.sqrt(np.square(levels, dtype=np.float64).mean((1, 2))))
+    luma, difference = (float(np.sqrt(np.square(level[cells.shown], dtype=np.float64).mean())) for level in levels)
     of_cells = 255 * channel_levels(levels, rgb=noisy.rgb)
-    sigma = float(np.sqrt(np.square(of_cells).mean()))
-    least, most = _CLEAN[noisy.rgb], _CERTAIN[noisy.rgb]
-    quietest = float(np.quantile(of_cells[visible] if visible.sum() >= _LEAST_CELLS else of_cells, _CLEAN_SHARE))
+    sigma = float(np.sqrt(np.square(of_cells[cells.shown]).mean()))
+    colored = noisy.colored
+    least, most = _CLEAN[colored], _CERTAIN[colored]
+    visible = of_cells[cells.rows, cells.columns][cells.visible[cells.rows, cells.columns]]
+    quietest = float(np.quantile(visible if len(visible) >= _LEAST_CELLS else of_cells, _CLEAN_SHARE))
     clean = sigma < least or quietest < _CLEAN_CELL
     photo = not clean and (models.automatic or models.asks_photo)
     codes = {*picture_warnings(noisy, scale)}
@@ -144,8 +144,8 @@ def noise_by_network(
     joint = models.asked.serving(rgb=noisy.rgb).channels == 3
     planes: tuple[Level | None, ...] = (levels,) if photo else (sigma / 255,) if joint else each
     planes = (None,) * len(planes) if clean else planes
-    cells = levels.astype(np.float64) * (255 * scale.span)
-    return FoundNoise(estimate, planes, sigmas, models.photo.name if photo else None, cells, share)
+    model = models.photo.name if photo else None
+    return FoundNoise(estimate, planes, sigmas, model, levels * np.float64(255 * scale.span), share, cells.kept)
 
 
 def channel_levels(levels: NDArray[np.floating], *, rgb: bool) -> NDArray[np.float64]:
@@ -154,40 +154,19 @@ def channel_levels(levels: NDArray[np.floating], *, rgb: bool) -> NDArray[np.flo
     return np.asarray(np.sqrt((3 * luma + 2 * difference) / 3 if rgb else luma))
 
 
-def _is_white(levels: NDArray[np.float64], sigma: float) -> bool:
-    """Tell whether noise is white: the estimate from patches agrees with that of the network, which hardly varies.
+def _is_white(levels: NDArray[np.floating], sigma: float, *, colored: bool) -> bool:
+    """Tell whether noise is white: its map hardly varies, agrees with the estimate from patches, and has as much color as luma.
 
     Args:
-        levels: The noise level of a channel in each cell, estimated by the network, (h, w).
+        levels: The map of the network, (2, h, w).
         sigma: The noise level of a channel, estimated from patches. Both are on the 0-255 scale.
+        colored: Whether the picture has channels that differ, which should have independent noise.
     """
-    low, middle, high = np.quantile(levels, (0.1, 0.5, 0.9))
-    least, most = _WHITE
-    return bool(sigma >= _LEAST_WHITE and least <= middle / sigma <= most and high < _VARIES * low)
-
-
-def _shows_noise(planes: Planes) -> NDArray[np.bool_]:
-    """Tell which cells of a picture (C, H, W) can show noise, (h, w): they are not of one color, and neither black nor white."""
-    rows, columns = (np.arange(0, size, CELL) for size in planes.shape[1:])
-    low = np.minimum.reduceat(np.minimum.reduceat(planes, rows, axis=1), columns, axis=2)
-    high = np.maximum.reduceat(np.maximum.reduceat(planes, rows, axis=1), columns, axis=2)
-    return np.asarray(((low < high) & (high > _CLIPPED) & (low < 1 - _CLIPPED)).any(0))
-
-
-def _without_frame(visible: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Return the rows and columns of cells that a frame leaves, given which cells can show noise, (h, w).
-
-    The network could take a frame, which has no noise, as a sign that the picture inside has none. If hardly any rows or columns
-    would be left, all of them are returned.
-    """
-    rows, columns = (_extent(np.asarray(visible.any(axis))) for axis in (1, 0))
-    return rows, columns
-
-
-def _extent(visible: NDArray[np.bool_]) -> slice:
-    found = np.flatnonzero(visible)
-    enough = len(found) > 0 and (found[-1] + 1 - found[0]) * CELL >= LEAST_SIDE
-    return slice(int(found[0]), int(found[-1]) + 1) if enough else slice(0, len(visible))
+    luma, difference = np.median(levels, axis=(1, 2))
+    low, middle, high = np.quantile(channel_levels(levels, rgb=colored), (0.1, 0.5, 0.9))
+    (least, most), (dull, vivid) = _WHITE, _COLORED
+    white = sigma >= _LEAST_WHITE and least <= middle / sigma <= most and high < _VARIES * low
+    return bool(white and (not colored or dull <= difference / luma <= vivid))
 
 
 def _confidence(sigma: float, clean: float | None) -> float:

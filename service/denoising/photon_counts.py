@@ -24,7 +24,7 @@ NoiseKind = Literal["gaussian", "poisson"]
 
 _TAIL = 3.5  # the extremes of a picture are about as many standard deviations of the noise from its content
 _SMOOTHING, _SMOOTH_TAIL = 1.0, 0.002
-_FEW, _NARROW = 0.0005, 0.1  # see the warning "outliers"
+_FEW, _NARROW = 0.001, 0.1  # see the warning "outliers"
 _ROWS = 64  # transformed at a time, to save memory
 _EXTREMES = (1e-30, 1e30)
 _MOST_READ_ELECTRONS = 1e9  # beyond, rounding hides the photon noise
@@ -92,7 +92,7 @@ def denoise_photon_counts(picture: Picture, options: DenoisingOptions, photons: 
         assert estimate is not None
         return DenoisedPicture(noisy, noisy, 0.0, (PlaneSigma("gray", None),), estimate, estimate.warnings)
     if 255 * noise.gain > _EXTREMES[1]:
-        detail = f"With this read noise, the gain would be beyond {_EXTREMES[1]:g}. Check read_noise, or give gain."
+        detail = f"The estimated gain is beyond {_EXTREMES[1]:g}. Scale the samples down, check read_noise, or give gain."
         raise InvalidParameter(detail, parameters=["read_noise", "gain"])
     if noise.read_noise > _MOST_READ_ELECTRONS * noise.gain:
         detail = "There is hardly any photon noise beside so much read noise; use noise=gaussian."

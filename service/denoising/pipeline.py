@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from models.images import color
 from models.images.noise_level import NoiseEstimate
+from models.images.noise_map import CELL
 from models.images.photon_noise import PhotonNoise
 from models.images.symmetries import views
 from models.neighbors.neighborhood import NeighborQuery
@@ -170,6 +171,9 @@ def denoise_picture(
     denoised = scale.from_unit(denoised)
     if found and found.share < 1:
         denoised = noisy.planes + np.float32(found.share) * (denoised - noisy.planes)
+    if found and found.kept is not None and found.kept.any():
+        kept = found.kept.repeat(CELL, 0).repeat(CELL, 1)[: noisy.height, : noisy.width]
+        denoised[:, kept] = noisy.planes[:, kept]
     denoised = blend(noisy, denoised, options.blend)
     return DenoisedPicture(replace(noisy, planes=denoised), noisy, sigma, sigmas, estimate, warnings, model, cells)
 

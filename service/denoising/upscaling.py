@@ -9,7 +9,6 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from models.images import color
 from models.images.noise_level import NoiseEstimate
@@ -21,6 +20,7 @@ from service.denoising.pipeline import NetworkView, Pass, network_view
 from service.denoising.quality import Figures, Quality, figures
 from service.errors import ReferenceMismatch
 from service.imaging import metadata
+from service.imaging.alpha import without_hidden_colors
 from service.imaging.codec import to_gray
 from service.imaging.picture import Header, Picture, Plane, Planes
 
@@ -156,14 +156,6 @@ def enlarged_bicubically(picture: Picture, factor: int, planes: Planes | None = 
     alpha = None if picture.alpha is None else enlarge_planes(picture.alpha[None], factor)[0].clip(0, 1)
     resized = metadata.resized(picture.metadata, factor * picture.width, factor * picture.height)
     return replace(picture, planes=planes, alpha=alpha, metadata=resized)
-
-
-def without_hidden_colors(picture: Picture) -> Picture:
-    """Give the pixels whose alpha is 0 the color of the nearest other pixel, so that no color that nobody sees spreads."""
-    if picture.alpha is None or not 0 < np.count_nonzero(picture.alpha) < picture.alpha.size:
-        return picture
-    rows, columns = distance_transform_edt(picture.alpha == 0, return_distances=False, return_indices=True)
-    return replace(picture, planes=picture.planes[:, rows, columns])
 
 
 def checked_reference(reference: Picture, picture: Picture, factor: int) -> Picture:

@@ -10,8 +10,8 @@ from safetensors.numpy import load, save
 
 from models.images.resize import enlarge_planes
 from service.denoising.job import PictureResult
-from service.denoising.upscaling import without_hidden_colors
 from service.imaging import codec
+from service.imaging.alpha import without_hidden_colors
 from service.imaging.picture import DecodeLimits, Depth, Format, Header, Metadata, Picture
 
 _WHITE = 65535

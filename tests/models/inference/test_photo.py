@@ -11,6 +11,7 @@ from models.inference.cut_plan import Plan
 from models.inference.denoiser import Denoiser
 from models.inference.noise_estimator import CONTEXT_TILE, TILE, NoiseEstimator
 from models.inference.photo import Photo
+from models.neighbors.neighborhood import NeighborQuery
 from models.networks.noise_level_net import LEAST_VARIANCE, NoiseLevelConfig, NoiseLevelNet
 from models.steps import run_through
 from models.weights.files import Weights, WeightsError
@@ -111,6 +112,21 @@ def test_a_gray_image_is_an_image_with_equal_channels(denoiser: Denoiser, estima
     assert photo.info.channels == 1
     assert photo.info.color is not None
     assert photo.info.color.channels == 3
+
+
+def test_an_rgb_image_with_equal_channels_is_a_gray_image(denoiser: Denoiser, estimator: NoiseEstimator) -> None:
+    """Its channels have the same noise, and the result has no color."""
+    photo = Photo(denoiser, estimator)
+    gray = random_image(40, 56)
+    equal = gray.expand(3, -1, -1)
+    query = NeighborQuery(20, 30, 1)
+    for sigma in (0.1, cells_of(40, 56)):
+        assert torch.equal(photo.denoise(equal, sigma), photo.denoise(gray, sigma).expand(3, -1, -1))
+        found, expected = (run_through(photo.neighbor_steps(image, sigma, query)) for image in (equal, gray))
+        assert torch.equal(found, expected)
+    changed = equal.clone()
+    changed[0, 0, 0] += 1
+    assert torch.equal(photo.denoise(changed, 0.1), denoiser.denoise(changed, 0.1))
 
 
 def test_weights_of_other_networks_do_not_estimate_noise() -> None:

@@ -1,13 +1,15 @@
 """The choice between the models, and what is said about the noise that the network estimated."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from models.model_info import ModelInfo
-from service.denoising.photographs import LEAST_SIDE, ModelChoice, channel_levels, denoise_estimated, find_noise
+from service.denoising.cells import LEAST_SIDE
+from service.denoising.photographs import ModelChoice, channel_levels, denoise_estimated, find_noise
 from service.denoising.pipeline import DenoisedPicture, DenoisingOptions, Pass
 from service.imaging.picture import Picture, Plane
 from tests.support.passes import advance
@@ -171,13 +173,48 @@ def test_a_frame_is_hidden_from_the_network(value: float) -> None:
     noisy.planes[:, :24] = noisy.planes[:, :, 88:] = value
     if value != 0.4:
         noisy.planes[:, :24] += np.random.default_rng(0).uniform(-0.01, 0.01, (24, SIDE)).astype(np.float32)
-    levels = level_map(8, 12)[:, 3:, :-1]
+    levels = level_map(8, 12)[:, 5:, :-3]
     levels[0, 0] *= 2
     passes, result = run(noisy, AUTO, levels)
-    np.testing.assert_array_equal(passes[0].plane, noisy.planes[:, 24:, :88])
+    np.testing.assert_array_equal(passes[0].plane, noisy.planes[:, 40:, :72])
     assert result.model == "photo"
     assert passes[1].plane.shape == (3, SIDE, SIDE)
-    np.testing.assert_array_equal(np.asarray(passes[1].sigma), np.pad(levels, ((0, 0), (3, 0), (0, 1)), mode="edge"))
+    np.testing.assert_array_equal(np.asarray(passes[1].sigma), np.pad(levels, ((0, 0), (5, 0), (0, 3)), mode="edge"))
+
+
+def test_a_frame_of_one_color_keeps_it() -> None:
+    noisy = picture(8, soft=True)
+    noisy.planes[:, :24] = 0.4
+    _, result = run(noisy, AUTO, level_map(8, 12)[:, 5:])
+    assert (result.picture.planes[:, :24] == np.float32(0.4)).all()
+    assert not result.picture.planes[:, 24:].any()
+
+
+def test_noise_that_the_channels_share_is_not_white() -> None:
+    """A tinted scan has the same grain in all channels, which a network for white noise in color leaves in place."""
+    grain = picture(15, 1).planes
+    tinted = Picture(np.concatenate((grain, grain * np.float32(0.97), grain * np.float32(0.92))), rgb=True)
+    assert run(tinted, AUTO, level_map(15, 0.4))[1].model == "photo"
+
+
+def test_white_noise_has_a_map_too() -> None:
+    result = run(picture(20), AUTO, white(21))[1]
+    assert result.model is None
+    assert result.cells is not None
+    np.testing.assert_allclose(result.cells, 255 * white(21), rtol=1e-6)
+
+
+def test_what_alpha_hides_has_no_effect_on_the_estimate() -> None:
+    """The network sees the nearest visible color instead, and the level is that of the visible cells."""
+    noisy, levels = picture(8, soft=True), level_map(8, 12)
+    alpha = np.ones((SIDE, SIDE), np.float32)
+    alpha[32:64, 32:64] = 0
+    levels[:, 4:8, 4:8] = 100 / 255
+    noisy.planes[:, alpha == 0] = np.random.default_rng(1).random((3, 32 * 32))
+    passes, result = run(replace(noisy, alpha=alpha), AUTO, levels)
+    np.testing.assert_array_equal(passes[0].plane[:, 34, 40:56], noisy.planes[:, 31, 40:56])
+    assert result.sigma == pytest.approx(math.sqrt((3 * 8**2 + 2 * 12**2) / 3), rel=1e-3)
+    assert [each.sigma for each in result.sigmas] == pytest.approx([8, 12, 12], rel=1e-3)
 
 
 def test_a_picture_of_one_color_is_shown_whole() -> None:
