@@ -21,7 +21,7 @@ from models.images.noise_map import CELL, enlarge, measured_map
 from models.inference.device import choose_device
 from models.networks.noise_level_net import NoiseLevelNet
 from models.training.image_set import ImageSet
-from models.training.photographs.degradation import FRAMED, degrade, source_side
+from models.training.photographs.degradation import TRAINING, degrade, source_side
 from models.training.recipe import Recipe
 from models.training.run import training_facts
 from models.training.sampling import EXACT_SHARE, Batch, draw_sigma
@@ -52,7 +52,7 @@ def simulate(images: ImageSet, seed: int, pictures: "Queue[Tensor]") -> None:
         sources = images.crops(AT_ONCE, source_side(SIDE), generator).numpy()
         sigmas = draw_sigma(recipe, AT_ONCE, generator).flatten().tolist()
         rng = np.random.default_rng(int(torch.randint(2**63 - 1, (), generator=generator)))
-        made = [degrade(source, SIDE, rng, sigma, framed=FRAMED) for source, sigma in zip(sources, sigmas, strict=True)]
+        made = [degrade(source, SIDE, rng, sigma, variety=TRAINING) for source, sigma in zip(sources, sigmas, strict=True)]
         stacked = np.stack([np.concatenate((each.clean, each.noisy, each.noise)) for each in made])
         pictures.put(torch.from_numpy(stacked).half())
 

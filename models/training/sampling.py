@@ -103,7 +103,7 @@ def _super_resolution(recipe: Recipe, images: ImageSet, generator: torch.Generat
 def _photographs(recipe: Recipe, images: ImageSet, generator: torch.Generator, estimator: NoiseLevelNet | None) -> Batch:
     """Draw simulated photographs. The map that the network is told is an estimate, or as inaccurate as one."""
     # Imported here, because training with white noise needs no SciPy.
-    from models.training.photographs.degradation import FRAMED, degrade, source_side
+    from models.training.photographs.degradation import TRAINING, degrade, source_side
 
     device = generator.device
     count, side = recipe.batch, recipe.crop * (WIDER if estimator else 1)
@@ -111,7 +111,7 @@ def _photographs(recipe: Recipe, images: ImageSet, generator: torch.Generator, e
     sigmas = draw_sigma(recipe, count, generator).flatten().tolist()
     seeds = torch.randint(2**63 - 1, (count,), generator=generator, device=device).tolist()
     made = [
-        degrade(source, side, np.random.default_rng(seed), sigma, framed=FRAMED)
+        degrade(source, side, np.random.default_rng(seed), sigma, variety=TRAINING)
         for source, seed, sigma in zip(sources, seeds, sigmas, strict=True)
     ]
     clean, noisy, noise = (

@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from models.images.color import GRAY_WEIGHTS
 from models.training.photographs import tone
+from models.training.photographs.drawing import draw
 from models.training.photographs.processing import BLOCK, Compression, downscale, sharpen, smooth
 from models.training.photographs.sensor import ColorResponse, Demosaicking, SensorNoise, demosaic, mosaic
 
@@ -25,8 +26,6 @@ varies over the picture; or nowhere."""
 
 SHARES: Mapping[Origin, float] = {"camera": 0.56, "white": 0.12, "rounded": 0.16, "varying": 0.06, "clean": 0.1}
 """How often training draws each origin."""
-FRAMED = 0.08
-"""Share of the pictures to which training gives a frame of one color, or bars at some of their sides."""
 MARGIN = 8
 """Pixels around a crop that `degrade` needs, so that no filter sees the edge of the picture and blocks may begin anywhere."""
 LARGEST_REDUCTION = 1.5
@@ -38,7 +37,29 @@ _ROUNDED_SHARE = 0.25  # are rounded to 8 bits and not compressed
 _DEMOSAICKING: tuple[Demosaicking | None, ...] = ("bilinear", "gradient", "gradient", None)
 _WEAKER = (0.1, 1.0)  # rounded and varying noise is weaker than white noise by a factor in this range, as in most pictures
 _WIDEST_FRAME = 0.35  # of the side of the picture
+_CLEAN_DRAWINGS = 0.5  # of the drawings have no noise; a camera or a scanner made the others
+_COLOR_SMOOTHING = (0.7, 5.0)  # pixels; lowest and highest standard deviation of the Gaussian that blurs color strongly
 _RESTORED = 2.0  # times the error of the compression: from this much noise on, the target is the picture before compression
+
+
+@dataclass(frozen=True)
+class Variety:
+    """What else happens to pictures, as probabilities.
+
+    Attributes:
+        drawn: A drawing takes the place of the image.
+        framed: The picture gets a frame of one color, or bars at some of its sides.
+        color_smoothed: The camera blurs the color differences strongly, as cameras do against color noise. What is left of their
+            noise is coarse.
+    """
+
+    drawn: float = 0.0
+    framed: float = 0.0
+    color_smoothed: float = 0.0
+
+
+TRAINING = Variety(drawn=0.08, framed=0.08, color_smoothed=0.3)
+"""The variety of the pictures that networks are trained on."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +84,12 @@ def source_side(side: int) -> int:
 
 
 def degrade(
-    source: Planes, side: int, rng: np.random.Generator, sigma: float, origin: Origin | None = None, framed: float = 0.0
+    source: Planes,
+    side: int,
+    rng: np.random.Generator,
+    sigma: float,
+    origin: Origin | None = None,
+    variety: Variety = Variety(),
 ) -> Degraded:
     """Make a noisy picture.
 
@@ -74,8 +100,11 @@ def degrade(
         sigma: Standard deviation of white noise on the [0, 1] scale, if that is what is drawn. Noise of the origins "rounded" and
             "varying" is weaker by a random factor.
         origin: Where the noise comes from; None draws it with `SHARES`.
-        framed: Probability of a frame.
+        variety: What else happens to the picture; nothing by default.
     """
+    if variety.drawn and rng.random() < variety.drawn:
+        source = draw(source.shape[1], rng)
+        origin = "clean" if origin is None and rng.random() < _CLEAN_DRAWINGS else origin
     origin = origin or rng.choice(get_args(Origin), p=[SHARES[each] for each in get_args(Origin)])
     factor = float(rng.uniform(1 / LARGEST_REDUCTION, 1)) if rng.random() < _SCALED_SHARE else 1.0
     later = factor < 1 and origin == "camera" and bool(rng.random() < 0.5)  # after the noise, which it makes weaker and finer
@@ -86,9 +115,13 @@ def degrade(
     if origin in ("rounded", "varying"):
         sigma *= float(rng.uniform(*_WEAKER))
     noisy, twin = _MAKERS[origin](source, sigma, rng)
+    if variety.color_smoothed and origin == "camera" and rng.random() < variety.color_smoothed:
+        least, most = _COLOR_SMOOTHING
+        chroma = math.exp(rng.uniform(math.log(least), math.log(most)))
+        noisy, twin = (np.clip(smooth(each, 0, chroma), 0, 1) for each in (noisy, twin))
     if later:
         noisy, twin = (_center(downscale(each, factor), kept) for each in (noisy, twin))
-    if framed and rng.random() < framed:
+    if variety.framed and rng.random() < variety.framed:
         noisy, twin = _framed((noisy, twin), rng)
     if gray:
         noisy, twin = _to_gray(noisy), _to_gray(twin)

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.images import color
-from models.training.photographs.degradation import SHARES, Degraded, Origin, degrade, source_side
+from models.training.photographs.degradation import SHARES, Degraded, Origin, Variety, degrade, source_side
 
 SIDE = 64
 
@@ -98,7 +98,9 @@ def test_a_frame_has_one_color_and_no_noise(photographs: list[NDArray[np.float32
 
     frames = 0
     for seed in range(20):
-        plain, framed = (degrade(photographs[0], SIDE, np.random.default_rng(seed), 0.1, origin, share) for share in (0.0, 1.0))
+        plain, framed = (
+            degrade(photographs[0], SIDE, np.random.default_rng(seed), 0.1, origin, Variety(framed=share)) for share in (0.0, 1.0)
+        )
         assert all(edge.any() for edge in edges(plain.noise))
         clear = [not edge.any() for edge in edges(framed.noise)]
         frames += any(clear)
@@ -106,3 +108,28 @@ def test_a_frame_has_one_color_and_no_noise(photographs: list[NDArray[np.float32
         for edge, is_clear in zip(edges(framed.clean), clear, strict=True):
             assert not is_clear or np.ptp(edge, axis=1).max() < 0.1
     assert frames >= 12
+
+
+def test_cameras_that_smooth_color_leave_coarse_and_weak_color_noise(photographs: list[NDArray[np.float32]]) -> None:
+    def noise(planes: NDArray[np.float32]) -> tuple[float, float, float]:
+        """Return the levels of luma and of a color difference, and the correlation of the latter over three pixels."""
+        luma, difference, _ = color.separate(planes) - color.separate(np.zeros_like(planes))
+        return (
+            float(luma.std()),
+            float(difference.std()),
+            float(np.corrcoef(difference[:, 3:].flat, difference[:, :-3].flat)[0, 1]),
+        )
+
+    levels = []
+    for seed in range(40):
+        pair = [
+            degrade(photographs[0], SIDE, np.random.default_rng(seed), 0.1, "camera", Variety(color_smoothed=share))
+            for share in (0.0, 1.0)
+        ]
+        if np.ptp(pair[0].noise, axis=0).max() > 0.01:  # not one of the gray pictures
+            levels.append([noise(each.noise) for each in pair])
+    plain, smoothed = np.median(levels, axis=0)
+    assert len(levels) > 30
+    assert smoothed[0] == pytest.approx(plain[0], rel=0.15)
+    assert smoothed[1] < 0.7 * plain[1]
+    assert smoothed[2] > plain[2] + 0.2
