@@ -22,8 +22,8 @@ def test_drawings_are_pictures_with_parts_of_one_color_and_sharp_edges() -> None
 
 
 def test_a_drawing_takes_the_place_of_the_image_and_half_of_them_have_no_noise() -> None:
-    image = np.random.default_rng(0).random((3, source_side(64), source_side(64)), np.float32)
+    image = np.full((3, source_side(64), source_side(64)), 0.5, np.float32)
     made = [degrade(image, 64, np.random.default_rng(seed), 0.1, variety=Variety(drawn=1)) for seed in range(60)]
-    assert all(np.abs(np.diff(each.clean, axis=2)).mean() < 0.1 for each in made)
+    assert np.mean([np.ptp(each.clean) > 0.2 for each in made]) > 0.8  # the others show a part of one color
     assert 24 <= sum(not each.noise.any() for each in made) <= 44
     assert degrade(image, 64, np.random.default_rng(0), 0.1, "camera", Variety(drawn=1)).noise.any()
