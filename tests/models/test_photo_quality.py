@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 
 from benchmarks.quality.photographs import Models, compressed
@@ -85,6 +86,19 @@ def test_a_frame_does_not_hide_the_noise(color: float) -> None:
         framed = np.pad(made.noisy, ((0, 0), (35, 30), (32, 40)), constant_values=color)
         if truth > 5:
             assert models.run(framed, models.auto).sigma == pytest.approx(truth, rel=0.4)
+
+
+@pytest.mark.parametrize("quality", [None, 85])
+@pytest.mark.parametrize(("paper", "ink"), [(255, 0), (245, 20), (40, 220)])
+def test_a_page_of_text_hardly_changes(paper: int, ink: int, quality: int | None) -> None:
+    page = Image.new("RGB", (320, 240), (paper,) * 3)
+    lines = "\n".join(["The quick brown fox jumps over the lazy dog."] * 12)
+    ImageDraw.Draw(page).multiline_text((6, 4), lines, fill=(ink,) * 3, font=ImageFont.load_default(13))
+    planes = np.asarray(page).transpose(2, 0, 1).astype(np.float32) / np.float32(255)
+    planes = compressed(planes, quality) if quality else planes
+    models = Models("n3unet")
+    change = np.abs(models.run(planes, models.auto).picture.planes - planes).mean() * 255
+    assert change < 0.5
 
 
 @pytest.mark.parametrize("sigma", [10, 25, 50])
