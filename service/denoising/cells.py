@@ -17,7 +17,6 @@ LEAST_SIDE = 32
 _CLIPPED = 0.03  # closer than this to black or white, noise is cut off
 _LEAST_SHARE = 0.2  # a row or column with a smaller share of cells that can show noise may belong to a frame
 _LINE = 0.05  # of the side, but at least three cells: the widest line or caption in a frame
-
 _EDGE = 2  # cells beside a frame that count as part of it, because compression mixes the two there
 
 
@@ -84,5 +83,6 @@ def _extent(shares: NDArray[np.float64]) -> slice:
     if not runs:
         return everything
     start, stop = runs[0][0], runs[-1][1]
-    start, stop = start + _EDGE * (start > 0), stop - _EDGE * (stop < len(shares))
+    start += _EDGE * (start > 0)
+    stop -= _EDGE * (stop < len(shares))
     return slice(start, stop) if (stop - start) * CELL >= LEAST_SIDE else everything

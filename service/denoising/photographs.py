@@ -103,7 +103,7 @@ def find_noise(noisy: Picture, models: ModelChoice) -> Generator[Pass, Plane, Fo
         joint = models.asked.serving(rgb=noisy.rgb).channels == 3
         patches = noise_by_patches(noisy, scale, models.asked.sigma_range, joint=joint)
         uneven = {"not-white", "signal-dependent"} & {*patches.estimate.warnings}
-        if not uneven and _is_white(255 * levels, patches.estimate.sigma / scale.span, colored=noisy.colored):
+        if not uneven and _is_white(255 * levels[:, cells.shown], patches.estimate.sigma / scale.span, colored=noisy.colored):
             return replace(patches, cells=levels * np.float64(255 * scale.span), kept=cells.kept)
     return noise_by_network(noisy, levels, scale, models, cells)
 
@@ -149,7 +149,7 @@ def noise_by_network(noisy: Picture, levels: Plane, scale: ValueRange, models: M
 
 
 def channel_levels(levels: NDArray[np.floating], *, rgb: bool) -> NDArray[np.float64]:
-    """Return the noise level of a channel in each cell, (h, w), on the scale of the map (2, h, w)."""
+    """Return the noise level of a channel in each cell, on the scale of the map: (...) for a map (2, ...)."""
     luma, difference = np.square(levels.astype(np.float64))
     return np.asarray(np.sqrt((3 * luma + 2 * difference) / 3 if rgb else luma))
 
@@ -158,11 +158,11 @@ def _is_white(levels: NDArray[np.floating], sigma: float, *, colored: bool) -> b
     """Tell whether noise is white: its map hardly varies, agrees with the estimate from patches, and has as much color as luma.
 
     Args:
-        levels: The map of the network, (2, h, w).
+        levels: The levels of the map in the cells that alpha does not hide, (2, n).
         sigma: The noise level of a channel, estimated from patches. Both are on the 0-255 scale.
         colored: Whether the picture has channels that differ, which should have independent noise.
     """
-    luma, difference = np.median(levels, axis=(1, 2))
+    luma, difference = np.median(levels, axis=1)
     low, middle, high = np.quantile(channel_levels(levels, rgb=colored), (0.1, 0.5, 0.9))
     (least, most), (dull, vivid) = _WHITE, _COLORED
     white = sigma >= _LEAST_WHITE and least <= middle / sigma <= most and high < _VARIES * low

@@ -204,6 +204,13 @@ def test_white_noise_has_a_map_too() -> None:
     np.testing.assert_allclose(result.cells, 255 * white(21), rtol=1e-6)
 
 
+def test_white_noise_around_what_alpha_hides_is_white() -> None:
+    alpha, levels = np.ones((SIDE, SIDE), np.float32), white(21)
+    alpha[24:72, 24:72] = 0
+    levels[:, 3:9, 3:9] *= 5
+    assert run(replace(picture(20), alpha=alpha), AUTO, levels)[1].model is None
+
+
 def test_what_alpha_hides_has_no_effect_on_the_estimate() -> None:
     """The network sees the nearest visible color instead, and the level is that of the visible cells."""
     noisy, levels = picture(8, soft=True), level_map(8, 12)
